@@ -1,0 +1,14 @@
+//! `nanozk` proves, in zero knowledge, that a committed language model turned a prompt into an
+//! output. See `docs/` for the protocol and `ARCHITECTURE.md` for the map of this crate.
+//!
+//! Two towers stand on one waist. A module imports only lower floors of its own tower,
+//! [`system`] and [`algebra`]; [`proof`] joins the towers.
+
+pub mod algebra;
+pub mod system;
+
+// The argument's tower, ground floor first.
+
+// The model's tower, ground floor first.
+
+// What joins them.

@@ -1,0 +1,132 @@
+//! Relations as data.
+
+use super::{VarId, View};
+use crate::algebra::F;
+
+/// The multilinear extension at τ of {0, …, len − 1} over the joint index of `vars` (low bits
+/// first): what a constant or a broadcast must carry where a dimension is not full.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Live {
+    pub vars: Vec<VarId>,
+    pub len: usize,
+}
+
+/// A linear form of columns: a factor of a term.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Form(pub Vec<(F, View)>);
+
+impl Form {
+    /// The form `1 · view`.
+    pub fn of(view: View) -> Self {
+        Self(vec![(F::one(), view)])
+    }
+
+    /// The sum of two forms.
+    pub fn plus(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
+    /// The form as right-hand sides, times `coef`.
+    pub fn rhs(&self, coef: F) -> Vec<Rhs> {
+        let rhs = |(c, view): &(F, View)| Rhs::of(coef * c, view.clone());
+        self.0.iter().map(rhs).collect()
+    }
+}
+
+/// A public multilinear factor over the term's summed variables.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Public {
+    /// [col ≤ row].
+    Causal { row: VarId, col: VarId },
+    /// [col > row].
+    Acausal { row: VarId, col: VarId },
+    /// Σ_i eq(τ_row, i)·[index = targets[i]] over the joint index of `index` (low bits first):
+    /// selects one row per token. `row` is free, the `index` variables are contracted.
+    OneHot {
+        row: VarId,
+        index: Vec<VarId>,
+        targets: Vec<usize>,
+    },
+}
+
+/// coef · Π lives · Π publics · Π factors, summed over the relation's checked variables and the
+/// term's contracted ones.
+#[derive(Clone, Debug)]
+pub struct Term {
+    pub coef: F,
+    pub lives: Vec<Live>,
+    pub contract: Vec<VarId>,
+    pub publics: Vec<Public>,
+    /// Terms that differ in the *last* factor only are merged into one product by the engine: put
+    /// the factor that enters linearly (a weight matrix) last.
+    pub factors: Vec<Form>,
+}
+
+impl Term {
+    /// coef · Σ_contract Π factors.
+    pub fn new(coef: F, contract: &[VarId], factors: Vec<Form>) -> Self {
+        Self {
+            coef,
+            lives: Vec::new(),
+            contract: contract.to_vec(),
+            publics: Vec::new(),
+            factors,
+        }
+    }
+
+    /// The term with one more public factor.
+    pub fn public(mut self, public: Public) -> Self {
+        self.publics.push(public);
+        self
+    }
+
+    /// The term on a live set only.
+    pub fn live(mut self, live: Live) -> Self {
+        self.lives.push(live);
+        self
+    }
+}
+
+/// coef · Π lives · view, all at τ; a constant where there is no view.
+#[derive(Clone, Debug)]
+pub struct Rhs {
+    pub coef: F,
+    pub lives: Vec<Live>,
+    pub view: Option<View>,
+}
+
+impl Rhs {
+    /// coef · view.
+    pub fn of(coef: F, view: View) -> Self {
+        Self {
+            coef,
+            lives: Vec::new(),
+            view: Some(view),
+        }
+    }
+
+    /// The constant `coef` on the joint live set of `lives`.
+    pub fn constant(coef: F, lives: &[Live]) -> Self {
+        Self {
+            coef,
+            lives: lives.to_vec(),
+            view: None,
+        }
+    }
+
+    /// The same on a live set only.
+    pub fn live(mut self, live: Live) -> Self {
+        self.lives.push(live);
+        self
+    }
+}
+
+/// See the module documentation of [`crate::system`] for the equation.
+#[derive(Clone, Debug)]
+pub struct Relation {
+    pub name: String,
+    pub check: Vec<VarId>,
+    pub terms: Vec<Term>,
+    pub rhs: Vec<Rhs>,
+}
