@@ -8,6 +8,9 @@ pub mod algebra;
 pub mod system;
 
 // The argument's tower, ground floor first.
+pub mod commit;
+pub mod curve;
+pub mod transcript;
 
 // The model's tower, ground floor first.
 

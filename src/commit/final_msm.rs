@@ -1,0 +1,155 @@
+//! All group equations of a proof file, checked by one multi-scalar multiplication.
+//!
+//! Every equation says that a linear combination of G's, U, H and points of the proof is the
+//! identity. Equation i is multiplied by ω^i for a random ω of the verifier's own, drawn where
+//! the prover cannot see it: if one equation fails, so does the sum, except for at most as many ω
+//! as there are equations, out of 2^254.
+
+use ff::Field;
+use pasta_curves::{EqAffine, group::Group};
+use rand_core::CryptoRng;
+
+use crate::{
+    algebra::F,
+    curve::{Generators, msm_field},
+};
+
+/// The accumulated equations.
+#[derive(Debug)]
+pub struct FinalMsm<'g> {
+    generators: &'g Generators,
+    omega: F,
+    weight: F,
+    g: Vec<F>,
+    u: F,
+    h: F,
+    scalars: Vec<F>,
+    points: Vec<EqAffine>,
+}
+
+/// One equation under construction: the terms added to it must sum to the identity.
+#[derive(Debug)]
+pub struct Equation<'m, 'g> {
+    msm: &'m mut FinalMsm<'g>,
+}
+
+impl<'g> FinalMsm<'g> {
+    /// No equations yet. `rng` must be the operating system's: whoever can predict ω can make
+    /// false equations cancel.
+    pub fn new<R: CryptoRng>(generators: &'g Generators, rng: &mut R) -> Self {
+        Self {
+            generators,
+            omega: F::random(rng),
+            weight: F::ONE,
+            g: vec![F::ZERO; generators.g.len()],
+            u: F::ZERO,
+            h: F::ZERO,
+            scalars: Vec::new(),
+            points: Vec::new(),
+        }
+    }
+
+    pub fn generators(&self) -> &'g Generators {
+        self.generators
+    }
+
+    /// Begins an equation.
+    pub fn equation(&mut self) -> Equation<'_, 'g> {
+        self.weight *= self.omega;
+        Equation { msm: self }
+    }
+
+    /// Do all equations hold?
+    pub fn check(mut self) -> bool {
+        let mut bases = self.generators.g.clone();
+        bases.extend([self.generators.u, self.generators.h]);
+        bases.append(&mut self.points);
+        let mut scalars = self.g;
+        scalars.extend([self.u, self.h]);
+        scalars.append(&mut self.scalars);
+        msm_field(&bases, &scalars).is_identity().into()
+    }
+}
+
+impl Equation<'_, '_> {
+    /// Adds `scale · ⟨coefs, G⟩`. Panics if there are more coefficients than G's.
+    pub fn g(&mut self, scale: F, coefs: &[F]) {
+        assert!(
+            coefs.len() <= self.msm.g.len(),
+            "every coefficient has its G"
+        );
+        let scale = scale * self.msm.weight;
+        for (sum, coef) in self.msm.g.iter_mut().zip(coefs) {
+            *sum += scale * coef;
+        }
+    }
+
+    /// Adds `coef · U`.
+    pub fn u(&mut self, coef: F) {
+        self.msm.u += coef * self.msm.weight;
+    }
+
+    /// Adds `coef · H`.
+    pub fn h(&mut self, coef: F) {
+        self.msm.h += coef * self.msm.weight;
+    }
+
+    /// Adds `coef · point`.
+    pub fn point(&mut self, coef: F, point: EqAffine) {
+        self.msm.scalars.push(coef * self.msm.weight);
+        self.msm.points.push(point);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::curve::testing::{TestRng, points};
+    use pasta_curves::group::Curve;
+
+    /// ⟨coefs, G⟩ + 5U + 7H + 3P − Q, with Q right or off by `error`·U.
+    fn add_equation(msm: &mut FinalMsm, error: F) {
+        let gens = msm.generators();
+        let coefs = [F::from(2), F::ZERO, -F::ONE];
+        let p = points(1)[0];
+        let q = gens.g[0] * F::from(4) - gens.g[2] * F::from(2)
+            + gens.u * (F::from(5) + error)
+            + gens.h * F::from(7)
+            + p * F::from(3);
+        let mut equation = msm.equation();
+        equation.g(F::from(2), &coefs);
+        equation.u(F::from(5));
+        equation.h(F::from(7));
+        equation.point(F::from(3), p);
+        equation.point(-F::ONE, q.to_affine());
+    }
+
+    #[test]
+    fn true_equations_pass_and_a_false_one_fails() {
+        let gens = Generators::derive(2);
+        let mut rng = TestRng::new(1);
+        for (errors, expected) in [
+            (vec![], true),
+            (vec![0], true),
+            (vec![0, 0, 0], true),
+            (vec![1], false),
+            (vec![0, 1, 0], false),
+        ] {
+            let mut msm = FinalMsm::new(&gens, &mut rng);
+            for e in errors {
+                add_equation(&mut msm, F::from(e));
+            }
+            assert_eq!(msm.check(), expected);
+        }
+    }
+
+    /// Without the random weights these two would pass together.
+    #[test]
+    fn errors_of_two_equations_do_not_cancel() {
+        let gens = Generators::derive(2);
+        let mut msm = FinalMsm::new(&gens, &mut TestRng::new(2));
+        add_equation(&mut msm, F::ONE);
+        add_equation(&mut msm, -F::ONE);
+        assert!(!msm.check());
+    }
+}

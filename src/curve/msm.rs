@@ -1,0 +1,417 @@
+//! Multi-scalar multiplication Σ kᵢ·Pᵢ, by the width of the scalars.
+//!
+//! One algorithm (Pippenger's) serves all widths. Scalars are cut into signed digits of w bits,
+//!
+//! ```text
+//! k = Σ_j d_j·2^(w·j),   −2^(w−1) ≤ d_j < 2^(w−1),
+//! ```
+//!
+//! which are the plain w-bit digits of k + Σ_j 2^(w−1)·2^(w·j), each less 2^(w−1): no carries. Each window
+//! sums its points by |d| into buckets, then Σ_d d·bucket_d by running sums; the windows are
+//! joined by doublings. Buckets are summed in affine coordinates, pairwise and level by level, so
+//! that a level's additions share one inversion. Zero digits cost nothing.
+//!
+//! Variable time: the prover's secrets are exposed to whoever can time it.
+
+use ff::PrimeField;
+use pasta_curves::{
+    Eq, EqAffine, Fq,
+    group::{CurveAffine, Group},
+};
+use rayon::prelude::*;
+
+use super::affine::{Xy, invert_all};
+use crate::algebra::F;
+
+/// `Σ scalars[i]·bases[i]` for small integers, on the calling thread. Up to 17 bits of magnitude it
+/// takes two windows. Panics if there are more scalars than bases.
+pub fn msm_small(bases: &[EqAffine], scalars: &[i32]) -> Eq {
+    let bits = scalars
+        .iter()
+        .map(|k| 32 - k.unsigned_abs().leading_zeros())
+        .max();
+    let scalars: Vec<[u64; 1]> = scalars.iter().map(|k| [i64::from(*k) as u64]).collect();
+    Windows::new(bits.unwrap_or(0), &scalars).sum(bases)
+}
+
+/// `Σ scalars[i]·bases[i]` for wide integers, on the calling thread; the cost grows with the widest
+/// of them. Panics if there are more scalars than bases.
+pub fn msm_wide(bases: &[EqAffine], scalars: &[i128]) -> Eq {
+    let bits = scalars
+        .iter()
+        .map(|k| 128 - k.unsigned_abs().leading_zeros())
+        .max();
+    let scalars: Vec<[u64; 3]> = scalars
+        .iter()
+        .map(|k| [*k as u64, (*k >> 64) as u64, (*k >> 127) as u64])
+        .collect();
+    Windows::new(bits.unwrap_or(0), &scalars).sum(bases)
+}
+
+/// `Σ scalars[i]·bases[i]`, windows in parallel. Panics if there are more scalars than bases.
+pub fn msm_field(bases: &[EqAffine], scalars: &[F]) -> Eq {
+    let scalars: Vec<[u64; 5]> = scalars.iter().map(limbs).collect();
+    Windows::new(F::NUM_BITS, &scalars).sum_parallel(bases)
+}
+
+/// A field element's canonical limbs, lowest first, and room for the digits' bias.
+fn limbs(k: &F) -> [u64; 5] {
+    let mut limbs = [0; 5];
+    for (limb, bytes) in limbs.iter_mut().zip(k.to_repr().chunks_exact(8)) {
+        *limb = u64::from_le_bytes(bytes.try_into().expect("chunks of eight bytes"));
+    }
+    limbs
+}
+
+/// Scalars recoded into signed digits: L limbs hold k plus the bias, which is not negative.
+struct Windows<const L: usize> {
+    recoded: Vec<[u64; L]>,
+    width: u32,
+    count: u32,
+}
+
+impl<const L: usize> Windows<L> {
+    /// `scalars` in two's complement, of magnitude below 2^bits (at most 2^bits if negative);
+    /// bits + 2 + [the widest window] must fit in L limbs.
+    fn new(bits: u32, scalars: &[[u64; L]]) -> Self {
+        // One bit for the sign, and one because digits reach only to 2^(w−1) − 1.
+        let bits = bits + 2;
+        let live = scalars.iter().filter(|k| **k != [0; L]).count();
+        let width = window_width(bits, live);
+        let count = bits.div_ceil(width);
+        let mut bias = [0; L];
+        for j in 0..count {
+            let bit = width * j + width - 1;
+            bias[(bit / 64) as usize] |= 1 << (bit % 64);
+        }
+        let recoded = scalars.iter().map(|k| wrapping_add(k, &bias)).collect();
+        Self {
+            recoded,
+            width,
+            count,
+        }
+    }
+
+    /// Digit `window` of scalar `i`.
+    #[inline]
+    fn digit(&self, i: usize, window: u32) -> i32 {
+        let bit = self.width * window;
+        let (limb, shift) = ((bit / 64) as usize, bit % 64);
+        let mut word = self.recoded[i][limb] >> shift;
+        if shift + self.width > 64 && limb + 1 < L {
+            word |= self.recoded[i][limb + 1] << (64 - shift);
+        }
+        (word & ((1 << self.width) - 1)) as i32 - (1 << (self.width - 1))
+    }
+
+    fn sum(&self, bases: &[EqAffine]) -> Eq {
+        let mut buckets = Buckets::default();
+        let windows: Vec<Eq> = (0..self.count)
+            .map(|j| self.window_sum(bases, j, &mut buckets))
+            .collect();
+        self.join(&windows)
+    }
+
+    fn sum_parallel(&self, bases: &[EqAffine]) -> Eq {
+        let windows: Vec<Eq> = (0..self.count)
+            .into_par_iter()
+            .map_init(Buckets::default, |buckets, j| {
+                self.window_sum(bases, j, buckets)
+            })
+            .collect();
+        self.join(&windows)
+    }
+
+    /// Σ_j 2^(w·j)·windows[j].
+    fn join(&self, windows: &[Eq]) -> Eq {
+        windows.iter().rev().fold(Eq::identity(), |mut sum, w| {
+            for _ in 0..self.width {
+                sum = sum.double();
+            }
+            sum + w
+        })
+    }
+
+    /// Σ_i digit(i, window)·bases[i].
+    fn window_sum(&self, bases: &[EqAffine], window: u32, buckets: &mut Buckets) -> Eq {
+        assert!(
+            self.recoded.len() <= bases.len(),
+            "every scalar has its base"
+        );
+        buckets.digits.clear();
+        buckets
+            .digits
+            .extend((0..self.recoded.len()).map(|i| self.digit(i, window)));
+        buckets.fill(bases, 1 << (self.width - 1));
+        while buckets.counts.iter().any(|n| *n > 1) {
+            buckets.halve();
+        }
+        buckets.weighted_sum()
+    }
+}
+
+/// The cheapest window for `n` scalars of `bits` bits, counted in multiplications: 6 for an
+/// affine addition, 27 for a bucket's two additions in the running sums.
+fn window_width(bits: u32, n: usize) -> u32 {
+    (2..=14)
+        .min_by_key(|w| u64::from(bits.div_ceil(*w)) * (6 * n as u64 + (27 << (w - 1))))
+        .expect("the range is not empty")
+}
+
+fn wrapping_add<const L: usize>(a: &[u64; L], b: &[u64; L]) -> [u64; L] {
+    let mut sum = [0; L];
+    let mut carry = false;
+    for ((s, a), b) in sum.iter_mut().zip(a).zip(b) {
+        let (t, c0) = a.overflowing_add(*b);
+        let (t, c1) = t.overflowing_add(u64::from(carry));
+        (*s, carry) = (t, c0 | c1);
+    }
+    sum
+}
+
+/// The points of one window, sorted by bucket; bucket b (of digit b + 1) holds `counts[b]` of
+/// them. Scratch space is kept between windows.
+#[derive(Default)]
+struct Buckets {
+    digits: Vec<i32>,
+    points: Vec<Xy>,
+    counts: Vec<usize>,
+    slopes: Vec<Fq>,
+    prefix: Vec<[Fq; 2]>,
+}
+
+impl Buckets {
+    /// Sorts ±bases into buckets by the digit's magnitude (counting sort).
+    fn fill(&mut self, bases: &[EqAffine], buckets: usize) {
+        self.counts.clear();
+        self.counts.resize(buckets, 0);
+        for (d, base) in self.digits.iter_mut().zip(bases) {
+            if *d != 0 && bool::from(base.is_identity()) {
+                *d = 0;
+            }
+            if *d != 0 {
+                self.counts[d.unsigned_abs() as usize - 1] += 1;
+            }
+        }
+        let mut next = Vec::with_capacity(buckets);
+        let mut total = 0;
+        for n in &self.counts {
+            next.push(total);
+            total += n;
+        }
+        let zero = Xy {
+            x: Fq::zero(),
+            y: Fq::zero(),
+        };
+        self.points.clear();
+        self.points.resize(total, zero);
+        for (d, base) in self.digits.iter().zip(bases) {
+            if *d != 0 {
+                let point = Xy::new(base).expect("identities were dropped above");
+                let place = &mut next[d.unsigned_abs() as usize - 1];
+                self.points[*place] = if *d < 0 { point.neg() } else { point };
+                *place += 1;
+            }
+        }
+    }
+
+    /// Adds the points of every bucket in pairs; a pair of opposite points vanishes.
+    fn halve(&mut self) {
+        self.slopes.clear();
+        let mut read = 0;
+        for n in &self.counts {
+            for pair in self.points[read..read + n].chunks_exact(2) {
+                self.slopes.push(pair[0].slope_denominator(&pair[1]));
+            }
+            read += n;
+        }
+        invert_all(&mut self.slopes, &mut self.prefix);
+        // Sums are written behind the reading position.
+        let (mut read, mut write) = (0, 0);
+        let mut inverses = self.slopes.iter();
+        for n in &mut self.counts {
+            let (first, end) = (write, read + *n);
+            while end - read >= 2 {
+                let inverse = inverses.next().expect("one inverse per pair");
+                if let Some(sum) = self.points[read].add(&self.points[read + 1], inverse) {
+                    self.points[write] = sum;
+                    write += 1;
+                }
+                read += 2;
+            }
+            if read < end {
+                self.points[write] = self.points[read];
+                (read, write) = (read + 1, write + 1);
+            }
+            *n = write - first;
+        }
+        self.points.truncate(write);
+    }
+
+    /// Σ_b (b + 1)·bucket_b, from the top: the running sum of the buckets, summed.
+    fn weighted_sum(&self) -> Eq {
+        let (mut running, mut total) = (Eq::identity(), Eq::identity());
+        let mut points = self.points.iter().rev();
+        for n in self.counts.iter().rev() {
+            if *n == 1 {
+                running += points.next().expect("one point per full bucket").to_point();
+            }
+            total += running;
+        }
+        total
+    }
+}
+
+/// The oracle of the kernels above: one multiplication after the other.
+#[cfg(test)]
+pub(crate) fn msm_naive(bases: &[EqAffine], scalars: &[F]) -> EqAffine {
+    use pasta_curves::group::Curve;
+    bases
+        .iter()
+        .zip(scalars)
+        .map(|(p, k)| p * k)
+        .sum::<Eq>()
+        .to_affine()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        algebra::from_i128,
+        curve::testing::{TestRng, points},
+    };
+    use ff::{Field, WithSmallOrderMulGroup};
+    use pasta_curves::group::Curve;
+    use rand_core::Rng;
+
+    fn check_small(bases: &[EqAffine], scalars: &[i32]) {
+        let field: Vec<F> = scalars.iter().map(|k| from_i128((*k).into())).collect();
+        let expected = msm_naive(bases, &field);
+        assert_eq!(msm_small(bases, scalars).to_affine(), expected);
+        let wide: Vec<i128> = scalars.iter().map(|k| (*k).into()).collect();
+        assert_eq!(msm_wide(bases, &wide).to_affine(), expected);
+        assert_eq!(msm_field(bases, &field).to_affine(), expected);
+    }
+
+    #[test]
+    fn kernels_agree_with_the_naive_sum_at_every_width() {
+        let bases = points(60);
+        let mut rng = TestRng::new(1);
+        for bits in 0..=31 {
+            let scalars: Vec<i32> = (0..50)
+                .map(|_| (rng.next_u32() as i32) >> (31 - bits))
+                .collect();
+            check_small(&bases, &scalars);
+        }
+        for bits in (0..=127).step_by(9).chain([126, 127]) {
+            let scalars: Vec<i128> = (0..20)
+                .map(|_| {
+                    let k = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
+                    (k as i128) >> (127 - bits)
+                })
+                .collect();
+            let field: Vec<F> = scalars.iter().map(|k| from_i128(*k)).collect();
+            assert_eq!(
+                msm_wide(&bases, &scalars).to_affine(),
+                msm_naive(&bases, &field)
+            );
+        }
+        let scalars: Vec<F> = (0..60).map(|_| F::random(&mut rng)).collect();
+        assert_eq!(
+            msm_field(&bases, &scalars).to_affine(),
+            msm_naive(&bases, &scalars)
+        );
+    }
+
+    #[test]
+    fn extreme_scalars_are_recoded_exactly() {
+        let bases = points(6);
+        check_small(&bases, &[i32::MIN, i32::MAX, 0, -1, 1, 1 << 16]);
+        check_small(
+            &bases,
+            &[-(1 << 16), (1 << 16) - 1, 65535, -32768, 32767, 1],
+        );
+        check_small(&bases, &[]);
+        check_small(&bases, &[0, 0, 0]);
+        let wide = [i128::MIN, i128::MAX, i128::MIN + 1, -1, 1, 0];
+        let field: Vec<F> = wide.iter().map(|k| from_i128(*k)).collect();
+        assert_eq!(
+            msm_wide(&bases, &wide).to_affine(),
+            msm_naive(&bases, &field)
+        );
+        let ends = [-F::ONE, F::ONE, F::ZERO, -F::from(2), F::ZETA, F::TWO_INV];
+        assert_eq!(
+            msm_field(&bases, &ends).to_affine(),
+            msm_naive(&bases, &ends)
+        );
+    }
+
+    /// Equal points in one bucket must be doubled, opposite ones must vanish, and the identity
+    /// must not be mistaken for a point.
+    #[test]
+    fn exceptional_additions_in_buckets_are_handled() {
+        let p = points(2);
+        let identity = EqAffine::default();
+        let bases = [
+            p[0], p[0], p[0], p[0], -p[0], p[1], -p[1], p[1], identity, identity,
+        ];
+        check_small(&bases, &[1; 10]);
+        check_small(&bases, &[5, 5, 5, 5, 5, 7, 7, -7, 5, 0]);
+        check_small(&bases, &[5, -5, 5, -5, 0, 7, 7, 0, 1, -1]);
+        check_small(&bases, &[3, 3, 0, 0, 6, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "every scalar has its base")]
+    fn more_scalars_than_bases_are_refused() {
+        msm_small(&points(1), &[1, 2]);
+    }
+
+    /// Figures for a person to read: `cargo test --release measure_msm -- --ignored --nocapture`.
+    #[test]
+    #[ignore = "prints timings"]
+    fn measure_msm() {
+        let bases = crate::curve::Generators::derive(14).g;
+        let mut rng = TestRng::new(3);
+        let small: Vec<i32> = bases
+            .iter()
+            .map(|_| (rng.next_u32() as i16).into())
+            .collect();
+        let wide: Vec<i128> = bases
+            .iter()
+            .map(|_| (rng.next_u64() as i64).into())
+            .collect();
+        let field: Vec<F> = bases.iter().map(|_| F::random(&mut rng)).collect();
+        let time = |name: &str, run: &dyn Fn() -> Eq| {
+            let timed = || {
+                let start = std::time::Instant::now();
+                std::hint::black_box(run());
+                start.elapsed()
+            };
+            let best = (0..9).map(|_| timed()).min().expect("nine runs");
+            println!("{name}: {best:?}");
+        };
+        time("2^14 scalars of 16 bits, one core", &|| {
+            msm_small(&bases, &small)
+        });
+        time("2^14 scalars of 64 bits, one core", &|| {
+            msm_wide(&bases, &wide)
+        });
+        let one = rayon::ThreadPoolBuilder::new()
+            .num_threads(1)
+            .build()
+            .unwrap();
+        time("2^14 scalars of 255 bits, one core", &|| {
+            one.install(|| msm_field(&bases, &field))
+        });
+        time("2^14 scalars of 255 bits, all cores", &|| {
+            msm_field(&bases, &field)
+        });
+        let (lo, hi) = bases.split_at(1 << 13);
+        let t = crate::curve::ShortChallenge::from_challenge(&field[0]).unwrap();
+        time("folding 2^14 generators, all cores", &|| {
+            crate::curve::fold_bases(lo, hi, &t)[0].into()
+        });
+    }
+}

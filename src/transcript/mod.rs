@@ -1,0 +1,5 @@
+//! The transcripts of the argument: what is absorbed, and which challenges come out.
+
+pub mod public;
+
+pub use public::Transcript;
