@@ -8,6 +8,7 @@ pub mod algebra;
 pub mod system;
 
 // The argument's tower, ground floor first.
+pub mod argument;
 pub mod commit;
 pub mod curve;
 pub mod transcript;

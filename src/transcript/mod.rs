@@ -1,5 +1,6 @@
 //! The transcripts of the argument: what is absorbed, and which challenges come out.
 
+pub mod hidden;
 pub mod public;
 
 pub use public::Transcript;

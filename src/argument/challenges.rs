@@ -1,0 +1,149 @@
+//! The public challenges of a layer, and the public factors evaluated at them.
+
+use ff::Field;
+
+use super::plan::{Coord, LiveAt, PublicAt, Scalar, Weight};
+use crate::algebra::{F, eq_at, prefix_at};
+
+/// Everything random that a layer's claims depend on.
+#[derive(Clone, Debug)]
+pub struct Challenges {
+    /// LogUp: the denominator of a lookup is β − (tag + α·key + α²·value).
+    pub alpha: F,
+    pub beta: F,
+    /// τ, one coordinate per coordinate of the system (and of the helper index).
+    pub tau: Vec<F>,
+    /// λ, λ², …: entry k weighs relation k.
+    pub lambdas: Vec<F>,
+}
+
+impl Challenges {
+    pub fn weight(&self, weight: &Weight) -> F {
+        match weight {
+            Weight::One => F::ONE,
+            Weight::Sum(scalars) => scalars.iter().map(|s| self.scalar(s)).sum(),
+        }
+    }
+
+    pub fn scalar(&self, s: &Scalar) -> F {
+        let lives: F = s.lives.iter().map(|l| self.live(l)).product();
+        s.coef * lives * self.lambdas[s.relation]
+    }
+
+    pub fn live(&self, live: &LiveAt) -> F {
+        prefix_at(&pick(&self.tau, &live.coords), live.len)
+    }
+
+    /// The value of a public factor at the sumcheck's point.
+    pub fn public(&self, public: &PublicAt, round: &[F]) -> F {
+        match public {
+            PublicAt::Eq(coords) => coords
+                .iter()
+                .map(|c| eq_bit(self.tau[*c], round[*c]))
+                .product(),
+            PublicAt::EqPrefix { bits, len } => {
+                eq_prefix(&self.tau[..*bits], &round[..*bits], *len)
+            }
+            PublicAt::Causal {
+                row,
+                col,
+                complement,
+            } => {
+                let causal = causal_at(&pick(round, row), &pick(round, col));
+                if *complement { F::ONE - causal } else { causal }
+            }
+            PublicAt::OneHot {
+                row,
+                index,
+                targets,
+            } => {
+                let (row, index) = (pick(&self.tau, row), pick(round, index));
+                targets
+                    .iter()
+                    .enumerate()
+                    .map(|(i, t)| eq_at(&row, i) * eq_at(&index, *t))
+                    .sum()
+            }
+        }
+    }
+
+    /// The coordinate of either point.
+    pub fn coord(&self, coord: Coord, round: &[F]) -> F {
+        match coord {
+            Coord::Tau(c) => self.tau[c],
+            Coord::Round(c) => round[c],
+        }
+    }
+}
+
+/// The listed coordinates of a point.
+pub fn pick(point: &[F], coords: &[usize]) -> Vec<F> {
+    coords.iter().map(|c| point[*c]).collect()
+}
+
+/// eq of one coordinate each: a·b + (1 − a)(1 − b).
+fn eq_bit(a: F, b: F) -> F {
+    let ab = a * b;
+    ab.double() - a - b + F::ONE
+}
+
+/// Σ_{x < len} eq(a, x)·eq(b, x).
+fn eq_prefix(a: &[F], b: &[F], len: usize) -> F {
+    if len == 1 << a.len() {
+        return a.iter().zip(b).map(|(a, b)| eq_bit(*a, *b)).product();
+    }
+    // As in `prefix_at`, from the highest bit down; `full` is the sum over all lower bits.
+    let mut full = vec![F::ONE];
+    for (a, b) in a.iter().zip(b) {
+        full.push(full[full.len() - 1] * eq_bit(*a, *b));
+    }
+    let (mut below, mut agree) = (F::ZERO, F::ONE);
+    for i in (0..a.len()).rev() {
+        let (zero, one) = ((F::ONE - a[i]) * (F::ONE - b[i]), a[i] * b[i]);
+        if len >> i & 1 == 1 {
+            below += agree * zero * full[i];
+            agree *= one;
+        } else {
+            agree *= zero;
+        }
+    }
+    below
+}
+
+/// Σ_{col ≤ row} eq(r, row)·eq(c, col): the multilinear extension of [col ≤ row].
+fn causal_at(r: &[F], c: &[F]) -> F {
+    // From the lowest bit up, `le` is the extension of [col ≤ row] on the bits so far: a higher
+    // bit decides unless it is equal.
+    let mut le = F::ONE;
+    for (r, c) in r.iter().zip(c) {
+        le = *r * (F::ONE - c) + eq_bit(*r, *c) * le;
+    }
+    le
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::algebra::eq_table;
+
+    fn point(seed: u64, n: usize) -> Vec<F> {
+        (0..n as u64)
+            .map(|i| F::from(seed + 31 * i).square() - F::from(3))
+            .collect()
+    }
+
+    #[test]
+    fn structured_publics_equal_their_sums() {
+        let (a, b) = (point(2, 4), point(50, 4));
+        let (ta, tb) = (eq_table(&a, F::ONE), eq_table(&b, F::ONE));
+        for len in 0..=16 {
+            let plain: F = (0..len).map(|x| ta[x] * tb[x]).sum();
+            assert_eq!(eq_prefix(&a, &b, len), plain);
+        }
+        let mut causal = F::ZERO;
+        for (i, x) in ta.iter().enumerate() {
+            causal += tb[..=i].iter().map(|y| *x * y).sum::<F>();
+        }
+        assert_eq!(causal_at(&a, &b), causal);
+    }
+}

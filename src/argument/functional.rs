@@ -1,0 +1,350 @@
+//! Linear functionals of the committed data, as sums of tensors.
+//!
+//! The data of a bundle is one long vector, cut into rows of 2^c. A claim ⟨data, b⟩ has a `b` that
+//! is a short sum of *pieces*: on an aligned run of 2^k entries, a constant times a tensor of k
+//! two-vectors. The prover writes `b` out; the verifier evaluates it against the tensor of fold
+//! challenges in O(k) a piece. Both get it from the same code.
+
+use ff::Field;
+use std::sync::Arc;
+
+use crate::algebra::F;
+
+/// The weights of an index bit: `[if 0, if 1]`.
+pub type BitWeights = [F; 2];
+
+/// `coef · ⊗ bits` on `[offset, offset + 2^bits.len())`; `offset` is a multiple of the length.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    pub offset: usize,
+    pub coef: F,
+    pub bits: Arc<[BitWeights]>,
+}
+
+/// A sum of pieces and of explicit runs.
+#[derive(Clone, Debug, Default)]
+pub struct Functional {
+    pub pieces: Vec<Piece>,
+    /// (offset, coefficient, values): for public tables, which have no structure.
+    pub dense: Vec<(usize, F, Arc<Vec<F>>)>,
+}
+
+/// One dimension's weights.
+#[derive(Clone, Debug)]
+pub enum DimWeights {
+    /// eq(point, ·), lowest bit first.
+    Eq(Vec<F>),
+    Ones,
+    Fixed(usize),
+}
+
+impl DimWeights {
+    /// Weights per index bit, `n` bits; what a longer point says of the bits above n (which are
+    /// zero in every index) is the second value.
+    fn bit_weights(&self, n: usize) -> (Vec<BitWeights>, F) {
+        match self {
+            Self::Eq(point) => {
+                assert!(
+                    point.len() >= n,
+                    "a point has a coordinate for every index bit"
+                );
+                let bits = point[..n].iter().map(|p| [F::ONE - p, *p]).collect();
+                (bits, point[n..].iter().map(|p| F::ONE - p).product())
+            }
+            Self::Ones => (vec![[F::ONE, F::ONE]; n], F::ONE),
+            Self::Fixed(x) => {
+                let bits = (0..n).map(|b| {
+                    if x >> b & 1 == 1 {
+                        [F::ZERO, F::ONE]
+                    } else {
+                        [F::ONE, F::ZERO]
+                    }
+                });
+                (bits.collect(), F::ONE)
+            }
+        }
+    }
+
+    /// The weights of the indices below `len`.
+    pub fn table(&self, len: usize) -> Vec<F> {
+        match self {
+            Self::Eq(point) => {
+                let mut table = crate::algebra::eq_table(point, F::ONE);
+                table.truncate(len);
+                table
+            }
+            Self::Ones => vec![F::ONE; len],
+            Self::Fixed(x) => (0..len)
+                .map(|i| if i == *x { F::ONE } else { F::ZERO })
+                .collect(),
+        }
+    }
+}
+
+/// The number of bits an index below `len` needs.
+pub fn index_bits(len: usize) -> usize {
+    len.next_power_of_two().trailing_zeros() as usize
+}
+
+/// Cuts `[0, len)` into runs `(x, k)` of 2^k indices such that both `base + x` and `index + x` are
+/// multiples of 2^k.
+fn dyadic_runs(base: usize, index: usize, len: usize) -> Vec<(usize, usize)> {
+    let mut runs = Vec::new();
+    let mut x = 0;
+    while x < len {
+        let fits = (usize::BITS - 1 - (len - x).leading_zeros()) as usize;
+        let k = fits
+            .min((base + x).trailing_zeros() as usize)
+            .min((index + x).trailing_zeros() as usize);
+        runs.push((x, k));
+        x += 1 << k;
+    }
+    runs
+}
+
+impl Functional {
+    /// Adds `coef · ⊗ dims` on the column that begins at `offset` and has the given dimensions,
+    /// outermost first; all but the first are powers of two, and `offset` is a multiple of their
+    /// product.
+    pub fn add_column(&mut self, offset: usize, lens: &[usize], dims: &[DimWeights], coef: F) {
+        assert_eq!(lens.len(), dims.len(), "every dimension has its weights");
+        let mut inner = Vec::new();
+        let mut coef = coef;
+        for (len, dim) in lens.iter().zip(dims).skip(1).rev() {
+            let (bits, rest) = dim.bit_weights(index_bits(*len));
+            inner.extend(bits);
+            coef *= rest;
+        }
+        let block = 1 << inner.len();
+        assert_eq!(offset % block, 0, "a column is aligned to its inner block");
+        self.add_outer(offset / block, 0, lens[0], &dims[0], &inner, coef);
+    }
+
+    /// Adds `coef · eq(point, index + x)` on the entries `offset + x`, x < len.
+    pub fn add_run(&mut self, offset: usize, index: usize, len: usize, point: &[F], coef: F) {
+        self.add_outer(
+            offset,
+            index,
+            len,
+            &DimWeights::Eq(point.to_vec()),
+            &[],
+            coef,
+        );
+    }
+
+    fn add_outer(
+        &mut self,
+        base: usize,
+        index: usize,
+        len: usize,
+        dim: &DimWeights,
+        inner: &[BitWeights],
+        coef: F,
+    ) {
+        let (outer, rest) = dim.bit_weights(index_bits(index + len));
+        for (x, k) in dyadic_runs(base, index, len) {
+            let high: F = outer[k..]
+                .iter()
+                .enumerate()
+                .map(|(b, w)| w[(index + x) >> (k + b) & 1])
+                .product();
+            let coef = coef * rest * high;
+            if coef == F::ZERO {
+                continue;
+            }
+            let bits: Vec<BitWeights> = inner.iter().chain(&outer[..k]).copied().collect();
+            self.pieces.push(Piece {
+                offset: (base + x) << inner.len(),
+                coef,
+                bits: bits.into(),
+            });
+        }
+    }
+
+    /// Multiplies everything by `scale` and adds it to `into`.
+    pub fn add_scaled_to(self, scale: F, into: &mut Self) {
+        into.pieces.extend(self.pieces.into_iter().map(|p| Piece {
+            coef: p.coef * scale,
+            ..p
+        }));
+        into.dense
+            .extend(self.dense.into_iter().map(|(o, c, v)| (o, c * scale, v)));
+    }
+
+    /// Writes the functional out, adding to `target`, which holds the entries from `start` on.
+    /// Parts that lie outside are the caller's mistake.
+    pub fn expand_into(&self, target: &mut [F]) {
+        for piece in &self.pieces {
+            let table = tensor_table(piece.coef, &piece.bits);
+            for (t, v) in target[piece.offset..].iter_mut().zip(table) {
+                *t += v;
+            }
+        }
+        for (offset, coef, values) in &self.dense {
+            for (t, v) in target[*offset..].iter_mut().zip(values.iter()) {
+                *t += *coef * v;
+            }
+        }
+    }
+
+    /// Σ_x b(x) · Π_b (factors[b] if bit b of x is set): the functional against a tensor that is 1
+    /// at index 0.
+    pub fn evaluate(&self, factors: &[F]) -> F {
+        let pieces: F = self
+            .pieces
+            .iter()
+            .map(|p| {
+                let inside: F = p
+                    .bits
+                    .iter()
+                    .zip(factors)
+                    .map(|([a, b], t)| *a + *b * t)
+                    .product();
+                p.coef * inside * high_weight(factors, p.offset, p.bits.len())
+            })
+            .sum();
+        let dense: F = self
+            .dense
+            .iter()
+            .map(|(o, c, v)| *c * evaluate_dense(factors, *o, v))
+            .sum();
+        pieces + dense
+    }
+}
+
+/// All entries of `scale · ⊗ bits`.
+fn tensor_table(scale: F, bits: &[BitWeights]) -> Vec<F> {
+    let mut table = vec![scale; 1 << bits.len()];
+    for (b, [zero, one]) in bits.iter().enumerate() {
+        let (low, high) = table[..2 << b].split_at_mut(1 << b);
+        for (l, h) in low.iter_mut().zip(high) {
+            *h = *l * one;
+            *l *= zero;
+        }
+    }
+    table
+}
+
+/// Π factors[b] over the set bits b ≥ `from` of `index`.
+fn high_weight(factors: &[F], index: usize, from: usize) -> F {
+    factors
+        .iter()
+        .enumerate()
+        .skip(from)
+        .filter(|(b, _)| index >> b & 1 == 1)
+        .map(|(_, t)| *t)
+        .product()
+}
+
+/// Σ_j values[j] · weight(offset + j), run by aligned run, folding each bit by bit.
+fn evaluate_dense(factors: &[F], offset: usize, values: &[F]) -> F {
+    let aligned = 1usize << offset.trailing_zeros().min(index_bits(values.len()) as u32);
+    values
+        .chunks(aligned)
+        .enumerate()
+        .map(|(n, chunk)| {
+            let bits = index_bits(chunk.len());
+            let folded = factors[..bits].iter().fold(chunk.to_vec(), |folded, t| {
+                let pair = |p: &[F]| if p.len() == 2 { p[0] + *t * p[1] } else { p[0] };
+                folded.chunks(2).map(pair).collect()
+            });
+            folded[0] * high_weight(factors, offset + n * aligned, bits)
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points(seed: u64, n: usize) -> Vec<F> {
+        (0..n as u64)
+            .map(|i| F::from(seed + 17 * i).square() + F::from(i))
+            .collect()
+    }
+
+    /// Every way of using a functional must agree with the plain definition on the written-out
+    /// vector.
+    fn check(f: &Functional, bits: usize, expected: &dyn Fn(usize) -> F) {
+        let mut dense = vec![F::ZERO; 1 << bits];
+        f.expand_into(&mut dense);
+        for (x, v) in dense.iter().enumerate() {
+            assert_eq!(*v, expected(x), "entry {x}");
+        }
+        let factors = points(99, bits);
+        let weighted: F = dense
+            .iter()
+            .enumerate()
+            .map(|(x, v)| *v * high_weight(&factors, x, 0))
+            .sum();
+        assert_eq!(f.evaluate(&factors), weighted);
+    }
+
+    #[test]
+    fn columns_of_odd_length_at_odd_places() {
+        let (slab, token) = (points(3, 4), points(5, 2));
+        for (base, len) in [(0, 16), (3, 5), (4, 12), (1, 1)] {
+            let mut f = Functional::default();
+            f.add_column(
+                base * 4,
+                &[len, 4],
+                &[DimWeights::Eq(slab.clone()), DimWeights::Eq(token.clone())],
+                F::from(7),
+            );
+            check(&f, 7, &|x| {
+                if (base * 4..(base + len) * 4).contains(&x) {
+                    let (s, t) = ((x / 4) - base, x % 4);
+                    F::from(7) * crate::algebra::eq_at(&slab, s) * crate::algebra::eq_at(&token, t)
+                } else {
+                    F::ZERO
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn ones_fixed_and_dense_parts() {
+        let mut f = Functional::default();
+        f.add_column(
+            8,
+            &[3, 2],
+            &[DimWeights::Fixed(2), DimWeights::Ones],
+            F::from(5),
+        );
+        f.dense
+            .push((16, F::from(2), Arc::new((0..8u64).map(F::from).collect())));
+        check(&f, 5, &|x| match x {
+            12 | 13 => F::from(5),
+            16..24 => F::from(2 * (x as u64 - 16)),
+            _ => F::ZERO,
+        });
+    }
+
+    #[test]
+    fn dense_runs_need_no_alignment() {
+        let mut f = Functional::default();
+        f.dense
+            .push((12, F::ONE, Arc::new((1..=9u64).map(F::from).collect())));
+        check(&f, 5, &|x| {
+            if (12..21).contains(&x) {
+                F::from(x as u64 - 11)
+            } else {
+                F::ZERO
+            }
+        });
+    }
+
+    #[test]
+    fn runs_with_an_index_offset() {
+        let point = points(11, 5);
+        let mut f = Functional::default();
+        f.add_run(6, 9, 13, &point, F::ONE);
+        check(&f, 5, &|x| {
+            if (6..19).contains(&x) {
+                crate::algebra::eq_at(&point, x - 6 + 9)
+            } else {
+                F::ZERO
+            }
+        });
+    }
+}

@@ -1,0 +1,256 @@
+//! Where each column of a system lies in the committed vectors.
+//!
+//! The keys of all lookups come first, in g equal *lanes* of N values, so that the i-th lookup of
+//! helper entry y is simply witness value i·N + y (see [`super::logup`]). What is left of the last
+//! lane is filled with zeros that are looked up in the range table like any other key, so no entry
+//! of a lane is free. The exact columns follow. Which rows exist depends on the shape alone.
+
+use super::functional::index_bits;
+use crate::system::{Column, Segment, System, TableId};
+
+/// g: lookups per helper entry. Larger groups mean fewer full-width helper values and longer
+/// sumcheck messages.
+pub const LOOKUP_LANES: usize = 4;
+
+/// log2 of a weight tile's side: 64 × 64 values.
+const TILE_BITS: usize = 6;
+
+/// A run of keys that are looked up in one table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRun {
+    /// The run's first witness index, and its length.
+    pub start: usize,
+    pub len: usize,
+    pub table: TableId,
+    pub offset: i64,
+    /// The witness index of the first value, where the table has values.
+    pub value: Option<usize>,
+}
+
+/// The placement of one system's columns. Rows have 2^row_bits values.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub row_bits: usize,
+    /// N, the length of a lookup lane and of the helper column.
+    pub lane_len: usize,
+    /// All of `[0, LOOKUP_LANES · N)`, in order.
+    pub runs: Vec<KeyRun>,
+    /// The number of witness values.
+    pub witness_len: usize,
+    /// The number of values of the vectors' segment.
+    pub vectors_len: usize,
+    /// The number of values at each boundary (0 where there is none).
+    pub boundary_in_len: usize,
+    pub boundary_out_len: usize,
+    offsets: Vec<usize>,
+}
+
+impl Layout {
+    /// Places the columns of `system`.
+    pub fn new(system: &System, row_bits: usize) -> Self {
+        let mut offsets = vec![0; system.columns.len()];
+        let keys_len = place(system, &mut offsets, 0, |c| c.segment == Segment::Key);
+        let lane_len = lane_len(keys_len);
+        let exact_start = LOOKUP_LANES * lane_len;
+        let witness_len = place(system, &mut offsets, exact_start, |c| {
+            c.segment == Segment::Exact
+        });
+        let vectors_len = place_vectors(system, &mut offsets);
+        let boundary = |segment| {
+            system
+                .columns
+                .iter()
+                .find(|c| c.segment == segment)
+                .map_or(0, Column::len)
+        };
+        Self {
+            row_bits,
+            lane_len,
+            runs: key_runs(system, &offsets, keys_len, exact_start),
+            witness_len,
+            vectors_len,
+            boundary_in_len: boundary(Segment::BoundaryIn),
+            boundary_out_len: boundary(Segment::BoundaryOut),
+            offsets,
+        }
+    }
+
+    /// A column's first index within its segment.
+    pub fn offset(&self, column: crate::system::ColumnId) -> usize {
+        self.offsets[column.0]
+    }
+
+    /// The number of bits of a helper index.
+    pub fn helper_bits(&self) -> usize {
+        index_bits(self.lane_len)
+    }
+
+    /// The number of rows for `len` values.
+    pub fn rows(&self, len: usize) -> usize {
+        len.div_ceil(1 << self.row_bits)
+    }
+}
+
+/// N for a given number of keys: at most about 1/32 more than needed, and a multiple of a large
+/// power of two so that a lane is a sum of few tensors.
+fn lane_len(keys: usize) -> usize {
+    let least = keys.div_ceil(LOOKUP_LANES).max(1);
+    least.next_multiple_of((least.next_power_of_two() / 64).max(1))
+}
+
+/// Places the columns that `select` picks, largest inner block first (so that every column is
+/// aligned to its own), from `start` on. Returns the end.
+fn place(
+    system: &System,
+    offsets: &mut [usize],
+    start: usize,
+    select: impl Fn(&Column) -> bool,
+) -> usize {
+    let mut chosen: Vec<usize> = (0..offsets.len())
+        .filter(|c| select(&system.columns[*c]))
+        .collect();
+    chosen.sort_by_key(|c| std::cmp::Reverse(system.columns[*c].block()));
+    let block = chosen.first().map_or(1, |c| system.columns[*c].block());
+    let mut end = start.next_multiple_of(block);
+    for c in chosen {
+        offsets[c] = end;
+        end += system.columns[c].len();
+    }
+    end
+}
+
+/// The offsets of vectors of the given lengths in the vectors' segment, and the segment's length.
+/// Each is aligned to the largest power of two that divides its length.
+pub fn vector_offsets(lens: &[usize]) -> (Vec<usize>, usize) {
+    let mut end = 0usize;
+    let offsets = lens
+        .iter()
+        .map(|len| {
+            let offset = end.next_multiple_of(1 << len.trailing_zeros());
+            end = offset + len;
+            offset
+        })
+        .collect();
+    (offsets, end)
+}
+
+fn place_vectors(system: &System, offsets: &mut [usize]) -> usize {
+    let mut vectors: Vec<(usize, usize)> = Vec::new();
+    for (c, column) in system.columns.iter().enumerate() {
+        if let Segment::Vector(n) = column.segment {
+            vectors.push((n, c));
+        }
+    }
+    vectors.sort_unstable();
+    let lens: Vec<usize> = vectors
+        .iter()
+        .map(|(_, c)| system.columns[*c].len())
+        .collect();
+    let (starts, end) = vector_offsets(&lens);
+    for ((_, c), start) in vectors.iter().zip(starts) {
+        offsets[*c] = start;
+    }
+    end
+}
+
+fn key_runs(system: &System, offsets: &[usize], keys_len: usize, end: usize) -> Vec<KeyRun> {
+    let mut runs: Vec<KeyRun> = system
+        .lookups
+        .iter()
+        .map(|l| KeyRun {
+            start: offsets[l.key.0],
+            len: system.columns[l.key.0].len(),
+            table: l.table,
+            offset: l.offset,
+            value: l.value.map(|v| offsets[v.0]),
+        })
+        .collect();
+    runs.sort_by_key(|r| r.start);
+    if keys_len < end {
+        runs.push(KeyRun {
+            start: keys_len,
+            len: end - keys_len,
+            table: TableId::Range16,
+            offset: 0,
+            value: None,
+        });
+    }
+    let mut covered = 0;
+    for run in &runs {
+        assert_eq!(run.start, covered, "every key is looked up exactly once");
+        covered += run.len;
+    }
+    runs
+}
+
+/// How a weight matrix `[inputs, outputs]` is cut into committed rows: a row holds 2^(c − 12)
+/// consecutive input slabs of one output slab, value (input, output) at
+/// `(slab_in mod 2^(c−12))·2^12 + lane_in·2^6 + lane_out`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tiling {
+    pub slabs_in: usize,
+    pub slabs_out: usize,
+    /// c − 12: log2 of the number of input slabs in a row.
+    pub slab_bits: usize,
+}
+
+impl Tiling {
+    /// The tiling of an `inputs × outputs` matrix in rows of 2^row_bits. Panics if a row is
+    /// smaller than a tile.
+    pub fn new(inputs: usize, outputs: usize, row_bits: usize) -> Self {
+        assert!(row_bits >= 2 * TILE_BITS, "a row holds at least one tile");
+        Self {
+            slabs_in: inputs.div_ceil(1 << TILE_BITS),
+            slabs_out: outputs.div_ceil(1 << TILE_BITS),
+            slab_bits: row_bits - 2 * TILE_BITS,
+        }
+    }
+
+    pub fn rows(&self) -> usize {
+        self.slabs_in.div_ceil(1 << self.slab_bits) * self.slabs_out
+    }
+
+    /// The row that holds the tile (slab_in, slab_out).
+    pub fn row(&self, slab_in: usize, slab_out: usize) -> usize {
+        (slab_in >> self.slab_bits) * self.slabs_out + slab_out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_disjoint_and_every_key_is_looked_up() {
+        let mut system = System::default();
+        let a = system.range("a", &[3, 4, 8], 0);
+        let (b, bv) = system.function("b", "bv", &[5, 16], TableId::Exp);
+        let c = system.range("c", &[7], 1 << 15);
+        let d = system.exact("d", &[3, 32]);
+        let layout = Layout::new(&system, 6);
+        for id in [a, b, bv, c, d] {
+            assert_eq!(layout.offset(id) % system.columns[id.0].block(), 0);
+        }
+        assert_eq!(
+            (layout.offset(a), layout.offset(b), layout.offset(c)),
+            (0, 96, 176)
+        );
+        assert_eq!(layout.lane_len, 46);
+        assert_eq!(layout.offset(d), 192);
+        assert_eq!(layout.offset(bv), 288);
+        assert_eq!(layout.witness_len, 288 + 80);
+        let padding = layout.runs.last().expect("runs");
+        assert_eq!(
+            (padding.start, padding.len, padding.table),
+            (183, 1, TableId::Range16)
+        );
+    }
+
+    #[test]
+    fn tilings_cover_matrices_of_any_width() {
+        let t = Tiling::new(768, 3072, 14);
+        assert_eq!((t.rows(), t.row(11, 47)), (3 * 48, 2 * 48 + 47));
+        let t = Tiling::new(64, 50257, 14);
+        assert_eq!((t.rows(), t.row(0, 785)), (786, 785));
+    }
+}

@@ -1,0 +1,291 @@
+//! Lookups as a sum of logarithmic derivatives (LogUp; Haböck, eprint 2022/1530).
+//!
+//! Claim: every key of every lane, with its value, is a row of its table.
+//!
+//! ```text
+//! d_i(y)  = β − (tag + α·(key_i(y) + offset) + α²·value_i(y))         lookup i of helper entry y
+//! t_j     = tag + α·key_j + α²·value_j                                row j of a table
+//! h(y)    = Σ_i 1/d_i(y)                                               committed
+//! (1)  Σ_{y < N} eq(τ, y)·( h·Π_i d_i − Σ_i Π_{j≠i} d_j )(y) = 0      a product of the sumcheck
+//! (2)  Σ_layers Σ_{y < N} h(y) − Σ_tables Σ_j mult_j/(β − t_j) = 0     a functional of the data
+//! ```
+//!
+//! Soundness: keys, values and multiplicities are committed before α and β are drawn, so (2) as an
+//! identity of rational functions in β forces the multisets to agree: a pole of the left sum that
+//! is no table row cannot be cancelled (the multiplicities are arbitrary field elements, but they
+//! stand only at table rows; fewer than p lookups, so a count cannot wrap around). (1) fixes h
+//! wherever no d_i is 0, which fails with probability at most (number of lookups)/p. Tags keep the
+//! tables apart, as α is drawn after the keys.
+
+use std::sync::Arc;
+
+use ff::Field;
+use rayon::prelude::*;
+
+use super::challenges::Challenges;
+use super::claims::{Layer, public_denominator};
+use super::data::LayerData;
+use super::functional::Functional;
+use super::layout::LOOKUP_LANES;
+use super::sumcheck::{Summand, add_vectors, bind_table, interpolate};
+use crate::algebra::{F, batch_invert, eq_table, from_i128};
+use crate::system::Table;
+
+/// The denominators of every lane, N values each.
+pub fn denominators(layer: &Layer, data: &LayerData, ch: &Challenges) -> Vec<Vec<F>> {
+    let alpha2 = ch.alpha.square();
+    (0..LOOKUP_LANES)
+        .into_par_iter()
+        .map(|i| {
+            let mut d = vec![F::ZERO; layer.layout.lane_len];
+            for (run, y, start, len) in layer.lane_runs(i) {
+                let public = public_denominator(run, ch);
+                for (x, d) in d[y..y + len].iter_mut().enumerate() {
+                    *d = public - ch.alpha * from_i128(data.witness(start + x));
+                    if let Some(value) = run.value {
+                        *d -= alpha2 * from_i128(data.witness(value + (start - run.start) + x));
+                    }
+                }
+            }
+            d
+        })
+        .collect()
+}
+
+/// h(y) = Σ_i 1/d_i(y). `None` if a denominator is zero, which happens with probability about
+/// 2^-230: draw again.
+pub fn helper(denominators: &[Vec<F>]) -> Option<Vec<F>> {
+    const CHUNK: usize = 1 << 12;
+    let n = denominators[0].len();
+    let chunks: Option<Vec<Vec<F>>> = (0..n.div_ceil(CHUNK))
+        .into_par_iter()
+        .map(|c| {
+            let range = c * CHUNK..((c + 1) * CHUNK).min(n);
+            let mut all: Vec<F> = denominators
+                .iter()
+                .flat_map(|d| &d[range.clone()])
+                .copied()
+                .collect();
+            batch_invert(&mut all).then(|| {
+                let len = range.len();
+                (0..len)
+                    .map(|y| all.iter().skip(y).step_by(len).sum())
+                    .collect()
+            })
+        })
+        .collect();
+    chunks.map(|c| c.concat())
+}
+
+/// Adds how often each row of `table` is looked up by this layer. A key outside the table counts
+/// nowhere: the proof will not verify.
+pub fn count(layer: &Layer, data: &LayerData, table: &Table, multiplicities: &mut [i32]) {
+    for run in layer.layout.runs.iter().filter(|r| r.table == table.id) {
+        for x in run.start..run.start + run.len {
+            let row = data.witness(x) + i128::from(run.offset - table.first_key);
+            if let Some(m) = usize::try_from(row)
+                .ok()
+                .and_then(|r| multiplicities.get_mut(r))
+            {
+                *m += 1;
+            }
+        }
+    }
+}
+
+/// 1/(β − t_j) for every row of the table, negated: the functional of its multiplicities in (2).
+/// `None` if β is a row, which happens with probability about 2^-238.
+pub fn table_weights(table: &Table, alpha: F, beta: F) -> Option<Vec<F>> {
+    let tag = F::from(table.id.tag());
+    let mut weights: Vec<F> = (0..table.len)
+        .map(|j| {
+            let value = table
+                .values
+                .as_ref()
+                .map_or(F::ZERO, |v| from_i128(i128::from(v[j])));
+            let key = from_i128(i128::from(table.first_key) + j as i128);
+            tag + alpha * (key + alpha * value) - beta
+        })
+        .collect();
+    batch_invert(&mut weights).then_some(weights)
+}
+
+/// (2): Σ h over every layer's helper rows, and the tables' weights on the multiplicities.
+/// `helpers` are (offset, N), `tables` are (offset, weights).
+pub fn balance(helpers: &[(usize, usize)], tables: &[(usize, Arc<Vec<F>>)]) -> Functional {
+    let mut f = Functional::default();
+    for (offset, len) in helpers {
+        f.add_column(
+            *offset,
+            &[*len],
+            &[super::functional::DimWeights::Ones],
+            F::ONE,
+        );
+    }
+    f.dense.extend(
+        tables
+            .iter()
+            .map(|(offset, w)| (*offset, F::ONE, w.clone())),
+    );
+    f
+}
+
+/// (1) as the prover folds it.
+pub struct LogUp {
+    coords: Vec<usize>,
+    /// scale · eq(τ, y) on y < N.
+    eq: Vec<F>,
+    pub helper: Vec<F>,
+    pub lanes: Vec<Vec<F>>,
+}
+
+impl LogUp {
+    /// `bits` is the number of bits of a helper index; `scale` is LogUp's power of λ.
+    pub fn new(bits: usize, scale: F, tau: &[F], helper: Vec<F>, lanes: Vec<Vec<F>>) -> Self {
+        let mut eq = eq_table(&tau[..bits], scale);
+        eq.truncate(helper.len());
+        Self {
+            coords: (0..bits).collect(),
+            eq,
+            helper,
+            lanes,
+        }
+    }
+}
+
+/// h·Π d − Σ_i Π_{j≠i} d_j.
+#[inline]
+fn fraction_identity(h: F, d: &[F; LOOKUP_LANES]) -> F {
+    // (num, den) of Σ 1/d_i, one lookup at a time.
+    let (mut num, mut den) = (F::ONE, d[0]);
+    for d in &d[1..] {
+        num = num * d + den;
+        den *= d;
+    }
+    h * den - num
+}
+
+impl Summand for LogUp {
+    fn coords(&self) -> &[usize] {
+        &self.coords
+    }
+
+    fn sum(&self) -> F {
+        // Zero for an honest helper; computed all the same, so that a cheating one is carried
+        // through to the verifier rather than repaired here.
+        (0..self.eq.len())
+            .into_par_iter()
+            .map(|y| {
+                self.eq[y]
+                    * fraction_identity(self.helper[y], &std::array::from_fn(|i| self.lanes[i][y]))
+            })
+            .sum()
+    }
+
+    fn round_polynomial(&self) -> Vec<F> {
+        const POINTS: usize = LOOKUP_LANES + 3;
+        let at = |t: &[F], y: usize| t.get(y).copied().unwrap_or(F::ZERO);
+        let pair = |t: &[F], x: usize| (at(t, 2 * x), at(t, 2 * x + 1) - at(t, 2 * x));
+        let values = (0..self.eq.len().div_ceil(2))
+            .into_par_iter()
+            .with_min_len(1 << 9)
+            .fold(
+                || vec![F::ZERO; POINTS],
+                |mut values, x| {
+                    let (mut e, de) = pair(&self.eq, x);
+                    let (mut h, dh) = pair(&self.helper, x);
+                    let lanes: [(F, F); LOOKUP_LANES] =
+                        std::array::from_fn(|i| pair(&self.lanes[i], x));
+                    let mut d = lanes.map(|(low, _)| low);
+                    for (point, value) in values.iter_mut().enumerate() {
+                        if point > 0 {
+                            e += de;
+                            h += dh;
+                            d.iter_mut()
+                                .zip(&lanes)
+                                .for_each(|(d, (_, delta))| *d += *delta);
+                        }
+                        *value += e * fraction_identity(h, &d);
+                    }
+                    values
+                },
+            )
+            .reduce(|| vec![F::ZERO; POINTS], add_vectors);
+        interpolate(&values)
+    }
+
+    fn bind(&mut self, r: F) {
+        let tables = [&mut self.eq, &mut self.helper];
+        tables
+            .into_par_iter()
+            .chain(&mut self.lanes)
+            .for_each(|t| bind_table(t, r));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::argument::sumcheck::{Products, prove};
+
+    fn table(seed: u64, n: usize) -> Vec<F> {
+        (0..n as u64)
+            .map(|i| F::from(seed * 1000 + i).square() + F::from(seed))
+            .collect()
+    }
+
+    /// The kernel against the same identity as plain products of padded tables, at a length that
+    /// is not a power of two and for a helper that is wrong.
+    #[test]
+    fn kernel_equals_the_plain_products() {
+        let n = 11;
+        let tau = table(9, 4);
+        let lanes: Vec<Vec<F>> = (1..=LOOKUP_LANES as u64).map(|i| table(i, n)).collect();
+        let mut fast = LogUp::new(4, F::from(5), &tau, table(20, n), lanes.clone());
+        let pad = |mut t: Vec<F>| {
+            t.resize(16, F::ZERO);
+            t
+        };
+        let mut tables = vec![pad(fast.eq.clone()), pad(fast.helper.clone())];
+        tables.extend(lanes.into_iter().map(pad));
+        let all: Vec<usize> = (0..LOOKUP_LANES).map(|i| i + 2).collect();
+        let mut products = vec![(F::ONE, [vec![0, 1], all.clone()].concat())];
+        for i in &all {
+            products.push((
+                -F::ONE,
+                std::iter::once(0)
+                    .chain(all.iter().copied().filter(|j| j != i))
+                    .collect(),
+            ));
+        }
+        let mut naive = Products {
+            coords: (0..4).collect(),
+            tables,
+            products,
+        };
+        let run = |s: &mut dyn Summand| {
+            let mut log = vec![s.sum()];
+            let mut next = 100u64;
+            prove(vec![s], 4, LOOKUP_LANES + 2, |m| {
+                log.extend(m);
+                next += 1;
+                F::from(next).square()
+            });
+            log
+        };
+        assert_eq!(run(&mut fast), run(&mut naive));
+        assert_eq!(fast.helper, naive.tables[1]);
+    }
+
+    #[test]
+    fn helper_is_the_sum_of_inverses_and_zero_is_noticed() {
+        let lanes: Vec<Vec<F>> = (1..=LOOKUP_LANES as u64).map(|i| table(i, 5)).collect();
+        let h = helper(&lanes).expect("no zero");
+        for (y, h) in h.iter().enumerate() {
+            assert_eq!(*h, lanes.iter().map(|l| l[y].invert().unwrap()).sum::<F>());
+        }
+        let mut zero = lanes;
+        zero[2][3] = F::ZERO;
+        assert!(helper(&zero).is_none());
+    }
+}

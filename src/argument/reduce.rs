@@ -1,0 +1,254 @@
+//! The prover's reduction of one layer: from its data to the sum S₀, the sumcheck's point and the
+//! claims. What is said aloud about it is the caller's business: see [`super::hidden`].
+
+use std::collections::{BTreeMap, HashMap};
+
+use ff::Field;
+use rayon::prelude::*;
+
+use super::challenges::{Challenges, pick};
+use super::claims::Layer;
+use super::data::{LayerData, spread};
+use super::logup::LogUp;
+use super::plan::{Claim, Product, PublicAt, round_coords};
+use super::sumcheck::{self, Products, Summand};
+use crate::algebra::{F, eq_table};
+
+/// All tables of a layer's relations, ready to be folded.
+pub struct Reduction<'a> {
+    layer: &'a Layer,
+    groups: Vec<Products>,
+    logup: LogUp,
+    /// Where each form claim's table stands: (group, table).
+    places: HashMap<usize, (usize, usize)>,
+}
+
+/// What the sumcheck ends in.
+pub struct Reduced {
+    pub round: Vec<F>,
+    pub claims: Vec<F>,
+}
+
+impl<'a> Reduction<'a> {
+    /// Computes the tables of every factor. `helper` and `lanes` are LogUp's.
+    pub fn new(
+        layer: &'a Layer,
+        data: &LayerData,
+        ch: &Challenges,
+        helper: Vec<F>,
+        lanes: Vec<Vec<F>>,
+    ) -> Self {
+        let (relations, logup) = layer.plan.split_products();
+        let bits = layer.layout.helper_bits();
+        let scale = ch.weight(&logup[0].weight);
+        let logup = LogUp::new(bits, scale, &ch.tau, helper, lanes);
+
+        let mut by_coords: BTreeMap<&[usize], Vec<&Product>> = BTreeMap::new();
+        for product in relations {
+            by_coords.entry(&product.coords).or_default().push(product);
+        }
+        let built: Vec<(Products, Vec<(usize, usize)>)> = by_coords
+            .into_par_iter()
+            .map(|(coords, products)| build_group(layer, data, ch, coords, &products))
+            .collect();
+        let mut places = HashMap::new();
+        let mut groups = Vec::new();
+        for (g, (group, claims)) in built.into_iter().enumerate() {
+            places.extend(claims.into_iter().map(|(claim, table)| (claim, (g, table))));
+            groups.push(group);
+        }
+        Self {
+            layer,
+            groups,
+            logup,
+            places,
+        }
+    }
+
+    /// S₀: the sum of all relations' left-hand sides, weighted by λ.
+    pub fn sum(&self) -> F {
+        self.groups.iter().map(Summand::sum).sum::<F>() + self.logup.sum()
+    }
+
+    /// Runs the sumcheck; `challenge` answers each message with a coordinate.
+    pub fn run(mut self, ch: &Challenges, challenge: impl FnMut(&[F]) -> F) -> Reduced {
+        let mut summands: Vec<&mut dyn Summand> = vec![&mut self.logup];
+        summands.extend(self.groups.iter_mut().map(|g| g as &mut dyn Summand));
+        let plan = &self.layer.plan;
+        let round = sumcheck::prove(summands, plan.rounds, plan.degree, challenge);
+        let claims = plan
+            .claims
+            .iter()
+            .enumerate()
+            .map(|(j, claim)| match claim {
+                Claim::Helper => self.logup.helper[0],
+                Claim::Lane(i) => self.logup.lanes[*i][0] - self.layer.lane_offset(*i, ch, &round),
+                Claim::Form(_) => {
+                    let (group, table) = self.places[&j];
+                    self.groups[group].tables[table][0]
+                }
+            });
+        let claims = claims.collect();
+        Reduced { round, claims }
+    }
+}
+
+/// The tables of all products on one set of coordinates, and which claim each table belongs to.
+fn build_group(
+    layer: &Layer,
+    data: &LayerData,
+    ch: &Challenges,
+    coords: &[usize],
+    products: &[&Product],
+) -> (Products, Vec<(usize, usize)>) {
+    let mut claims: Vec<usize> = products
+        .iter()
+        .flat_map(|p| p.claims.iter().copied())
+        .collect();
+    claims.sort_unstable();
+    claims.dedup();
+    // One table per public factor: the product of two multilinear extensions is not multilinear.
+    let mut publics: Vec<&PublicAt> = Vec::new();
+    for public in products.iter().flat_map(|p| &p.publics) {
+        if !publics.contains(&public) {
+            publics.push(public);
+        }
+    }
+    let mut tables: Vec<Vec<F>> = claims
+        .par_iter()
+        .map(|j| claim_table(layer, data, ch, *j, coords))
+        .collect();
+    tables.extend(
+        publics
+            .par_iter()
+            .map(|p| public_table(p, ch, coords))
+            .collect::<Vec<_>>(),
+    );
+    let products = products
+        .iter()
+        .map(|p| {
+            let claim = |j| claims.binary_search(j).expect("listed above");
+            let public = |f| publics.iter().position(|x| *x == f).expect("listed above");
+            let factors = p.claims.iter().map(claim);
+            let list = factors
+                .chain(p.publics.iter().map(|f| claims.len() + public(f)))
+                .collect();
+            (ch.weight(&p.weight), list)
+        })
+        .collect();
+    let places = claims
+        .into_iter()
+        .enumerate()
+        .map(|(table, claim)| (claim, table))
+        .collect();
+    (
+        Products {
+            coords: coords.to_vec(),
+            tables,
+            products,
+        },
+        places,
+    )
+}
+
+/// The table of a form claim over `coords`, constant in those it does not depend on.
+fn claim_table(
+    layer: &Layer,
+    data: &LayerData,
+    ch: &Challenges,
+    claim: usize,
+    coords: &[usize],
+) -> Vec<F> {
+    let Claim::Form(parts) = &layer.plan.claims[claim] else {
+        panic!("only LogUp's products have LogUp's claims")
+    };
+    let mut table = vec![F::ZERO; 1 << coords.len()];
+    for (weight, form) in parts {
+        let own = data.form_table(layer, form, ch.weight(weight), ch);
+        let own_coords = round_coords(form);
+        if own_coords == coords {
+            table.iter_mut().zip(own).for_each(|(t, v)| *t += v);
+        } else {
+            let index = gather(coords, &own_coords);
+            table
+                .iter_mut()
+                .enumerate()
+                .for_each(|(x, t)| *t += own[index(x)]);
+        }
+    }
+    table
+}
+
+/// Maps an index over `coords` to the index over a subset of them.
+fn gather<'c>(coords: &'c [usize], subset: &'c [usize]) -> impl Fn(usize) -> usize + 'c {
+    let positions: Vec<usize> = subset
+        .iter()
+        .map(|c| {
+            coords
+                .iter()
+                .position(|x| x == c)
+                .expect("a subset of the coordinates")
+        })
+        .collect();
+    move |x| {
+        positions
+            .iter()
+            .enumerate()
+            .map(|(b, p)| (x >> p & 1) << b)
+            .sum()
+    }
+}
+
+fn public_table(public: &PublicAt, ch: &Challenges, coords: &[usize]) -> Vec<F> {
+    let size = 1 << coords.len();
+    match public {
+        PublicAt::Eq(own) => {
+            let values = eq_table(&pick(&ch.tau, own), F::ONE);
+            let index = gather(coords, own);
+            (0..size).map(|x| values[index(x)]).collect()
+        }
+        PublicAt::Causal {
+            row,
+            col,
+            complement,
+        } => {
+            let (row, col) = (gather(coords, row), gather(coords, col));
+            (0..size)
+                .map(|x| {
+                    if (col(x) <= row(x)) != *complement {
+                        F::ONE
+                    } else {
+                        F::ZERO
+                    }
+                })
+                .collect()
+        }
+        PublicAt::OneHot {
+            row,
+            index,
+            targets,
+        } => {
+            let weights = eq_table(&pick(&ch.tau, row), F::ONE);
+            let positions: Vec<usize> = index
+                .iter()
+                .map(|c| {
+                    coords
+                        .iter()
+                        .position(|x| x == c)
+                        .expect("a summed coordinate")
+                })
+                .collect();
+            assert_eq!(
+                positions.len(),
+                coords.len(),
+                "a one-hot factor spans its whole term"
+            );
+            let mut table = vec![F::ZERO; size];
+            for (t, w) in targets.iter().zip(&weights) {
+                table[spread(*t, &positions)] += w;
+            }
+            table
+        }
+        PublicAt::EqPrefix { .. } => panic!("only LogUp's products are restricted to a prefix"),
+    }
+}
