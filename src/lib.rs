@@ -11,6 +11,7 @@ pub mod system;
 pub mod argument;
 pub mod commit;
 pub mod curve;
+pub mod seal;
 pub mod transcript;
 
 // The model's tower, ground floor first.

@@ -1,0 +1,213 @@
+//! Keys of the seal: generators, verifying and proving key of a shape.
+//!
+//! Nothing here is secret or shipped: both sides derive the keys from the shape, in a fraction of a
+//! second, and keep them for the life of the process. The generators (hash-to-curve, then their
+//! Lagrange basis) take seconds and are therefore kept on disk as well. A file is used only if its
+//! SHA-256 is the one pinned below.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use halo2_proofs::plonk::{ProvingKey, VerifyingKey, keygen_pk, keygen_vk};
+use halo2_proofs::poly::commitment::Params;
+use pasta_curves::EqAffine;
+use sha2::{Digest, Sha256};
+
+use super::SealError;
+use super::circuit::{SealCircuit, smallest_k};
+use crate::argument::hidden::HiddenShape;
+
+/// A shape that needs more rows than 2^MAX_K has no keys.
+pub const MAX_K: u32 = 14;
+
+/// SHA-256 of the generators' files, by k. Other sizes are always made from scratch.
+const PINNED: [(u32, &str); 2] = [
+    (
+        11,
+        "1eab6f93a080ce41b908d935c04bd2e3ed1ac23f277c15d11c499d56d28fa0f7",
+    ),
+    (
+        12,
+        "1b97b06da453b9efb1ae18b9ba77c3d870f22dc72898297d5707e340c3f44865",
+    ),
+];
+
+/// The keys of one shape.
+pub struct SealKeys {
+    shape: HiddenShape,
+    params: Arc<Params<EqAffine>>,
+    verifying: VerifyingKey<EqAffine>,
+    proving: OnceLock<ProvingKey<EqAffine>>,
+}
+
+/// Where seal keys come from: derived per shape, with Halo2's parameters cached on disk.
+#[derive(Clone, Debug, Default)]
+pub struct KeyStore {
+    cache_dir: Option<PathBuf>,
+}
+
+impl KeyStore {
+    /// Keys whose parameters are cached in `cache_dir`, if there is one.
+    pub fn new(cache_dir: Option<PathBuf>) -> Self {
+        Self { cache_dir }
+    }
+
+    /// The keys of a shape; made once per process.
+    pub fn for_shape(&self, shape: &HiddenShape) -> Result<Arc<SealKeys>, SealError> {
+        SealKeys::for_shape(shape, self.cache_dir.as_deref())
+    }
+}
+
+impl SealKeys {
+    /// The keys of `shape`, from the process's cache or newly made. `cache_dir` is where the
+    /// generators are kept on disk; with `None` they are not.
+    ///
+    /// # Errors
+    /// [`SealError::TooLarge`] if the circuit would not fit 2^[`MAX_K`] rows.
+    pub fn for_shape(
+        shape: &HiddenShape,
+        cache_dir: Option<&Path>,
+    ) -> Result<Arc<Self>, SealError> {
+        static CACHE: OnceLock<Mutex<HashMap<HiddenShape, Arc<SealKeys>>>> = OnceLock::new();
+        let mut cache = CACHE
+            .get_or_init(Mutex::default)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(keys) = cache.get(shape) {
+            return Ok(Arc::clone(keys));
+        }
+        let keys = Arc::new(Self::generate(shape, cache_dir)?);
+        cache.insert(shape.clone(), Arc::clone(&keys));
+        Ok(keys)
+    }
+
+    fn generate(shape: &HiddenShape, cache_dir: Option<&Path>) -> Result<Self, SealError> {
+        let k = smallest_k(shape);
+        if k > MAX_K {
+            return Err(SealError::TooLarge { k });
+        }
+        let params = shared_params(k, cache_dir);
+        let verifying =
+            keygen_vk(&params, &SealCircuit::new(shape, None)).map_err(SealError::Keys)?;
+        Ok(Self {
+            shape: shape.clone(),
+            params,
+            verifying,
+            proving: OnceLock::new(),
+        })
+    }
+
+    /// The shape these keys belong to.
+    pub fn shape(&self) -> &HiddenShape {
+        &self.shape
+    }
+
+    /// log₂ of the circuit's rows.
+    pub fn k(&self) -> u32 {
+        self.params.k()
+    }
+
+    pub(super) fn params(&self) -> &Params<EqAffine> {
+        &self.params
+    }
+
+    pub(super) fn verifying(&self) -> &VerifyingKey<EqAffine> {
+        &self.verifying
+    }
+
+    /// The proving key, made when it is first asked for: a verifier never needs it.
+    ///
+    /// # Errors
+    /// [`SealError::Keys`] if Halo2 fails to make it.
+    pub fn proving(&self) -> Result<&ProvingKey<EqAffine>, SealError> {
+        if let Some(key) = self.proving.get() {
+            return Ok(key);
+        }
+        let circuit = SealCircuit::new(&self.shape, None);
+        let key =
+            keygen_pk(&self.params, self.verifying.clone(), &circuit).map_err(SealError::Keys)?;
+        Ok(self.proving.get_or_init(|| key))
+    }
+}
+
+/// Generators of one size, shared by all shapes of the process.
+fn shared_params(k: u32, cache_dir: Option<&Path>) -> Arc<Params<EqAffine>> {
+    static CACHE: OnceLock<Mutex<HashMap<u32, Arc<Params<EqAffine>>>>> = OnceLock::new();
+    let mut cache = CACHE
+        .get_or_init(Mutex::default)
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(cache.entry(k).or_insert_with(|| {
+        let pinned = PINNED.iter().find(|(size, _)| *size == k);
+        Arc::new(match (cache_dir, pinned) {
+            (Some(dir), Some((_, pin))) => cached_params(k, pin, dir),
+            _ => Params::new(k),
+        })
+    }))
+}
+
+/// Generators from their file in `dir`; if that is missing or damaged they are made again and the
+/// file is replaced. That the file cannot be written is no error: it only saves time.
+fn cached_params(k: u32, pin: &str, dir: &Path) -> Params<EqAffine> {
+    let path = dir.join(format!("halo2-params-k{k}.bin"));
+    if let Ok(bytes) = std::fs::read(&path)
+        && hex(&Sha256::digest(&bytes)) == pin
+        && let Ok(params) = Params::read(&mut &bytes[..])
+    {
+        return params;
+    }
+    let params = Params::new(k);
+    let bytes = serialize(&params);
+    let written = std::fs::create_dir_all(dir)
+        .and_then(|()| tempfile::NamedTempFile::new_in(dir))
+        .and_then(|mut file| {
+            file.write_all(&bytes)?;
+            file.persist(&path).map_err(|e| e.error)
+        });
+    drop(written);
+    params
+}
+
+fn serialize(params: &Params<EqAffine>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    params
+        .write(&mut bytes)
+        .expect("a vector can always be written to");
+    bytes
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Protects the pins and the cache: made once, read back, remade when damaged.
+    #[test]
+    fn cached_generators_are_pinned_and_healed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (k, pin) = PINNED[0];
+        let fresh = serialize(&cached_params(k, pin, dir.path()));
+        assert_eq!(hex(&Sha256::digest(&fresh)), pin);
+        let path = dir.path().join("halo2-params-k11.bin");
+        assert_eq!(std::fs::read(&path).unwrap(), fresh);
+        assert_eq!(serialize(&cached_params(k, pin, dir.path())), fresh);
+
+        let mut damaged = fresh.clone();
+        damaged[100] ^= 1;
+        std::fs::write(&path, &damaged).unwrap();
+        assert_eq!(serialize(&cached_params(k, pin, dir.path())), fresh);
+        assert_eq!(std::fs::read(&path).unwrap(), fresh);
+    }
+
+    /// The larger pin, which takes longer to recompute.
+    #[test]
+    fn larger_generators_are_pinned() {
+        let (k, pin) = PINNED[1];
+        assert_eq!(hex(&Sha256::digest(serialize(&Params::new(k)))), pin);
+    }
+}

@@ -1,0 +1,223 @@
+//! The Halo2 seal: a zero-knowledge proof that the hidden conversation of a layer was held.
+//!
+//! # Claim
+//! For each public instance there is a witness with which [`crate::argument::hidden::converse`]
+//! succeeds. See there for the steps, their soundness and what the caller must check.
+//!
+//! # How
+//! `cells` is the conversation's channel in Halo2 cells, `circuit` the circuit, `keys` its keys. The
+//! proof system is zcash's Halo2 with the inner-product argument over Vesta: no trusted setup.
+//! Layers of one shape share a proof, its multi-opening and its inner-product argument.
+//!
+//! # Layout of the instance column
+//! t₀, c_0 …, the a_j of the claims that have one, r_0 …, ρ, E ([`HiddenShape::index`]).
+//!
+//! # Soundness
+//! The verifying key, hashed into the proof's transcript, fixes the shape (its digest is a constant
+//! of the circuit); the instances are hashed before any challenge. What remains is the knowledge
+//! soundness of Halo2 under the discrete logarithm on Vesta.
+//!
+//! [`HiddenShape::index`]: crate::argument::hidden::HiddenShape::index
+
+pub mod bundle;
+mod cells;
+mod circuit;
+#[cfg(not(test))]
+mod faults;
+#[cfg(test)]
+#[path = "faults_test.rs"]
+mod faults;
+mod keys;
+
+use ff::Field;
+use halo2_proofs::plonk::{self, VerificationStrategy, create_proof, verify_proof};
+use halo2_proofs::poly::commitment::{Guard, MSM};
+use halo2_proofs::transcript::{Blake2bRead, Blake2bWrite, Challenge255, EncodedChallenge};
+use pasta_curves::EqAffine;
+use rand_core::CryptoRng;
+
+pub use keys::{KeyStore, MAX_K, SealKeys};
+
+use crate::algebra::F;
+use crate::argument::hidden::{HiddenError, HiddenInstance, HiddenWitness, check};
+use circuit::SealCircuit;
+
+/// What can go wrong with a seal.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// The circuit has too many rows.
+    #[error("the seal would need 2^{k} rows, more than 2^{MAX_K}; use fewer claims or rounds")]
+    TooLarge {
+        /// log₂ of the rows it needs.
+        k: u32,
+    },
+    /// Key generation failed.
+    #[error("Halo2 could not make the seal's keys: {0}")]
+    Keys(#[source] plonk::Error),
+    /// There is nothing to prove or verify.
+    #[error("a seal is about at least one layer")]
+    Empty,
+    /// An instance or a witness is not of the keys' shape, or does not hold.
+    #[error(transparent)]
+    Conversation(#[from] HiddenError),
+    /// Proving failed.
+    #[error("Halo2 could not make the seal: {0}")]
+    Proving(#[source] plonk::Error),
+    /// The proof is malformed or false.
+    #[error("the seal was refused: it does not prove these layers' conversations")]
+    Refused(#[source] plonk::Error),
+    /// The sum of several proofs' final checks is not zero.
+    #[error("the seals were refused: at least one does not prove its layers' conversations")]
+    BatchRefused,
+    /// Bytes follow the proof.
+    #[error("the seal was refused: {0} bytes follow the proof")]
+    TrailingBytes(usize),
+}
+
+/// Proves the conversations of several layers of one shape, together.
+///
+/// Every conversation is checked natively first, so that a false one costs nothing.
+///
+/// # Errors
+/// [`SealError::Empty`]; [`SealError::Conversation`] if an instance and its witness do not fit the
+/// keys' shape or each other; [`SealError::Keys`] and [`SealError::Proving`] if Halo2 fails.
+pub fn prove(
+    keys: &SealKeys,
+    layers: &[(HiddenInstance, HiddenWitness)],
+    rng: &mut impl CryptoRng,
+) -> Result<Vec<u8>, SealError> {
+    if layers.is_empty() {
+        return Err(SealError::Empty);
+    }
+    for (instance, witness) in layers {
+        check(keys.shape(), instance, witness)?;
+    }
+    let circuits: Vec<_> = layers
+        .iter()
+        .map(|(_, witness)| SealCircuit::new(keys.shape(), Some(witness)))
+        .collect();
+    let instances: Vec<_> = layers.iter().map(|(instance, _)| instance).collect();
+    prove_circuits(keys, &circuits, &instances, rng)
+}
+
+/// [`prove`] without the native check.
+fn prove_circuits(
+    keys: &SealKeys,
+    circuits: &[SealCircuit<'_>],
+    instances: &[&HiddenInstance],
+    rng: &mut impl CryptoRng,
+) -> Result<Vec<u8>, SealError> {
+    let columns: Vec<_> = instances.iter().map(|i| [i.values()]).collect();
+    let columns: Vec<_> = columns.iter().map(|c| &c[..]).collect();
+    let mut transcript = Blake2bWrite::<_, EqAffine, Challenge255<_>>::init(Vec::new());
+    let key = keys.proving()?;
+    create_proof(keys.params(), key, circuits, &columns, rng, &mut transcript)
+        .map_err(SealError::Proving)?;
+    Ok(transcript.finalize())
+}
+
+/// Verifies one proof of several layers of one shape.
+///
+/// # Errors
+/// [`SealError::Empty`], [`SealError::Conversation`] if an instance is not of the keys' shape,
+/// [`SealError::Refused`] or [`SealError::TrailingBytes`] if the proof is not exactly a proof of these
+/// instances. Never panics, whatever the bytes.
+pub fn verify(
+    keys: &SealKeys,
+    instances: &[HiddenInstance],
+    proof: &[u8],
+) -> Result<(), SealError> {
+    let msm = reduce(&Sealed {
+        keys,
+        instances,
+        proof,
+    })?;
+    if msm.eval() {
+        Ok(())
+    } else {
+        Err(SealError::Refused(plonk::Error::ConstraintSystemFailure))
+    }
+}
+
+/// One proof of a batch.
+#[derive(Clone, Copy)]
+pub struct Sealed<'a> {
+    /// The keys of its shape.
+    pub keys: &'a SealKeys,
+    /// Its layers.
+    pub instances: &'a [HiddenInstance],
+    /// Its bytes.
+    pub proof: &'a [u8],
+}
+
+/// Verifies several proofs, of any shapes, with one multi-scalar multiplication per circuit size.
+///
+/// The proofs' final checks are added up with random factors from `rng`, which the prover must not
+/// be able to predict.
+///
+/// # Errors
+/// As [`verify`]; [`SealError::BatchRefused`] if the final checks do not add up to zero, in which case
+/// verifying one by one tells which proof is false.
+pub fn verify_batch(proofs: &[Sealed<'_>], rng: &mut impl CryptoRng) -> Result<(), SealError> {
+    let mut sums: Vec<(u32, MSM<'_, EqAffine>)> = Vec::new();
+    for sealed in proofs {
+        let msm = reduce(sealed)?;
+        let k = sealed.keys.k();
+        match sums.iter_mut().find(|(size, _)| *size == k) {
+            None => sums.push((k, msm)),
+            Some((_, sum)) => {
+                sum.scale(F::random(rng));
+                sum.add_msm(&msm);
+            }
+        }
+    }
+    if sums.into_iter().all(|(_, sum)| sum.eval()) {
+        Ok(())
+    } else {
+        Err(SealError::BatchRefused)
+    }
+}
+
+/// Verifies everything of a proof but its last equation, which is left as a sum to be zero.
+fn reduce<'a>(sealed: &Sealed<'a>) -> Result<MSM<'a, EqAffine>, SealError> {
+    if sealed.instances.is_empty() {
+        return Err(SealError::Empty);
+    }
+    for instance in sealed.instances {
+        instance.check(sealed.keys.shape())?;
+    }
+    let columns: Vec<_> = sealed.instances.iter().map(|i| [i.values()]).collect();
+    let columns: Vec<_> = columns.iter().map(|c| &c[..]).collect();
+    let mut rest = sealed.proof;
+    let mut transcript = Blake2bRead::<_, EqAffine, Challenge255<_>>::init(&mut rest);
+    let params = sealed.keys.params();
+    let msm = verify_proof(
+        params,
+        sealed.keys.verifying(),
+        LastEquation(params.empty_msm()),
+        &columns,
+        &mut transcript,
+    )
+    .map_err(SealError::Refused)?;
+    match rest.len() {
+        0 => Ok(msm),
+        bytes => Err(SealError::TrailingBytes(bytes)),
+    }
+}
+
+/// The verification strategy that hands out the last equation.
+struct LastEquation<'params>(MSM<'params, EqAffine>);
+
+impl<'params> VerificationStrategy<'params, EqAffine> for LastEquation<'params> {
+    type Output = MSM<'params, EqAffine>;
+
+    fn process<E: EncodedChallenge<EqAffine>>(
+        self,
+        f: impl FnOnce(MSM<'params, EqAffine>) -> Result<Guard<'params, EqAffine, E>, plonk::Error>,
+    ) -> Result<Self::Output, plonk::Error> {
+        Ok(f(self.0)?.use_challenges())
+    }
+}
+
+#[cfg(test)]
+mod tests;
