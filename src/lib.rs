@@ -15,5 +15,6 @@ pub mod seal;
 pub mod transcript;
 
 // The model's tower, ground floor first.
+pub mod quant;
 
 // What joins them.

@@ -1,0 +1,485 @@
+//! How large the exact quantities of a layer can get.
+//!
+//! Two questions are answered, each with its own [`Regime`]:
+//! - *Run*: what can an honest run meet, given the actual weights? Below 2^126 it computes in
+//!   `i128` without overflow. Softmax weights obey Σ_j Ê_ij ≤ Z_i and n_i·Z_i ≤ 2^w there.
+//! - *Field*: what can *any* witness reach whose range-checked values are in range, honest or
+//!   not? Below 2^253 < p/2 no relation can wrap around the field, so an equation in F is one in
+//!   the integers. Exact columns follow from relations, so they obey the same bounds.
+//!
+//! Bounds are magnitudes in `f64` (its exponent reaches 2^1023); its rounding is a relative
+//! 2^-50, irrelevant next to the limits' distance.
+//!
+//! Weights are not range-checked in a proof, as they belong to the verifying key: whoever commits
+//! to weights beyond 32 bits gets a function that is strange, but still one function.
+
+use super::scales::epsilon_term;
+use super::{
+    Architecture, BlockWeights, HeadWeights, IntMatrix, NormScale, Place, QuantError, Scales,
+};
+
+/// Everything in a run fits in an `i128` with room for one more addition.
+pub const RUN_BITS: u32 = 126;
+/// |x| < 2^253 < p/2 determines an integer from its residue.
+pub const FIELD_BITS: u32 = 253;
+
+/// A 16-bit signed key.
+const KEY: f64 = 32_768.0;
+/// A 32-bit signed value.
+const STREAM: f64 = 2_147_483_648.0;
+/// Relations multiply an accumulator by up to 2^16 when they rescale it.
+const RESCALED: f64 = 65_536.0;
+
+/// See the module's documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Regime {
+    Run,
+    Field,
+}
+
+impl Regime {
+    /// The number of bits that every quantity must stay below.
+    pub fn limit(self) -> u32 {
+        match self {
+            Self::Run => RUN_BITS,
+            Self::Field => FIELD_BITS,
+        }
+    }
+
+    /// The factor of an accumulator where it is rescaled: in the run it is not scaled up.
+    fn rescaled(self) -> f64 {
+        match self {
+            Self::Run => 1.0,
+            Self::Field => RESCALED,
+        }
+    }
+}
+
+/// An upper bound on one quantity's magnitude.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bound {
+    pub quantity: &'static str,
+    pub magnitude: f64,
+}
+
+impl Bound {
+    pub fn log2(&self) -> f64 {
+        self.magnitude.log2()
+    }
+}
+
+/// Refuses the first bound beyond the regime's limit.
+///
+/// # Errors
+/// [`QuantError::Bound`], naming the quantity.
+pub fn check(place: Place, regime: Regime, bounds: &[Bound]) -> Result<(), QuantError> {
+    let limit = regime.limit();
+    match bounds.iter().find(|b| b.log2() >= f64::from(limit)) {
+        None => Ok(()),
+        Some(bound) => Err(QuantError::Bound {
+            place,
+            quantity: bound.quantity,
+            log2: bound.log2(),
+            limit,
+        }),
+    }
+}
+
+/// The size of an affine map: |x·W + b| ≤ max|x| · `column` + `bias`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Affine {
+    /// The largest Σ_i |W_ij| of a column j.
+    pub column: f64,
+    /// The largest |b_j|.
+    pub bias: f64,
+}
+
+impl Affine {
+    /// The largest that stored integers allow.
+    pub fn worst(inputs: usize) -> Self {
+        Self {
+            column: inputs as f64 * STREAM,
+            bias: 63f64.exp2(),
+        }
+    }
+
+    /// That of actual weights.
+    pub fn of(matrix: &IntMatrix, bias: &[i64]) -> Self {
+        Self {
+            column: column_norm(matrix) as f64,
+            bias: bias.iter().map(|b| b.unsigned_abs()).max().unwrap_or(0) as f64,
+        }
+    }
+
+    fn apply(&self, input: f64) -> f64 {
+        input * self.column + self.bias
+    }
+}
+
+/// The largest Σ_i |W_ij| of a column j. At most 2^32 inputs of 32 bits: no overflow.
+fn column_norm(matrix: &IntMatrix) -> u64 {
+    let mut sums = vec![0u64; matrix.outputs];
+    for row in matrix.data.chunks_exact(matrix.outputs.max(1)) {
+        for (sum, w) in sums.iter_mut().zip(row) {
+            *sum += u64::from(w.unsigned_abs());
+        }
+    }
+    sums.into_iter().max().unwrap_or(0)
+}
+
+/// The sizes of a block's affine maps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BlockSize {
+    pub query: Affine,
+    pub key: Affine,
+    pub value: Affine,
+    pub output: Affine,
+    pub up: Affine,
+    pub down: Affine,
+}
+
+impl BlockSize {
+    /// The largest that stored integers allow.
+    pub fn worst(architecture: &Architecture) -> Self {
+        let square = Affine::worst(architecture.width);
+        Self {
+            query: square,
+            key: square,
+            value: square,
+            output: square,
+            up: square,
+            down: Affine::worst(architecture.hidden),
+        }
+    }
+
+    /// Those of actual weights.
+    pub fn of(block: &BlockWeights) -> Self {
+        Self {
+            query: Affine::of(&block.query, &block.query_bias),
+            key: Affine::of(&block.key, &block.key_bias),
+            value: Affine::of(&block.value, &block.value_bias),
+            output: Affine::of(&block.output, &block.output_bias),
+            up: Affine::of(&block.up, &block.up_bias),
+            down: Affine::of(&block.down, &block.down_bias),
+        }
+    }
+}
+
+/// The quantities of block `index`.
+pub fn block(
+    architecture: &Architecture,
+    scales: &Scales,
+    index: usize,
+    size: &BlockSize,
+    regime: Regime,
+) -> Vec<Bound> {
+    let block = &scales.blocks[index];
+    let mut bounds = norm(architecture, scales.residual, block.norm1, regime).to_vec();
+    bounds.extend(norm(architecture, scales.residual, block.norm2, regime));
+    bounds.extend(attention(architecture, scales, index, size, regime));
+    // |gelu(x)| ≤ |x|, at the value's scale.
+    let activation = KEY * f64::from(scales.activation_value - scales.activation_key).exp2();
+    bounds.extend([
+        Bound {
+            quantity: "the up projection",
+            magnitude: size.up.apply(KEY) * regime.rescaled(),
+        },
+        Bound {
+            quantity: "the down projection",
+            magnitude: size.down.apply(activation) * regime.rescaled(),
+        },
+    ]);
+    bounds
+}
+
+/// V, (R + 1)²·V and c·R of a norm, for any input of 32 bits:
+///
+/// ```text
+/// Σc² = d²·Σ(h − mean)² ≤ d³·2^62,   |c_i| ≤ d·2^32,   V ≥ d·⌈ε·d²·2^(2f)⌉,   R²·V ≤ d·2^(2r)
+/// ```
+fn norm(
+    architecture: &Architecture,
+    residual: u32,
+    scale: NormScale,
+    regime: Regime,
+) -> [Bound; 3] {
+    let d = architecture.width as f64;
+    let smallest = epsilon_term(architecture, residual) as f64;
+    let variance = d.powi(3) * STREAM * STREAM + smallest;
+    let target = d * f64::from(2 * scale.root).exp2();
+    let (bracket, scaled) = match regime {
+        Regime::Run => ((target.sqrt() + variance.sqrt()).powi(2), target.sqrt()),
+        Regime::Field => {
+            let root = whole_limbs((target / smallest).sqrt());
+            ((root + 1.0).powi(2) * variance, 2.0 * d * STREAM * root)
+        }
+    };
+    [
+        Bound {
+            quantity: "a norm's variance",
+            magnitude: variance,
+        },
+        Bound {
+            quantity: "a norm's root bracket",
+            magnitude: bracket + target,
+        },
+        Bound {
+            quantity: "a norm's scaled input",
+            magnitude: scaled * regime.rescaled(),
+        },
+    ]
+}
+
+fn attention(
+    architecture: &Architecture,
+    scales: &Scales,
+    index: usize,
+    size: &BlockSize,
+    regime: Regime,
+) -> [Bound; 6] {
+    let value = size.value.apply(KEY);
+    let weights = architecture.context as f64 * f64::from(scales.exp).exp2(); // Σ_j Ê_ij
+    let inverse_unit = f64::from(scales.inverse).exp2();
+    let (inverse, normalized) = match regime {
+        Regime::Run => (
+            f64::from(scales.inverse - scales.exp).exp2(),
+            inverse_unit * value,
+        ),
+        Regime::Field => {
+            let inverse = whole_limbs(f64::from(scales.inverse - scales.exp).exp2());
+            (inverse, inverse * weights * value)
+        }
+    };
+    let shift = scales.output_accumulator(index) - scales.output_bias;
+    let bias = size.output.bias * f64::from(shift).exp2();
+    // D < 64·2^31, scaled by up to 2^(16−σ) ≤ 2^8.
+    let score = 64.0 * STREAM;
+    [
+        Bound {
+            quantity: "the query projection",
+            magnitude: size.query.apply(KEY) * regime.rescaled(),
+        },
+        Bound {
+            quantity: "the key projection",
+            magnitude: size.key.apply(KEY) * regime.rescaled(),
+        },
+        Bound {
+            quantity: "an attention score",
+            magnitude: score * regime.rescaled(),
+        },
+        Bound {
+            quantity: "a normalizer's bracket",
+            magnitude: inverse * weights + inverse_unit,
+        },
+        Bound {
+            quantity: "a head's sum",
+            magnitude: weights * value,
+        },
+        Bound {
+            quantity: "the attention's output",
+            magnitude: (normalized * size.output.column + bias) * regime.rescaled(),
+        },
+    ]
+}
+
+/// The sizes of the head: of γ·z + β, and of its matrix.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeadSize {
+    pub gain: f64,
+    pub bias: f64,
+    pub column: f64,
+}
+
+impl HeadSize {
+    /// The largest that stored integers allow.
+    pub fn worst(architecture: &Architecture) -> Self {
+        let wide = 63f64.exp2();
+        Self {
+            gain: wide,
+            bias: wide,
+            column: Affine::worst(architecture.width).column,
+        }
+    }
+
+    /// Those of actual weights; `tokens` serves where the head has no matrix of its own.
+    pub fn of(head: &HeadWeights, tokens: &IntMatrix) -> Self {
+        let largest = |v: &[i64]| v.iter().map(|x| x.unsigned_abs()).max().unwrap_or(0) as f64;
+        Self {
+            gain: largest(&head.gain),
+            bias: largest(&head.bias),
+            column: column_norm(head.matrix.as_ref().unwrap_or(tokens)) as f64,
+        }
+    }
+}
+
+/// The quantities of the head.
+pub fn head(
+    architecture: &Architecture,
+    scales: &Scales,
+    size: &HeadSize,
+    regime: Regime,
+) -> Vec<Bound> {
+    let mut bounds = norm(architecture, scales.residual, scales.final_norm, regime).to_vec();
+    bounds.push(Bound {
+        quantity: "a logit",
+        magnitude: (KEY * size.gain + size.bias) * size.column,
+    });
+    bounds
+}
+
+/// The number of bits of the largest logit difference: what its range check must cover.
+pub fn logit_difference_bits(architecture: &Architecture, scales: &Scales, size: &HeadSize) -> u32 {
+    let bounds = head(architecture, scales, size, Regime::Run);
+    let logit = bounds.last().expect("the logit is the last bound");
+    (2.0 * logit.magnitude).log2().floor() as u32 + 1
+}
+
+/// The least power of 2^16 above `x`: what limbs that hold every value up to x also hold.
+fn whole_limbs(x: f64) -> f64 {
+    let bits = x.max(1.0).log2().ceil() as u32 + 1;
+    f64::from(16 * bits.div_ceil(16)).exp2()
+}
+
+/// Refuses a manifest at whose scales some in-range witness could wrap around the field, whatever
+/// its 32-bit weights.
+///
+/// # Errors
+/// [`QuantError::Bound`].
+pub fn check_field(architecture: &Architecture, scales: &Scales) -> Result<(), QuantError> {
+    let size = BlockSize::worst(architecture);
+    for index in 0..scales.blocks.len() {
+        let bounds = block(architecture, scales, index, &size, Regime::Field);
+        check(Place::Block(index), Regime::Field, &bounds)?;
+    }
+    let size = HeadSize::worst(architecture);
+    let bounds = head(architecture, scales, &size, Regime::Field);
+    check(Place::Head, Regime::Field, &bounds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quant::testing::{self, Random};
+    use crate::quant::{ceil_log2, max_norm_output};
+
+    fn shape(width: usize, context: usize, long_root: bool) -> (Architecture, Scales) {
+        let mut architecture = testing::architecture(1, width / 64);
+        architecture.context = context;
+        let mut scales = testing::scales(1);
+        let output = max_norm_output(width);
+        let root = output + if long_root { 48 } else { 32 };
+        let norm = NormScale { output, root };
+        scales.final_norm = norm;
+        scales.blocks[0].norm1 = norm;
+        scales.blocks[0].norm2 = norm;
+        scales.inverse = 34 + ceil_log2(context);
+        (architecture, scales)
+    }
+
+    /// The claim on which every relation rests: nothing wraps around, whatever the weights.
+    #[test]
+    fn no_witness_in_range_wraps_around_the_field_up_to_4096() {
+        for width in [64, 192, 768, 1024, 4096] {
+            for context in [1, 1024, 4096] {
+                for long_root in [false, true] {
+                    let (architecture, scales) = shape(width, context, long_root);
+                    check_field(&architecture, &scales).unwrap();
+                }
+            }
+        }
+    }
+
+    /// With weights as a trained model has them (|w| ≤ 2, L1 norms to match), a run is in `i128`.
+    #[test]
+    fn a_run_with_ordinary_weights_stays_in_128_bits_up_to_4096() {
+        let (architecture, scales) = shape(4096, 4096, true);
+        let affine = Affine {
+            column: 4096.0 * 16f64.exp2() * 0.1,
+            bias: 45f64.exp2(),
+        };
+        let size = BlockSize {
+            query: affine,
+            key: affine,
+            value: affine,
+            output: affine,
+            up: affine,
+            down: affine,
+        };
+        let bounds = block(&architecture, &scales, 0, &size, Regime::Run);
+        check(Place::Block(0), Regime::Run, &bounds).unwrap();
+        for bound in bounds {
+            assert!(bound.log2() > 8.0, "{bound:?} is a bound on something");
+        }
+    }
+
+    #[test]
+    fn weights_that_overflow_a_run_are_refused_by_name() {
+        let (architecture, scales) = shape(4096, 4096, false);
+        let size = BlockSize::worst(&architecture);
+        let bounds = block(&architecture, &scales, 0, &size, Regime::Run);
+        let error = check(Place::Block(5), Regime::Run, &bounds).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("block 5: the attention's output can reach 2^"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn actual_weights_never_exceed_their_bound() {
+        let mut random = Random::new(3);
+        let matrix = IntMatrix {
+            inputs: 64,
+            outputs: 8,
+            data: (0..512).map(|_| random.next() as i32).collect(),
+        };
+        let bias: Vec<i64> = (0..8).map(|_| random.next() as i64 >> 8).collect();
+        let affine = Affine::of(&matrix, &bias);
+        let mut largest = 0f64;
+        for (column, b) in bias.iter().enumerate() {
+            // The worst input of a column has its signs.
+            let sum: i128 = (0..64)
+                .map(|i| {
+                    let w = i128::from(matrix.row(i)[column]);
+                    w * if w < 0 { -32768 } else { 32768 }
+                })
+                .sum();
+            largest = largest.max((sum + i128::from(*b).abs()) as f64);
+        }
+        assert!(largest <= affine.apply(KEY));
+        assert!(
+            largest > 0.9 * affine.apply(KEY),
+            "and the bound is not idle"
+        );
+    }
+
+    /// The bracket's and the scaled input's bounds, against exact roots of extreme variances.
+    #[test]
+    fn norm_quantities_never_exceed_their_bounds() {
+        let (architecture, scales) = shape(64, 64, false);
+        let scale = scales.final_norm;
+        let [variance, bracket, _] = norm(&architecture, 12, scale, Regime::Run);
+        let target = 64u128 << (2 * scale.root);
+        let smallest = 64 * (1e-5 * 4096.0 * 24f64.exp2()).ceil() as u128;
+        let alternating = 64u128.pow(3) << 62; // h = ±2^31
+        for v in [smallest, smallest + 12345, 1 << 60, alternating] {
+            assert!(v as f64 <= variance.magnitude);
+            let root = (target / v).isqrt();
+            assert!(root * root * v <= target && (root + 1).pow(2) * v > target);
+            assert!(((root + 1).pow(2) * v) as f64 <= bracket.magnitude);
+        }
+    }
+
+    #[test]
+    fn logit_differences_of_a_trained_head_fit_four_limbs() {
+        let (architecture, scales) = shape(768, 1024, false);
+        let size = HeadSize {
+            gain: 10.0 * 1024.0,
+            bias: 20f64.exp2(),
+            column: 768.0 * 0.2 * 65536.0,
+        };
+        let bits = logit_difference_bits(&architecture, &scales, &size);
+        assert!((40..=63).contains(&bits), "{bits}");
+    }
+}

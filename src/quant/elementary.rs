@@ -1,0 +1,205 @@
+//! exp and GELU by integer arithmetic, so that every machine builds the same tables.
+//!
+//! Reals are held as integers over 2^120. The errors stated below are far smaller than the
+//! distance of any table's value from a tie, which a test checks for the default scales.
+
+use ethnum::U256;
+
+/// Fractional bits of intermediate results.
+const BITS: u32 = 120;
+const ONE: u128 = 1 << BITS;
+
+/// ln 2, over 2^120.
+const LN_2: u128 = 0x00b1_7217_f7d1_cf79_abc9_e3b3_9803_f2f7;
+/// 1/√(2π) = ½·√(2/π), over 2^120.
+const INV_SQRT_TAU: u128 = 0x0066_2114_cf50_d942_343f_2cf1_402e_ae39;
+
+/// round(2^fraction · exp(−u·2^-key_fraction)), for fraction ≤ 24.
+pub fn exp_entry(u: u32, key_fraction: u32, fraction: u32) -> i64 {
+    let t = U256::from(u) << (BITS - key_fraction);
+    let (mantissa, exponent) = exp_neg(t);
+    let shift = BITS + exponent - fraction;
+    if shift >= 127 {
+        return 0; // below 2^-6
+    }
+    ((mantissa + (1 << (shift - 1))) >> shift) as i64
+}
+
+/// Which form of GELU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gelu {
+    /// x·σ(2·√(2/π)·(x + 0.044715·x³)), that is ½x(1 + tanh(√(2/π)(x + 0.044715x³))).
+    Tanh,
+    /// x·Φ(x), that is ½x(1 + erf(x/√2)).
+    Erf,
+}
+
+/// round(2^value_fraction · gelu(q·2^-fraction)) for |q| ≤ 2^15, 4 ≤ fraction ≤ 14 and
+/// fraction ≤ value_fraction ≤ 24.
+///
+/// Both forms are x·Φ(x) with Φ(−x) = 1 − Φ(x), so gelu(−x) = gelu(x) − x, where x itself is
+/// exact at `value_fraction`: negative arguments need no computation of their own.
+pub fn gelu_entry(form: Gelu, q: i32, fraction: u32, value_fraction: u32) -> i64 {
+    let magnitude = q.unsigned_abs();
+    let scaled = scaled_gelu(form, magnitude, fraction, value_fraction);
+    let rounded = ((scaled + (U256::ONE << (BITS - 1))) >> BITS).as_i64();
+    if q < 0 {
+        rounded - (i64::from(magnitude) << (value_fraction - fraction))
+    } else {
+        rounded
+    }
+}
+
+/// 2^value_fraction · gelu(q·2^-fraction) over 2^120, for q ≥ 0.
+fn scaled_gelu(form: Gelu, q: u32, fraction: u32, value_fraction: u32) -> U256 {
+    let phi = match form {
+        Gelu::Tanh => logistic(tanh_argument(q, fraction)),
+        Gelu::Erf => normal_cdf(q, fraction),
+    };
+    (U256::from(phi) * U256::from(q)) << (value_fraction - fraction)
+}
+
+/// 2√(2/π)·(x + 0.044715·x³) over 2^120, for x = q·2^-f ≥ 0:
+/// with the rational 44715/10^6, 4/√(2π) · q·(10^6·2^(2f) + 44715·q²) / (10^6·2^(3f)).
+fn tanh_argument(q: u32, fraction: u32) -> U256 {
+    const MILLION: u128 = 1_000_000;
+    let q = u128::from(q);
+    let numerator = q * ((MILLION << (2 * fraction)) + 44_715 * q * q); // below 2^64
+    let denominator = MILLION << (3 * fraction); // below 2^62
+    U256::from(INV_SQRT_TAU) * U256::from(4 * numerator) / U256::from(denominator)
+}
+
+/// 1/(1 + exp(−t)) over 2^120, for t ≥ 0.
+fn logistic(t: U256) -> u128 {
+    let (mantissa, exponent) = exp_neg(t);
+    let exp = mantissa.checked_shr(exponent).unwrap_or(0);
+    ((U256::ONE << (2 * BITS)) / U256::from(ONE + exp)).as_u128()
+}
+
+/// The distribution function of the normal law at x = q·2^-f ≥ 0, over 2^120:
+///
+/// ```text
+/// Φ(x) = ½ + φ(x)·Σ_k x^(2k+1)/(2k+1)!!,   φ(x) = exp(−x²/2)/√(2π)
+/// ```
+///
+/// All terms are positive and below 1 once φ(x) is multiplied in; they are held over 2^220,
+/// because φ(x) may be as small as 2^-105.
+fn normal_cdf(q: u32, fraction: u32) -> u128 {
+    const TERM_BITS: u32 = 220;
+    if q >> fraction >= 12 {
+        return ONE; // 1 − Φ(12) < 2^-108
+    }
+    let square = U256::from(u64::from(q) * u64::from(q)); // at most 2^30
+    let (mantissa, exponent) = exp_neg(square << (BITS - 2 * fraction - 1));
+    let density =
+        (U256::from(mantissa) * U256::from(INV_SQRT_TAU)) >> (2 * BITS - TERM_BITS + exponent);
+    let mut term = (density * U256::from(q)) >> fraction;
+    let mut sum = U256::ZERO;
+    let mut odd = 1u32;
+    // Terms rise, then fall faster than geometrically: the rest is below the last one.
+    while term >> (TERM_BITS - BITS) != 0 {
+        sum += term;
+        odd += 2;
+        term = ((term * square) >> (2 * fraction)) / U256::from(odd);
+    }
+    ONE / 2 + (sum >> (TERM_BITS - BITS)).as_u128()
+}
+
+/// exp(−t) for t ≥ 0 over 2^120, as (m, n) with exp(−t) = m·2^(−120−n) and ½ ≤ m·2^-120 ≤ 1.
+///
+/// n = ⌊t/ln 2⌋ and exp(−r), r = t − n·ln 2, by its Taylor series in Horner's form. The relative
+/// error is below (n + 40)·2^-120.
+fn exp_neg(t: U256) -> (u128, u32) {
+    const TERMS: u128 = 32; // 0.694^33/33! < 2^-139
+    let exponent = (t / U256::from(LN_2)).as_u32();
+    let rest = t - U256::from(LN_2) * U256::from(exponent);
+    let sum = (1..=TERMS).rev().fold(ONE, |sum, k| {
+        ONE - ((rest * U256::from(sum)) >> BITS).as_u128() / k
+    });
+    (sum, exponent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// ln 2 = Σ 1/(k·2^k), and 1/√(2π) from Machin's π: the constants are what they claim to be.
+    #[test]
+    fn the_constants_follow_from_their_series() {
+        let extra = 40; // guard bits
+        let one = U256::ONE << (BITS + extra);
+        let ln_2: U256 = (1u32..200)
+            .map(|k| (one >> k) / U256::from(k))
+            .fold(U256::ZERO, |a, b| a + b);
+        assert_eq!(
+            ((ln_2 + (U256::ONE << (extra - 1))) >> extra).as_u128(),
+            LN_2
+        );
+
+        let arctan_inverse = |n: u32| {
+            let (mut sum, mut power) = (U256::ZERO, one / U256::from(n));
+            for k in 0..120u32 {
+                let term = power / U256::from(2 * k + 1);
+                sum = if k % 2 == 0 { sum + term } else { sum - term };
+                power /= U256::from(n * n);
+            }
+            sum
+        };
+        let pi = (arctan_inverse(5) * U256::from(16u32) - arctan_inverse(239) * U256::from(4u32))
+            >> extra;
+        // c is the nearest: 2π·(c ± ½)² brackets 1. With C = 2c ± 1 over 2^121.
+        let tau_square = |c: u128| {
+            let square = (U256::from(c) * U256::from(c)) >> (BITS + 2);
+            (square * pi * U256::from(2u32)) >> BITS
+        };
+        assert!(tau_square(2 * INV_SQRT_TAU - 1) < U256::from(ONE));
+        assert!(tau_square(2 * INV_SQRT_TAU + 1) >= U256::from(ONE));
+    }
+
+    #[test]
+    fn exp_is_multiplicative_and_agrees_with_floating_point() {
+        for (a, b) in [(1u32, 2u32), (700, 1300), (2048, 2048), (9999, 12345)] {
+            let exp = |u: u32| {
+                let (mantissa, exponent) = exp_neg(U256::from(u) << (BITS - 11));
+                mantissa as f64 * (-f64::from(BITS + exponent)).exp2()
+            };
+            let (sum, product) = (exp(a + b), exp(a) * exp(b));
+            assert!((sum / product - 1.0).abs() < 1e-14);
+            assert!((exp(a) / (-f64::from(a) / 2048.0).exp() - 1.0).abs() < 1e-14);
+        }
+    }
+
+    /// The distance of v over 2^120 from the nearest tie, as a power of two.
+    fn distance_from_tie(v: U256) -> f64 {
+        let fraction = (v & U256::from(ONE - 1)).as_u128();
+        (fraction.abs_diff(ONE / 2) as f64).log2() - f64::from(BITS)
+    }
+
+    /// With errors below 2^-90, a value at least 2^-40 from every tie is correctly rounded.
+    #[test]
+    fn no_activation_is_near_enough_to_a_tie_to_be_rounded_wrongly() {
+        for form in [Gelu::Tanh, Gelu::Erf] {
+            for fraction in [9, 11] {
+                let nearest = (0..=1 << 15)
+                    .map(|q| distance_from_tie(scaled_gelu(form, q, fraction, 14)))
+                    .fold(0.0, f64::min);
+                assert!(nearest > -40.0, "{form:?} at {fraction}: 2^{nearest}");
+            }
+        }
+    }
+
+    /// gelu(−x) = gelu(x) − x must also hold where it is not how the value was computed.
+    #[test]
+    fn negative_arguments_agree_with_floating_point() {
+        for q in [-1, -17, -2048, -6000, -10_000, -32768] {
+            let x = f64::from(q) / 2048.0;
+            let y = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+            let expected = 0.5 * x * (1.0 + y.tanh()) * 16384.0;
+            let found = gelu_entry(Gelu::Tanh, q, 11, 14) as f64;
+            assert!(
+                (found - expected).abs() < 0.5 + 1e-6,
+                "{q}: {found} {expected}"
+            );
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The public description of a quantized model: everything but the weights.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// The activation function of the feed-forward part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Activation {
+    /// GELU by tanh, "gelu_new" / "gelu_pytorch_tanh".
+    GeluTanh,
+    /// GELU by erf, "gelu".
+    GeluErf,
+}
+
+/// The shape of a model. Head width is 64 = `LANES` throughout: `heads · 64 = width`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Architecture {
+    pub layers: usize,
+    /// d, a multiple of 64.
+    pub width: usize,
+    pub heads: usize,
+    /// The feed-forward width, a multiple of 64.
+    pub hidden: usize,
+    pub vocabulary: usize,
+    /// The largest number of positions.
+    pub context: usize,
+    /// Whether the head's matrix is the token embedding.
+    pub tied: bool,
+    pub activation: Activation,
+    /// ε of the norms, as the bits of an `f64` (so that the manifest has one encoding).
+    pub epsilon_bits: u64,
+    /// The end-of-text token: it stops generation and pads the sequence.
+    pub end_of_text: u32,
+}
+
+impl Architecture {
+    pub fn epsilon(&self) -> f64 {
+        f64::from_bits(self.epsilon_bits)
+    }
+}
+
+/// Fixed point of one norm: its output z has `output` fractional bits, and its inverse root R
+/// carries `root` of them (`root − output` is 32 or 48).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NormScale {
+    pub output: u32,
+    pub root: u32,
+}
+
+/// Fractional bits of one block's tensors.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockScales {
+    pub norm1: NormScale,
+    pub norm2: NormScale,
+    pub q: u32,
+    pub k: u32,
+}
+
+/// Fractional bits of a model's tensors: x ≈ X·2^-f.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scales {
+    /// The residual stream and the branches' outputs (32-bit signed).
+    pub residual: u32,
+    /// Every weight matrix, embeddings included.
+    pub weight: u32,
+    /// The bias of the attention's output projection. (Every other bias has its accumulator's.)
+    pub output_bias: u32,
+    /// The values of the exp table, e.
+    pub exp: u32,
+    /// w: attention weights are normalized by ⌊2^w / Z⌋.
+    pub inverse: u32,
+    /// Key and value of the activation table.
+    pub activation_key: u32,
+    pub activation_value: u32,
+    /// γ of the final norm (β has `final_norm.output + final_gain`).
+    pub final_gain: u32,
+    pub final_norm: NormScale,
+    pub blocks: Vec<BlockScales>,
+}
+
+/// Where the weights came from, as far as the publisher says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// (file name, SHA-256) of every checkpoint file that was read, sorted by name: what names an
+    /// open model. Empty for a private one, whose weights nobody must be able to guess and confirm.
+    pub files: Vec<(String, [u8; 32])>,
+    /// Whether the weights' blinds come from the public zero seed, so that the id can be
+    /// recomputed from the checkpoint.
+    pub open: bool,
+}
+
+/// Everything public about a quantized model but its commitments; hashed into the model id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub architecture: Architecture,
+    pub scales: Scales,
+    /// SHA-256 over the bytes of all lookup tables.
+    pub tables: [u8; 32],
+    /// SHA-256 of the tokenizer's canonical JSON.
+    pub tokenizer: [u8; 32],
+    pub provenance: Provenance,
+}
+
+impl Manifest {
+    /// SHA-256 of the manifest's canonical (postcard) encoding, under a domain of its own.
+    pub fn digest(&self) -> [u8; 32] {
+        let bytes = postcard::to_stdvec(self).expect("a manifest is plain data");
+        let mut hash = Sha256::new();
+        hash.update(b"nanozk/manifest/v1");
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+        hash.finalize().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quant::testing;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            architecture: testing::architecture(1, 1),
+            scales: testing::scales(1),
+            tables: [1; 32],
+            tokenizer: [2; 32],
+            provenance: Provenance {
+                files: vec![("model.safetensors".into(), [3; 32])],
+                open: true,
+            },
+        }
+    }
+
+    /// Whatever part of the manifest changes, so does the model id that hashes it.
+    #[test]
+    fn the_digest_depends_on_every_field() {
+        let changes: [fn(&mut Manifest); 16] = [
+            |m| m.architecture.layers += 1,
+            |m| m.architecture.context += 1,
+            |m| m.architecture.tied = false,
+            |m| m.architecture.activation = Activation::GeluErf,
+            |m| m.architecture.epsilon_bits += 1,
+            |m| m.architecture.end_of_text -= 1,
+            |m| m.scales.residual += 1,
+            |m| m.scales.inverse += 1,
+            |m| m.scales.final_norm.root += 16,
+            |m| m.scales.blocks[0].norm2.output -= 1,
+            |m| m.scales.blocks[0].q -= 1,
+            |m| m.tables[31] ^= 1,
+            |m| m.tokenizer[0] ^= 1,
+            |m| m.provenance.files.push(("x".into(), [0; 32])),
+            |m| m.provenance.files[0].1[5] ^= 1,
+            |m| m.provenance.open = false,
+        ];
+        let mut digests = vec![manifest().digest()];
+        for change in changes {
+            let mut changed = manifest();
+            change(&mut changed);
+            digests.push(changed.digest());
+        }
+        let count = digests.len();
+        digests.sort();
+        digests.dedup();
+        assert_eq!(digests.len(), count);
+    }
+
+    #[test]
+    fn the_encoding_round_trips() {
+        let bytes = postcard::to_stdvec(&manifest()).unwrap();
+        assert_eq!(
+            postcard::from_bytes::<Manifest>(&bytes).unwrap(),
+            manifest()
+        );
+    }
+}

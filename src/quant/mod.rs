@@ -1,0 +1,30 @@
+//! Fixed point: the manifest that fixes a model's integer function, its integer weights, its
+//! lookup tables, and how they are derived from a floating-point checkpoint.
+
+pub mod bounds;
+mod calibrate;
+mod check;
+mod elementary;
+mod error;
+mod fixed;
+mod manifest;
+mod quantize;
+mod scales;
+mod source;
+mod tables;
+mod weights;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use calibrate::{BlockCalibration, Calibration, Extent, Spread, Tensor};
+pub use error::{Place, QuantError};
+pub use fixed::{Halves, LIMB_BITS, MAX_LIMBS, Rescale, Rounding, fit, limbs};
+pub use manifest::{
+    Activation, Architecture, BlockScales, Manifest, NormScale, Provenance, Scales,
+};
+pub use quantize::quantize;
+pub use scales::{Options, ceil_log2, choose_scales, epsilon_term, max_norm_output};
+pub use source::{FloatBlock, FloatWeights};
+pub use tables::{ACTIVATION_BITS, EXP_BITS, EXP_FRACTION, IS_ZERO_BITS, Tables, table_digest};
+pub use weights::{BlockWeights, HeadWeights, IntMatrix, IntVector, IntegerModel};

@@ -1,0 +1,467 @@
+//! How scales follow from calibration.
+//!
+//! | tensor | scale |
+//! | --- | --- |
+//! | residual stream, branches | 12, or as many bits as the largest value leaves of 32 |
+//! | norm output z | 10, one less for each factor 4 in d from 1024 on: |z| ≤ √d, 16 bits |
+//! | norm root R | z's + 32, or + 48 where that keeps too few bits of R |
+//! | q, k | as many bits as the largest value leaves of 16, while 8 ≤ σ ≤ 16 |
+//! | activation key | 9 to 11, the same for all blocks |
+//!
+//! where σ = f_q + f_k − 11 is the number of bits that an attention score loses on becoming the
+//! key of the exp table.
+
+use super::calibrate::{Extent, Spread};
+use super::tables::{ACTIVATION_BITS, EXP_BITS, EXP_FRACTION, IS_ZERO_BITS};
+use super::{Architecture, BlockScales, Calibration, NormScale, Place, QuantError, Scales};
+
+/// Attention scores of heads of 64: D < 2^37 = 64·2^31.
+const SCORE_BITS: u32 = 37;
+/// The least σ: ⌊D·2^-σ⌋ must fit the keys u and v together.
+pub(super) const MIN_SIGMA: u32 = SCORE_BITS - EXP_BITS - IS_ZERO_BITS;
+/// The largest σ: the remainder of D has one limb.
+pub(super) const MAX_SIGMA: u32 = 16;
+/// The activation key's scales.
+const ACTIVATION_KEYS: std::ops::RangeInclusive<u32> = 9..=11;
+/// R must be at least 2^13 for the largest variance: its rounding then changes z by less than
+/// 2^-13 of its size.
+const ROOT_PRECISION: f64 = 13.0;
+/// 1/√64, folded into the query projection.
+pub(super) const SCORE_FACTOR: f64 = 0.125;
+
+const RESIDUAL: u32 = 12;
+const WEIGHT: u32 = 16;
+const EXP: u32 = 20;
+const ACTIVATION_VALUE: u32 = 14;
+const OUTPUT_BIAS: u32 = 40;
+const FINAL_GAIN: u32 = 10;
+const NORM_OUTPUT: u32 = 10;
+/// How precise n = ⌊2^w/Z⌋ is at least, in bits.
+const INVERSE_PRECISION: u32 = 14;
+
+/// Choices of whoever quantizes a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Bits by which values may exceed the largest seen in calibration.
+    pub headroom: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { headroom: 1 }
+    }
+}
+
+/// ⌈log₂ n⌉, for n ≥ 1.
+pub fn ceil_log2(n: usize) -> u32 {
+    n.next_power_of_two().ilog2()
+}
+
+/// The largest scale at which a norm's output, |z| ≤ √(d−1), fits in 16 signed bits, up to 10.
+pub fn max_norm_output(width: usize) -> u32 {
+    let halves = width.max(256).ilog2() - 8; // √d < 2^(4 + ⌊halves/2⌋ + 1)
+    NORM_OUTPUT.saturating_sub(halves / 2)
+}
+
+/// What ε adds to a norm's V = Σ c² + this, with f fractional bits in the residual stream:
+/// d·⌈ε·d²·2^(2f)⌉. Positive, so V never vanishes. In `f64`, where every step is one correctly
+/// rounded operation: the same on every machine.
+pub fn epsilon_term(architecture: &Architecture, residual: u32) -> i128 {
+    let d = architecture.width as f64;
+    let term = architecture.epsilon() * (d * d * f64::from(2 * residual).exp2());
+    architecture.width as i128 * term.ceil() as i128
+}
+
+/// The scales of a model. `embedding_max` bounds |token embedding + position embedding|.
+///
+/// # Errors
+/// [`QuantError::NotCalibrated`] where a tensor was never seen; [`QuantError::CalibratedRange`]
+/// and [`QuantError::ScoreScale`] where its values are too large.
+pub fn choose_scales(
+    architecture: &Architecture,
+    embedding_max: f64,
+    calibration: &Calibration,
+    options: Options,
+) -> Result<Scales, QuantError> {
+    if calibration.blocks.len() != architecture.layers {
+        return Err(QuantError::Architecture {
+            what: "number of calibrated blocks",
+            found: calibration.blocks.len().to_string(),
+            expected: "the number of the model's blocks",
+        });
+    }
+    let residual = residual_scale(embedding_max, calibration, options)?;
+    let norm = |spread: &Spread| norm_scale(architecture.width, residual, spread);
+    let blocks = calibration
+        .blocks
+        .iter()
+        .enumerate()
+        .map(|(index, block)| {
+            let norm1 = norm(&block.norm1);
+            let place = Place::Block(index);
+            let accumulator = norm1.output + WEIGHT;
+            let (q, k) = score_scales(place, &block.query, &block.key, accumulator, options)?;
+            Ok(BlockScales {
+                norm1,
+                norm2: norm(&block.norm2),
+                q,
+                k,
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Scales {
+        residual,
+        weight: WEIGHT,
+        output_bias: OUTPUT_BIAS,
+        exp: EXP,
+        inverse: EXP + ceil_log2(architecture.context) + INVERSE_PRECISION,
+        activation_key: activation_scale(calibration, options)?,
+        activation_value: ACTIVATION_VALUE,
+        final_gain: FINAL_GAIN,
+        final_norm: norm(&calibration.final_norm),
+        blocks,
+    })
+}
+
+/// A calibrated tensor and the number of bits in which its values are stored.
+struct Stored {
+    place: Place,
+    tensor: &'static str,
+    max: f64,
+    bits: u32,
+    headroom: u32,
+}
+
+impl Stored {
+    fn new(
+        place: Place,
+        tensor: &'static str,
+        extent: &Extent,
+        bits: u32,
+        options: Options,
+    ) -> Result<Self, QuantError> {
+        if extent.count == 0 {
+            return Err(QuantError::NotCalibrated { place, tensor });
+        }
+        Ok(Self {
+            place,
+            tensor,
+            max: extent.max,
+            bits,
+            headroom: options.headroom,
+        })
+    }
+
+    /// The largest scale in `range` with round(max·2^(f + headroom)) < 2^(bits − 1).
+    fn fit(&self, range: std::ops::RangeInclusive<u32>) -> Result<u32, QuantError> {
+        let largest = f64::from(self.bits - 1).exp2() - 1.0;
+        // In floating point, no number of bits of headroom overflows.
+        let factor = |f: u32| (f64::from(f) + f64::from(self.headroom)).exp2();
+        range
+            .clone()
+            .rev()
+            .find(|f| (self.max * factor(*f)).round() <= largest)
+            .ok_or(QuantError::CalibratedRange {
+                place: self.place,
+                tensor: self.tensor,
+                value: self.max,
+                limit: largest / factor(*range.start()),
+                headroom: self.headroom,
+            })
+    }
+}
+
+fn residual_scale(
+    embedding_max: f64,
+    calibration: &Calibration,
+    options: Options,
+) -> Result<u32, QuantError> {
+    let embeddings = Extent {
+        max: embedding_max,
+        count: 1,
+    };
+    let blocks = calibration.blocks.iter().enumerate().flat_map(|(i, b)| {
+        let place = Place::Block(i);
+        [
+            (place, "the residual stream", &b.norm1.extent),
+            (place, "the attention's output", &b.attention_branch),
+            (place, "the residual stream", &b.norm2.extent),
+            (place, "the feed-forward output", &b.feed_forward_branch),
+        ]
+    });
+    let head = (
+        Place::Head,
+        "the residual stream",
+        &calibration.final_norm.extent,
+    );
+    blocks
+        .chain([head, (Place::Embedding, "the embedding", &embeddings)])
+        .try_fold(RESIDUAL, |scale, (place, tensor, extent)| {
+            Stored::new(place, tensor, extent, 32, options)?.fit(0..=scale)
+        })
+}
+
+/// R ≈ 2^r / (d·2^f·σ): its smallest value seen must keep [`ROOT_PRECISION`] bits.
+fn norm_scale(width: usize, residual: u32, spread: &Spread) -> NormScale {
+    let output = max_norm_output(width);
+    let size = (width as f64).log2() + f64::from(residual) + spread.variance_max.log2() / 2.0;
+    let root = if f64::from(output + 32) - size >= ROOT_PRECISION {
+        output + 32
+    } else {
+        output + 48
+    };
+    NormScale { output, root }
+}
+
+/// The scales of q (after 1/√64) and k.
+fn score_scales(
+    place: Place,
+    query: &Extent,
+    key: &Extent,
+    accumulator: u32,
+    options: Options,
+) -> Result<(u32, u32), QuantError> {
+    let folded = Extent {
+        max: query.max * SCORE_FACTOR,
+        ..*query
+    };
+    let query = Stored::new(place, "query", &folded, 16, options)?;
+    let key = Stored::new(place, "key", key, 16, options)?;
+    let (mut q, mut k) = (query.fit(0..=accumulator)?, key.fit(0..=accumulator)?);
+    while q + k > MAX_SIGMA + EXP_FRACTION {
+        if q >= k { q -= 1 } else { k -= 1 }
+    }
+    if q + k < MIN_SIGMA + EXP_FRACTION {
+        return Err(QuantError::ScoreScale {
+            place,
+            query: query.max,
+            key: key.max,
+            fraction: q + k,
+            needed: MIN_SIGMA + EXP_FRACTION,
+        });
+    }
+    Ok((q, k))
+}
+
+fn activation_scale(calibration: &Calibration, options: Options) -> Result<u32, QuantError> {
+    let (low, high) = ACTIVATION_KEYS.into_inner();
+    calibration
+        .blocks
+        .iter()
+        .enumerate()
+        .try_fold(high, |scale, (index, block)| {
+            Stored::new(
+                Place::Block(index),
+                "the activation's argument",
+                &block.pre_activation,
+                ACTIVATION_BITS,
+                options,
+            )?
+            .fit(low..=scale)
+        })
+}
+
+impl BlockScales {
+    /// σ = f_q + f_k − 11: the bits that a score loses on becoming a key of the exp table.
+    /// 8 ≤ σ ≤ 16 in a checked manifest.
+    pub fn sigma(&self) -> u32 {
+        self.q + self.k - EXP_FRACTION
+    }
+}
+
+impl Scales {
+    /// The fractional bits of the accumulators of q, k and v (which keeps them).
+    pub fn attention_accumulator(&self, block: usize) -> u32 {
+        self.blocks[block].norm1.output + self.weight
+    }
+
+    /// The fractional bits of Σ n·O·W_o.
+    pub fn output_accumulator(&self, block: usize) -> u32 {
+        self.inverse + self.attention_accumulator(block) + self.weight
+    }
+
+    /// The fractional bits of the up projection's accumulator.
+    pub fn up_accumulator(&self, block: usize) -> u32 {
+        self.blocks[block].norm2.output + self.weight
+    }
+
+    /// The fractional bits of the down projection's accumulator.
+    pub fn down_accumulator(&self) -> u32 {
+        self.activation_value + self.weight
+    }
+
+    /// The fractional bits of γ·z + β before the head's matrix.
+    pub fn head_input(&self) -> u32 {
+        self.final_norm.output + self.final_gain
+    }
+
+    /// The fractional bits of the logits.
+    pub fn logits(&self) -> u32 {
+        self.head_input() + self.weight
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quant::Tensor;
+    use crate::quant::testing::architecture;
+
+    /// Every tensor at a moderate size.
+    fn calibration(layers: usize, width: usize) -> Calibration {
+        let mut calibration = Calibration::new(layers, width);
+        let row: Vec<f32> = (0..width)
+            .map(|i| if i % 2 == 0 { 2.0 } else { -2.0 })
+            .collect();
+        for layer in 0..layers {
+            calibration.observe(layer, Tensor::Norm1Input, &row);
+            calibration.observe(layer, Tensor::Norm2Input, &row);
+            calibration.observe(layer, Tensor::Query, &[12.0]);
+            calibration.observe(layer, Tensor::Key, &[15.9]);
+            calibration.observe(layer, Tensor::AttentionBranch, &[3.0]);
+            calibration.observe(layer, Tensor::PreActivation, &[7.9]);
+            calibration.observe(layer, Tensor::FeedForwardBranch, &[3.0]);
+        }
+        calibration.observe(layers, Tensor::FinalNormInput, &row);
+        calibration
+    }
+
+    fn choose(calibration: &Calibration, headroom: u32) -> Result<Scales, QuantError> {
+        choose_scales(&architecture(2, 1), 1.0, calibration, Options { headroom })
+    }
+
+    #[test]
+    fn ordinary_values_get_the_default_scales() {
+        let scales = choose(&calibration(2, 64), 1).unwrap();
+        assert_eq!(scales.residual, 12);
+        assert_eq!(scales.inverse, 20 + 5 + 14);
+        // q is 12/8 = 1.5: 1.5·2^14 < 2^15 − 1 < 1.5·2^15, one bit of headroom.
+        assert_eq!((scales.blocks[0].q, scales.blocks[0].k), (13, 10));
+        assert_eq!(scales.blocks[0].sigma(), 12);
+        assert_eq!(scales.activation_key, 11);
+        assert_eq!(
+            scales.final_norm,
+            NormScale {
+                output: 10,
+                root: 42
+            }
+        );
+    }
+
+    #[test]
+    fn each_bit_of_headroom_costs_a_bit_of_scale() {
+        let calibration = calibration(2, 64);
+        let (none, two) = (
+            choose(&calibration, 0).unwrap(),
+            choose(&calibration, 2).unwrap(),
+        );
+        assert_eq!((none.blocks[1].q, none.blocks[1].k), (14, 11));
+        assert_eq!((two.blocks[1].q, two.blocks[1].k), (12, 9));
+        assert_eq!(two.activation_key, 10);
+        for absurd in [40, 5000, u32::MAX] {
+            assert!(matches!(
+                choose(&calibration, absurd),
+                Err(QuantError::CalibratedRange { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn one_block_with_large_arguments_sets_the_activation_scale_of_all() {
+        let mut calibration = calibration(2, 64);
+        calibration.observe(1, Tensor::PreActivation, &[-17.0]);
+        assert_eq!(choose(&calibration, 1).unwrap().activation_key, 9);
+        calibration.observe(0, Tensor::PreActivation, &[32.0]);
+        let error = choose(&calibration, 1).unwrap_err().to_string();
+        assert!(
+            error.contains("block 0: the activation's argument reached 32"),
+            "{error}"
+        );
+        assert_eq!(choose(&calibration, 0).unwrap().activation_key, 9);
+    }
+
+    #[test]
+    fn small_scores_give_up_scale_so_that_one_limb_remains() {
+        let mut small = calibration(1, 64);
+        small.blocks[0].query.max = 0.01;
+        small.blocks[0].key.max = 0.2;
+        let scales = choose_scales(&architecture(1, 1), 1.0, &small, Options::default()).unwrap();
+        assert_eq!((scales.blocks[0].q, scales.blocks[0].k), (13, 14));
+        assert_eq!(scales.blocks[0].sigma(), MAX_SIGMA);
+    }
+
+    #[test]
+    fn large_scores_are_refused() {
+        let mut large = calibration(2, 64);
+        large.blocks[1].query.max = 8.0 * 31.0;
+        large.blocks[1].key.max = 31.0;
+        assert!(matches!(
+            choose(&large, 1),
+            Err(QuantError::ScoreScale {
+                place: Place::Block(1),
+                fraction: 18,
+                needed: 19,
+                ..
+            })
+        ));
+        assert_eq!(choose(&large, 0).unwrap().blocks[1].sigma(), 9);
+    }
+
+    #[test]
+    fn large_residuals_lower_the_residual_scale() {
+        let mut calibration = calibration(2, 64);
+        calibration.observe(1, Tensor::FeedForwardBranch, &[300_000.0]);
+        assert_eq!(choose(&calibration, 1).unwrap().residual, 11);
+        let by_embedding =
+            choose_scales(&architecture(2, 1), 2e6, &calibration, Options::default()).unwrap();
+        assert_eq!(by_embedding.residual, 9);
+    }
+
+    #[test]
+    fn large_variances_get_a_longer_root() {
+        let mut wide = calibration(2, 64);
+        // d·2^12·σ = 2^(6 + 12 + 11): R = 2^(42 − 29) just keeps 13 bits.
+        wide.blocks[0].norm2.variance_max = 2f64.powi(22);
+        assert_eq!(choose(&wide, 1).unwrap().blocks[0].norm2.root, 42);
+        wide.blocks[0].norm2.variance_max = 2f64.powi(23);
+        let scales = choose(&wide, 1).unwrap();
+        assert_eq!(scales.blocks[0].norm2.root, 58);
+        assert_eq!(scales.blocks[0].norm1.root, 42);
+    }
+
+    #[test]
+    fn a_norms_output_fits_16_bits_at_every_width() {
+        for width in (64..=16384).step_by(64) {
+            let f = max_norm_output(width);
+            let largest = ((width - 1) as f64).sqrt() * f64::from(f).exp2();
+            assert!(largest < 32767.5, "{width}");
+            let next = (width as f64).sqrt() * f64::from(f + 1).exp2();
+            assert!(f == 10 || next > 32767.0, "{width} wastes bits");
+        }
+        let known = [64, 768, 960, 1024, 2048, 4096].map(max_norm_output);
+        assert_eq!(known, [10, 10, 10, 9, 9, 8]);
+    }
+
+    #[test]
+    fn unseen_and_infinite_tensors_are_refused() {
+        let mut missing = calibration(2, 64);
+        missing.blocks[1].key = Extent::default();
+        assert!(matches!(
+            choose(&missing, 1),
+            Err(QuantError::NotCalibrated {
+                place: Place::Block(1),
+                tensor: "key"
+            })
+        ));
+        let mut infinite = calibration(2, 64);
+        infinite.observe(0, Tensor::Norm1Input, &[f32::NAN; 64]);
+        assert!(matches!(
+            choose(&infinite, 1),
+            Err(QuantError::CalibratedRange { .. })
+        ));
+        assert!(
+            choose(&calibration(3, 64), 1).is_err(),
+            "another model's calibration"
+        );
+    }
+}

@@ -1,0 +1,71 @@
+//! Seeded randomness and small models for tests.
+
+use super::{Activation, Architecture, BlockScales, NormScale, Scales};
+
+/// SplitMix64.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    /// Uniform in [−scale, scale).
+    pub fn float(&mut self, scale: f64) -> f64 {
+        ((self.next() >> 11) as f64 / (1u64 << 52) as f64 - 1.0) * scale
+    }
+
+    pub fn floats(&mut self, count: usize, scale: f64) -> Vec<f32> {
+        (0..count).map(|_| self.float(scale) as f32).collect()
+    }
+}
+
+/// A small architecture: `heads` heads of 64.
+pub fn architecture(layers: usize, heads: usize) -> Architecture {
+    Architecture {
+        layers,
+        width: 64 * heads,
+        heads,
+        hidden: 256 * heads,
+        vocabulary: 97,
+        context: 32,
+        tied: true,
+        activation: Activation::GeluTanh,
+        epsilon_bits: 1e-5f64.to_bits(),
+        end_of_text: 96,
+    }
+}
+
+/// The default scales, for a context of 1024.
+pub fn scales(layers: usize) -> Scales {
+    let norm = NormScale {
+        output: 10,
+        root: 42,
+    };
+    let block = BlockScales {
+        norm1: norm,
+        norm2: norm,
+        q: 13,
+        k: 10,
+    };
+    Scales {
+        residual: 12,
+        weight: 16,
+        output_bias: 40,
+        exp: 20,
+        inverse: 44,
+        activation_key: 11,
+        activation_value: 14,
+        final_gain: 10,
+        final_norm: norm,
+        blocks: vec![block; layers],
+    }
+}
