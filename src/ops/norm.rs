@@ -1,0 +1,507 @@
+//! LayerNorm, exactly, per token.
+//!
+//! With d the width, x the row, S1 = Σ x_k and c_k = d·x_k − S1 (so Σ c_k = 0):
+//!
+//! ```text
+//! V = Σ c_k² + K = d²·Σ x_k² − d·S1² + K,      K = d·⌈ε·d²·2^(2f)⌉
+//! R = ⌊√(d·2^(2r)/V)⌋:   R²·V + δ₁ = d·2^(2r)
+//!                         (R+1)²·V = 1 + d·2^(2r) + δ₂
+//! R·c_k + 2^(r−f_z−1) = z_k·2^(r−f_z) + rem_k
+//! ```
+//!
+//! so c_k·R·2^-r ≈ c_k/√(V/d) is the normalized value and z_k has f_z fractional bits; gain and
+//! bias are the next linear layer's.
+//!
+//! | column | a cheating prover cannot choose it because |
+//! | --- | --- |
+//! | S1, V | exact, determined by x |
+//! | R | δ₁, δ₂ ≥ 0 leave one integer, and its digits make it one (R ± ½ mod p would do otherwise) |
+//! | δ₁, δ₂ | differences of what is determined |
+//! | z, rem | rem < 2^(r−f_z) leaves one quotient, range-checked |
+//!
+//! Bounds, for any x in the range that its digits allow, |x| ≤ 2^b: K ≤ V ≤ d³·2^(2b) + K, since
+//! Σ c² ≤ d²·Σ x². R ≤ √(d·2^(2r)/K) gives R's digits, and δ₁, δ₂ ≤ (2R+1)·V ≤ 2√(d·2^(2r)·V) + V
+//! the brackets'. R²·V < 2^252 for all digits of R ([`NormShape::new`] insists), so brackets are
+//! equations of integers. |c_k|·R ≤ √d·2^r, hence |z| ≤ √d·2^f_z.
+
+use ethnum::U256;
+use rayon::prelude::*;
+
+use super::{Digits, LANES, Overflow, Recorder, Vars};
+use crate::algebra::{F, from_i128, pow2};
+use crate::quant::NormScale;
+use crate::system::{Bind, ColumnId, Form, Live, Relation, Rhs, System, Term, View};
+
+/// A norm's constants, which follow from width and scales.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NormShape {
+    width: usize,
+    scale: NormScale,
+    /// K.
+    floor: i128,
+    /// d·2^(2r).
+    target: U256,
+    root_digits: u32,
+    bracket_digits: u32,
+}
+
+impl NormShape {
+    /// The constants of a norm over `width` features of |x| ≤ 2^`input_bits` at `residual`
+    /// fractional bits; `None` if z might outgrow 16 bits or anything F or `i128`, or if rounding
+    /// drops anything but 32 or 48 bits.
+    pub fn new(
+        width: usize,
+        input_bits: u32,
+        residual: u32,
+        epsilon: f64,
+        scale: NormScale,
+    ) -> Option<Self> {
+        let dropped = scale.root.checked_sub(scale.output)?;
+        let sizes = width < 1 << 13 && residual <= 40 && input_bits <= 32 && scale.root <= 96;
+        let output_fits =
+            width != 0 && (width as f64).sqrt() * 2f64.powi(scale.output as i32) < 32767.0;
+        if !sizes || !output_fits || (dropped != 32 && dropped != 48) {
+            return None;
+        }
+        let d = width as i128;
+        // d², 2^(2f) and the ceiling are exact in f64, so this is one correctly rounded product.
+        let scaled = (epsilon * (d * d) as f64 * 2f64.powi(2 * residual as i32)).ceil();
+        if !(1.0..2f64.powi(80)).contains(&scaled) {
+            return None;
+        }
+        let floor = d * scaled as i128;
+        let most = (d * d * d)
+            .checked_mul(1 << (2 * input_bits))?
+            .checked_add(floor)?;
+        let target = U256::from(width as u128) << (2 * scale.root);
+        let root = isqrt(target / U256::from(floor as u128));
+        let most = U256::from(most as u128);
+        let bracket = (isqrt(target.checked_mul(most)?) + 1) * 2 + most;
+        let bits = |x: U256| 256 - x.leading_zeros();
+        let root_digits = Digits::count_for(root);
+        let bracket_digits = Digits::count_for(bracket);
+        let fits = bits(bracket) < 127 && 32 * root_digits + bits(most) < 252;
+        fits.then_some(Self {
+            width,
+            scale,
+            floor,
+            target,
+            root_digits,
+            bracket_digits,
+        })
+    }
+
+    /// r − f_z.
+    fn dropped(&self) -> u32 {
+        self.scale.root - self.scale.output
+    }
+
+    /// The norm of x, `[slab][token][lane]`.
+    pub fn normalize(&self, x: &[i64]) -> Normalized {
+        let (d, dropped) = (self.width as i128, self.dropped());
+        let tokens = x.len() / self.width;
+        let rows: Vec<Row> = (0..tokens)
+            .into_par_iter()
+            .map(|token| Row::new(self, x, token, tokens))
+            .collect();
+        let (outputs, rests) = x
+            .par_iter()
+            .enumerate()
+            .map(|(index, x)| {
+                let row = &rows[index / LANES % tokens];
+                let scaled = (d * i128::from(*x) - row.sum) * row.root + (1 << (dropped - 1));
+                let output = i64::try_from(scaled >> dropped).expect("|z| ≤ √d·2^f_z");
+                (output, scaled & ((1 << dropped) - 1))
+            })
+            .unzip();
+        Normalized {
+            rows,
+            outputs,
+            rests,
+        }
+    }
+
+    /// R for a given V.
+    fn root(&self, v: i128) -> i128 {
+        isqrt(self.target / U256::from(v.unsigned_abs())).as_i128()
+    }
+}
+
+/// ⌊√n⌋, bit by bit.
+fn isqrt(n: U256) -> U256 {
+    let mut root = U256::ZERO;
+    for bit in (0..128).rev() {
+        let with = root | (U256::ONE << bit);
+        if with * with <= n {
+            root = with;
+        }
+    }
+    root
+}
+
+/// A norm's columns.
+#[derive(Clone, Debug)]
+pub struct Norm {
+    shape: NormShape,
+    sum: ColumnId,
+    variance: ColumnId,
+    root: Digits,
+    below: Digits,
+    above: Digits,
+    output: Digits,
+    rest: Digits,
+}
+
+impl Norm {
+    /// Declares the norm of `x`, a form on (slab, token, lane).
+    pub fn declare(
+        system: &mut System,
+        name: &str,
+        vars: &Vars,
+        x: &Form,
+        shape: NormShape,
+    ) -> Self {
+        let per_token = [vars.tokens];
+        let lens = [vars.input.slabs(), vars.tokens, LANES];
+        let mut digits = |part: &str, lens: &[usize], count| {
+            Digits::unsigned(system, &format!("{name} {part}"), lens, count)
+        };
+        let root = digits("root", &per_token, shape.root_digits);
+        let below = digits("below", &per_token, shape.bracket_digits);
+        let above = digits("above", &per_token, shape.bracket_digits);
+        let rest = digits("rest", &lens, shape.dropped() / 16);
+        let this = Self {
+            shape,
+            sum: system.exact(format!("{name} sum"), &per_token),
+            variance: system.exact(format!("{name} variance"), &per_token),
+            root,
+            below,
+            above,
+            output: Digits::signed(system, &format!("{name} output"), &lens, 1),
+            rest,
+        };
+        this.relate_moments(system, name, vars, x);
+        this.relate_root(system, name, vars);
+        this.relate_output(system, name, vars, x);
+        this
+    }
+
+    /// The output z.
+    pub fn output(&self) -> &Digits {
+        &self.output
+    }
+
+    fn per_token(&self, column: ColumnId, vars: &Vars) -> View {
+        View::new(column, &[Bind::Var(vars.token)])
+    }
+
+    /// S1 = Σ x and V = d²·Σ x² − d·S1² + K.
+    fn relate_moments(&self, system: &mut System, name: &str, vars: &Vars, x: &Form) {
+        let sum = self.per_token(self.sum, vars);
+        let summed = [Bind::Ones, Bind::Var(vars.token), Bind::Ones];
+        let mut rhs = vec![Rhs::of(F::one(), sum.clone())];
+        for (coef, view) in &x.0 {
+            rhs.push(Rhs::of(-*coef, View::new(view.column, &summed)));
+        }
+        system.relate(Relation {
+            name: format!("{name} sum"),
+            check: vec![],
+            terms: vec![],
+            rhs,
+        });
+
+        let d = F::from(self.shape.width as u64);
+        let sum = Form::of(sum);
+        let features = [vars.input.slab, vars.input.lane];
+        system.relate(Relation {
+            name: format!("{name} variance"),
+            check: vec![vars.token],
+            terms: vec![
+                Term::new(d * d, &features, vec![x.clone(), x.clone()]),
+                Term::new(-d, &[], vec![sum.clone(), sum]),
+            ],
+            rhs: vec![
+                Rhs::of(F::one(), self.per_token(self.variance, vars)),
+                Rhs::constant(-from_i128(self.shape.floor), &[]),
+            ],
+        });
+    }
+
+    /// R²·V = d·2^(2r) − δ₁ and R²·V + 2R·V + V = 1 + d·2^(2r) + δ₂.
+    fn relate_root(&self, system: &mut System, name: &str, vars: &Vars) {
+        let token = [Bind::Var(vars.token)];
+        let root = self.root.form(&token);
+        let variance = Form::of(self.per_token(self.variance, vars));
+        let target = F::from(self.shape.width as u64) * pow2(2 * self.shape.scale.root);
+        let square = Term::new(
+            F::one(),
+            &[],
+            vec![root.clone(), root.clone(), variance.clone()],
+        );
+        let mut rhs = self.below.rhs(-F::one(), &token);
+        rhs.push(Rhs::constant(target, &[]));
+        system.relate(Relation {
+            name: format!("{name} root from below"),
+            check: vec![vars.token],
+            terms: vec![square.clone()],
+            rhs,
+        });
+        let mut rhs = self.above.rhs(F::one(), &token);
+        rhs.push(Rhs::constant(F::one() + target, &[]));
+        system.relate(Relation {
+            name: format!("{name} root from above"),
+            check: vec![vars.token],
+            terms: vec![
+                square,
+                Term::new(F::from(2), &[], vec![root, variance.clone()]),
+                Term::new(F::one(), &[], vec![variance]),
+            ],
+            rhs,
+        });
+    }
+
+    /// R·(d·x_k − S1) + half = z_k·2^(r−f_z) + rem_k.
+    fn relate_output(&self, system: &mut System, name: &str, vars: &Vars, x: &Form) {
+        let dropped = self.shape.dropped();
+        let live: Live = vars.input.live();
+        let binds = vars.input.binds(vars.token);
+        let root = self.root.form(&[Bind::Var(vars.token)]);
+        let sum = Form::of(self.per_token(self.sum, vars));
+        let d = F::from(self.shape.width as u64);
+        let mut rhs = self.output.rhs(pow2(dropped), &binds);
+        rhs.extend(self.rest.rhs(F::one(), &binds));
+        rhs.push(Rhs::constant(
+            -pow2(dropped - 1),
+            std::slice::from_ref(&live),
+        ));
+        system.relate(Relation {
+            name: format!("{name} output"),
+            check: vec![vars.token],
+            terms: vec![
+                Term::new(d, &[], vec![root.clone(), x.clone()]),
+                Term::new(-F::one(), &[], vec![root, sum]).live(live),
+            ],
+            rhs,
+        });
+    }
+
+    /// z for x, both `[slab][token][lane]`.
+    pub fn run(&self, x: &[i64], recorder: &mut Recorder) -> Result<Vec<i64>, Overflow> {
+        let values = self.shape.normalize(x);
+        let column = |f: fn(&Row) -> i128| values.rows.iter().map(f).collect::<Vec<_>>();
+        recorder.exact(self.sum, column(|r| r.sum));
+        recorder.exact(self.variance, column(|r| r.variance));
+        self.root.put(recorder, &column(|r| r.root))?;
+        self.below.put(recorder, &column(|r| r.below))?;
+        self.above.put(recorder, &column(|r| r.above))?;
+        self.output.put(recorder, &values.outputs)?;
+        self.rest.put(recorder, &values.rests)?;
+        Ok(values.outputs)
+    }
+}
+
+/// What a norm computes.
+pub struct Normalized {
+    rows: Vec<Row>,
+    /// z, `[slab][token][lane]`.
+    pub outputs: Vec<i64>,
+    rests: Vec<i128>,
+}
+
+/// One token's values.
+struct Row {
+    sum: i128,
+    variance: i128,
+    root: i128,
+    below: i128,
+    above: i128,
+}
+
+impl Row {
+    fn new(shape: &NormShape, x: &[i64], token: usize, tokens: usize) -> Self {
+        let d = shape.width as i128;
+        let row = || {
+            x.chunks(LANES)
+                .skip(token)
+                .step_by(tokens)
+                .flatten()
+                .map(|x| i128::from(*x))
+        };
+        let sum: i128 = row().sum();
+        let variance = row().map(|x| (d * x - sum).pow(2)).sum::<i128>() + shape.floor;
+        let root = shape.root(variance);
+        let square = |r: i128| U256::from(r as u128) * U256::from(r as u128);
+        let variance_wide = U256::from(variance as u128);
+        let below = shape.target - square(root) * variance_wide;
+        let above = square(root + 1) * variance_wide - 1 - shape.target;
+        Self {
+            sum,
+            variance,
+            root,
+            below: below.as_i128(),
+            above: above.as_i128(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ff::Field;
+
+    use super::*;
+    use crate::ops::testing::{Case, OwnedTables, Rng};
+    use crate::ops::{Input, Vars};
+
+    const SCALE: NormScale = NormScale {
+        output: 10,
+        root: 42,
+    };
+
+    /// A system with one norm of a layer's input.
+    fn declare(width: usize, tokens: usize) -> (System, Input, Norm) {
+        let mut system = System::default();
+        let vars = Vars::block(&mut system, width, width, tokens);
+        let input = Input::declare(&mut system, &vars);
+        let shape = NormShape::new(width, 31, 12, 1e-5, SCALE).expect("provable");
+        let norm = Norm::declare(&mut system, "norm", &vars, &input.form(&vars), shape);
+        (system, input, norm)
+    }
+
+    fn case<'a>(
+        (system, input, norm): &'a (System, Input, Norm),
+        tables: &'a OwnedTables,
+        x: &[i64],
+    ) -> Case<'a> {
+        let mut recorder = Recorder::on(system);
+        input.run(x, &mut recorder).expect("32-bit");
+        norm.run(x, &mut recorder).expect("a norm never overflows");
+        let witness = recorder.into_witness();
+        Case::new(system, &witness, tables, |_, _| {
+            x.iter().map(|v| from_i128((*v).into())).collect()
+        })
+    }
+
+    /// Ordinary rows, constant ones (V = K), and the largest that 32 bits hold.
+    #[test]
+    fn honest_norms_hold_at_the_extremes() {
+        let tables = OwnedTables::build();
+        for width in [64, 192] {
+            let declared = declare(width, 4);
+            let (low, high) = (-(1i64 << 31), (1i64 << 31) - 1);
+            let rows: [&dyn Fn(usize) -> i64; 4] = [
+                &|k| (k as i64 * 977 % 4001) - 2000,
+                &|_| high,
+                &|k| if k % 2 == 0 { low } else { high },
+                &|k| if k == 0 { low } else { 0 },
+            ];
+            let x: Vec<i64> = (0..width * 4)
+                .map(|index| {
+                    let (slab, token, lane) = (index / 256, index / 64 % 4, index % 64);
+                    rows[token](slab * 64 + lane)
+                })
+                .collect();
+            case(&declared, &tables, &x).assert_holds();
+        }
+    }
+
+    /// z·2^-10 is the normalized row to within its rounding.
+    #[test]
+    fn outputs_are_normalized_values() {
+        let (width, mut rng) = (192, Rng(1));
+        let x = rng.vector(width, 50_000);
+        let z = NormShape::new(width, 31, 12, 1e-5, SCALE)
+            .expect("provable")
+            .normalize(&x)
+            .outputs;
+        let real: Vec<f64> = x.iter().map(|v| *v as f64 / 4096.0).collect();
+        let mean = real.iter().sum::<f64>() / width as f64;
+        let variance = real.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / width as f64;
+        for (z, x) in z.iter().zip(real) {
+            let expected = (x - mean) / (variance + 1e-5).sqrt();
+            assert!((*z as f64 / 1024.0 - expected).abs() < 0.51 / 1024.0 + 1e-6);
+        }
+    }
+
+    /// Another root, or a fraction of the field, satisfies every relation once the differences
+    /// and remainders are adjusted: the range checks alone refuse it.
+    #[test]
+    fn wrong_roots_are_left_to_the_range_checks() {
+        let tables = OwnedTables::build();
+        let declared = declare(64, 4);
+        let x = Rng(2).vector(256, 30_000);
+        let half = Option::<F>::from(F::from(2).invert()).expect("2 is not 0 in F");
+        for change in [F::one(), -F::one(), half, -half] {
+            let mut case = case(&declared, &tables, &x);
+            let (token, d) = (1, F::from(64));
+            let root = case.integer("norm root", token) + change;
+            let v = case.values[case.column("norm variance")][token];
+            let sum = case.values[case.column("norm sum")][token];
+            let target = d * pow2(84);
+            case.set_integer("norm root", token, root);
+            case.set_integer("norm below", token, target - root * root * v);
+            let next = root + F::one();
+            case.set_integer("norm above", token, next * next * v - F::one() - target);
+            for lane in 0..64 {
+                let entry = token * 64 + lane;
+                let z = case.integer("norm output", entry);
+                let c = d * case.integer("h", entry) - sum;
+                let rest = root * c + pow2(31) - z * pow2(32);
+                case.set_integer("norm rest", entry, rest);
+            }
+            let failures = case.failures();
+            assert!(!failures.is_empty());
+            assert!(
+                failures.iter().all(|f| f.starts_with("lookup of norm")),
+                "{failures:?}"
+            );
+            let brackets = ["root", "below", "above"].map(|p| format!("lookup of norm {p}[0]"));
+            assert!(
+                failures.iter().any(|f| brackets.contains(f)),
+                "{failures:?}"
+            );
+        }
+    }
+
+    /// A constant added to all of x leaves z as it is, so x itself must be bound: by S1.
+    #[test]
+    fn shifted_inputs_are_noticed() {
+        let tables = OwnedTables::build();
+        let declared = declare(64, 4);
+        let x = Rng(2).vector(256, 30_000);
+        let mut case = case(&declared, &tables, &x);
+        for entry in 0..64 {
+            let shifted = case.integer("h", entry) + F::one();
+            case.set_integer("h", entry, shifted);
+        }
+        let failures = case.failures();
+        for relation in ["h in", "norm sum"] {
+            assert!(failures.iter().any(|f| f == relation), "{failures:?}");
+        }
+    }
+
+    /// Manifests that no bound covers are refused.
+    #[test]
+    fn unprovable_shapes_are_refused() {
+        let new = |width, epsilon, output, root| {
+            NormShape::new(width, 31, 12, epsilon, NormScale { output, root })
+        };
+        assert!(new(768, 1e-5, 10, 58).is_some());
+        assert_eq!(new(768, 1e-5, 11, 43), None); // z beyond 16 bits
+        assert_eq!(new(768, 1e-5, 10, 50), None); // 40 bits dropped
+        assert_eq!(new(768, 1e-5, 10, 9), None);
+        assert_eq!(new(768, 0.0, 10, 42), None);
+        assert_eq!(new(768, -1.0, 10, 42), None);
+        assert_eq!(new(768, f64::NAN, 10, 42), None);
+        assert_eq!(new(768, f64::INFINITY, 10, 42), None);
+        assert_eq!(new(768, 1e-5, u32::MAX, u32::MAX), None);
+        assert_eq!(new(0, 1e-5, 10, 42), None);
+    }
+
+    #[test]
+    fn square_roots_are_floored() {
+        for n in [0u128, 1, 3, 4, 15, 16, 1 << 100, u128::MAX] {
+            let (n, root) = (U256::from(n), isqrt(U256::from(n)));
+            assert!(root * root <= n && (root + 1) * (root + 1) > n);
+        }
+    }
+}
