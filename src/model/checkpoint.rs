@@ -1,0 +1,351 @@
+//! A checkpoint in Hugging Face's layout, read and checked completely.
+//!
+//! A directory holds `config.json`, the weights as `model.safetensors` or as shards listed by
+//! `model.safetensors.index.json`, and `tokenizer.json` or `vocab.json` with `merges.txt`.
+//! Nothing in it is trusted: sizes are bounded, the shapes in the files must be those that the
+//! configuration implies, every weight must be finite, and a tensor that the architecture does
+//! not know is refused rather than ignored, since the model would be another function.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use super::shard::Wanted;
+use super::weights::LM_HEAD;
+use super::{Config, ConfigError, Gpt2Weights, ShardError, TensorError, Tokenizer, TokenizerError};
+
+const CONFIG: &str = "config.json";
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+const TOKENIZER: &str = "tokenizer.json";
+const VOCABULARY: &str = "vocab.json";
+const MERGES: &str = "merges.txt";
+
+/// The largest JSON or text file that is read: above any tokenizer in use.
+const MAX_TEXT: u64 = 1 << 26;
+const MAX_SHARDS: usize = 1 << 10;
+
+/// A checkpoint of GPT-2's architecture.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// What the model is called: the repository's or the directory's name.
+    pub name: String,
+    /// `config.tied` says what the files hold: it is `weights.lm_head.is_none()`.
+    pub config: Config,
+    pub weights: Gpt2Weights,
+    pub tokenizer: Tokenizer,
+    /// (file name, SHA-256) of every file that was read, sorted by name.
+    pub files: Vec<(String, [u8; 32])>,
+}
+
+/// Why a checkpoint is refused.
+#[derive(Debug, Error)]
+pub enum CheckpointError {
+    #[error("{}: {source}", file.display())]
+    Io {
+        file: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{}: {length} bytes, more than the {MAX_TEXT} such a file may have", file.display())]
+    TooLarge { file: PathBuf, length: u64 },
+    #[error("{}: {source}", file.display())]
+    Config {
+        file: PathBuf,
+        #[source]
+        source: ConfigError,
+    },
+    #[error("{}: {reason}", file.display())]
+    Index { file: PathBuf, reason: String },
+    #[error(
+        "{}: no {SINGLE} and no {INDEX}: convert the checkpoint to safetensors", .0.display()
+    )]
+    NoWeights(PathBuf),
+    #[error("{}: {source}", file.display())]
+    Weights {
+        file: PathBuf,
+        #[source]
+        source: ShardError,
+    },
+    #[error("{}: neither {TOKENIZER} nor {VOCABULARY} with {MERGES}", .0.display())]
+    NoTokenizer(PathBuf),
+    #[error("{}: {source}", file.display())]
+    Tokenizer {
+        file: PathBuf,
+        #[source]
+        source: TokenizerError,
+    },
+}
+
+impl Checkpoint {
+    /// Reads the checkpoint in a directory, or the one whose weights are the given
+    /// `.safetensors` file and whose other files lie beside it. Peak memory is the weights as
+    /// `f32` and one tensor as stored.
+    ///
+    /// # Errors
+    /// [`CheckpointError`], naming the file and, where one is to blame, the key or tensor with
+    /// what was expected and found.
+    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        let single = path.extension().is_some_and(|e| e == "safetensors") && path.is_file();
+        let directory = match path.parent() {
+            Some(parent) if single => parent,
+            _ => path,
+        };
+        let mut loader = Loader::new(directory.to_path_buf());
+        let json = loader.read_text(CONFIG)?;
+        let config = loader.config(&json)?;
+        let tokenizer = loader.find_tokenizer(&config)?;
+        let shards = if single {
+            let name = path.file_name().unwrap_or_default();
+            vec![name.to_string_lossy().into_owned()]
+        } else {
+            loader.find_shards()?
+        };
+        let shards = shards.into_iter().map(|name| {
+            let file = Source::File(directory.join(&name));
+            (name, file)
+        });
+        let weights = loader.weights(&config, shards.collect())?;
+        Ok(loader.finish(model_name(directory), config, weights, tokenizer))
+    }
+
+    /// A checkpoint called `name` from the contents of its files: `config.json`, (name, content) of
+    /// each safetensors file, and `tokenizer.json`.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn from_parts(
+        name: &str,
+        config: &[u8],
+        safetensors: Vec<(String, Cow<[u8]>)>,
+        tokenizer: &[u8],
+    ) -> Result<Self, CheckpointError> {
+        let mut loader = Loader::new(PathBuf::from(name));
+        loader.record(CONFIG, config);
+        loader.record(TOKENIZER, tokenizer);
+        let config = loader.config(config)?;
+        let tokenizer = loader.tokenizer(TOKENIZER, Tokenizer::from_json(tokenizer), &config)?;
+        let shards = safetensors.into_iter();
+        let shards = shards.map(|(name, bytes)| (name, Source::Bytes(bytes)));
+        let weights = loader.weights(&config, shards.collect())?;
+        Ok(loader.finish(name.to_string(), config, weights, tokenizer))
+    }
+}
+
+/// Where a safetensors file's bytes come from.
+enum Source<'a> {
+    File(PathBuf),
+    Bytes(Cow<'a, [u8]>),
+}
+
+impl Source<'_> {
+    fn read(&self, wanted: &mut Wanted) -> Result<[u8; 32], ShardError> {
+        match self {
+            Self::Bytes(bytes) => wanted.read(&bytes[..], bytes.len() as u64),
+            Self::File(path) => {
+                let file = File::open(path)?;
+                let length = file.metadata()?.len();
+                wanted.read(io::BufReader::with_capacity(1 << 20, file), length)
+            }
+        }
+    }
+}
+
+/// `model.safetensors.index.json`: which file holds which tensor.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// Reads a checkpoint's files, recording the digest of each.
+struct Loader {
+    directory: PathBuf,
+    files: BTreeMap<String, [u8; 32]>,
+}
+
+impl Loader {
+    fn new(directory: PathBuf) -> Self {
+        Self {
+            directory,
+            files: BTreeMap::new(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn record(&mut self, name: &str, content: &[u8]) {
+        let digest = Sha256::digest(content).into();
+        self.files.insert(name.to_string(), digest);
+    }
+
+    /// Reads a small file.
+    fn read_text(&mut self, name: &str) -> Result<Vec<u8>, CheckpointError> {
+        let file = self.path(name);
+        let mut content = Vec::new();
+        let read = File::open(&file).and_then(|f| f.take(MAX_TEXT + 1).read_to_end(&mut content));
+        if let Err(source) = read {
+            return Err(CheckpointError::Io { file, source });
+        }
+        let length = content.len() as u64;
+        if length > MAX_TEXT {
+            return Err(CheckpointError::TooLarge { file, length });
+        }
+        self.record(name, &content);
+        Ok(content)
+    }
+
+    fn config(&self, json: &[u8]) -> Result<Config, CheckpointError> {
+        Config::parse(json).map_err(|source| CheckpointError::Config {
+            file: self.path(CONFIG),
+            source,
+        })
+    }
+
+    fn find_tokenizer(&mut self, config: &Config) -> Result<Tokenizer, CheckpointError> {
+        if self.path(TOKENIZER).is_file() {
+            let json = self.read_text(TOKENIZER)?;
+            return self.tokenizer(TOKENIZER, Tokenizer::from_json(&json), config);
+        }
+        if !(self.path(VOCABULARY).is_file() && self.path(MERGES).is_file()) {
+            return Err(CheckpointError::NoTokenizer(self.directory.clone()));
+        }
+        let (vocabulary, merges) = (self.read_text(VOCABULARY)?, self.read_text(MERGES)?);
+        let tokenizer = Tokenizer::from_vocabulary(&vocabulary, &merges);
+        self.tokenizer(VOCABULARY, tokenizer, config)
+    }
+
+    /// Checks that the model has an embedding for each of the tokenizer's tokens.
+    fn tokenizer(
+        &self,
+        name: &str,
+        tokenizer: Result<Tokenizer, TokenizerError>,
+        config: &Config,
+    ) -> Result<Tokenizer, CheckpointError> {
+        let checked = tokenizer.and_then(|t| t.check_vocabulary(config.vocabulary).map(|()| t));
+        checked.map_err(|source| CheckpointError::Tokenizer {
+            file: self.path(name),
+            source,
+        })
+    }
+
+    /// The names of the safetensors files.
+    fn find_shards(&mut self) -> Result<Vec<String>, CheckpointError> {
+        if self.path(SINGLE).is_file() {
+            return Ok(vec![SINGLE.to_string()]);
+        }
+        if !self.path(INDEX).is_file() {
+            return Err(CheckpointError::NoWeights(self.directory.clone()));
+        }
+        let json = self.read_text(INDEX)?;
+        let refuse = |reason| CheckpointError::Index {
+            file: self.path(INDEX),
+            reason,
+        };
+        let index: Index = serde_json::from_slice(&json)
+            .map_err(|e| refuse(format!("not an index of safetensors files: {e}")))?;
+        let mut shards: Vec<String> = index.weight_map.into_values().collect();
+        shards.sort();
+        shards.dedup();
+        if shards.is_empty() || shards.len() > MAX_SHARDS {
+            let count = shards.len();
+            return Err(refuse(format!("{count} files, expected 1 to {MAX_SHARDS}")));
+        }
+        if let Some(name) = shards.iter().find(|name| !is_plain(name)) {
+            return Err(refuse(format!(
+                "\"{name}\" is not the name of a .safetensors file in the same directory"
+            )));
+        }
+        Ok(shards)
+    }
+
+    /// Reads all weights and settles whether the head is tied: it is unless the files hold an
+    /// `lm_head.weight` that differs from the token embedding in some bit.
+    fn weights(
+        &mut self,
+        config: &Config,
+        shards: Vec<(String, Source)>,
+    ) -> Result<Gpt2Weights, CheckpointError> {
+        let whole = match &shards[..] {
+            [(name, _)] => self.path(name),
+            _ => self.path(INDEX),
+        };
+        let mut weights = Gpt2Weights::empty(config.layers);
+        weights.lm_head = Some(Vec::new());
+        let mut wanted = Wanted::new(weights.slots(config));
+        for (name, source) in shards {
+            let digest = source
+                .read(&mut wanted)
+                .map_err(|source| CheckpointError::Weights {
+                    file: self.path(&name),
+                    source,
+                })?;
+            self.files.insert(name, digest);
+        }
+        let mut missing = wanted
+            .missing()
+            .filter(|s| s.name != LM_HEAD || !config.tied);
+        if let Some(slot) = missing.next() {
+            let expected = slot.shape.clone();
+            return Err(CheckpointError::Weights {
+                file: whole,
+                source: TensorError::Missing { expected }.of(&slot.name),
+            });
+        }
+        drop(missing);
+        weights.lm_head = weights
+            .lm_head
+            .filter(|head| !head.is_empty() && !same_bits(head, &weights.tokens));
+        Ok(weights)
+    }
+
+    fn finish(
+        self,
+        name: String,
+        config: Config,
+        weights: Gpt2Weights,
+        tokenizer: Tokenizer,
+    ) -> Checkpoint {
+        Checkpoint {
+            name,
+            config: Config {
+                tied: weights.lm_head.is_none(),
+                ..config
+            },
+            weights,
+            tokenizer,
+            files: self.files.into_iter().collect(),
+        }
+    }
+}
+
+/// Equality by representation: 0 and −0 differ.
+fn same_bits(a: &[f32], b: &[f32]) -> bool {
+    a.iter()
+        .map(|x| x.to_bits())
+        .eq(b.iter().map(|x| x.to_bits()))
+}
+
+/// Whether a shard's name stays inside the checkpoint's directory.
+fn is_plain(name: &str) -> bool {
+    let stem = name.strip_suffix(".safetensors").unwrap_or_default();
+    !stem.is_empty() && !stem.starts_with('.') && !name.contains(['/', '\\', ':', '\0'])
+}
+
+/// `org/name` for a snapshot in the Hugging Face cache, otherwise the directory's name.
+fn model_name(directory: &Path) -> String {
+    let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_path_buf());
+    let mut parts: Vec<_> = absolute.iter().map(|p| p.to_string_lossy()).collect();
+    let cached = parts.iter().rev().find_map(|p| p.strip_prefix("models--"));
+    match cached {
+        Some(repository) => repository.replace("--", "/"),
+        None => parts.pop().unwrap_or_default().into_owned(),
+    }
+}

@@ -1,0 +1,32 @@
+//! Checkpoints as they are published: finding them, reading and checking their files, and
+//! running them in floating point.
+//!
+//! [`locate`] turns what a user typed into a place; [`Checkpoint`] reads what is there (a
+//! [`Config`], the [`Gpt2Weights`], a [`Tokenizer`], and the digest of every file);
+//! [`FloatModel`] is the reference to which the integer model is compared. [`synthetic`] makes
+//! checkpoints of any shape for tests and benchmarks.
+
+mod checkpoint;
+mod config;
+pub mod embedded;
+mod float;
+mod locate;
+mod shard;
+pub mod synthetic;
+mod tokenizer;
+mod weights;
+
+#[cfg(test)]
+mod checkpoint_tests;
+#[cfg(test)]
+mod float_tests;
+
+pub use checkpoint::{Checkpoint, CheckpointError};
+pub use config::{Config, ConfigError};
+pub use float::{
+    FloatError, FloatModel, Observer, Stage, mean_negative_log_likelihood, negative_log_likelihood,
+};
+pub use locate::{LocateError, Located, Place, Places, locate, locate_in};
+pub use shard::{ShardError, TensorError};
+pub use tokenizer::{Tokenizer, TokenizerError};
+pub use weights::{Gpt2Block, Gpt2Weights, Slot};

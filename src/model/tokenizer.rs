@@ -1,0 +1,306 @@
+//! Text to token ids and back.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use tokenizers::ModelWrapper;
+
+/// The token that ends a text in GPT-2's vocabulary.
+const END_OF_TEXT: &str = "<|endoftext|>";
+
+/// A tokenizer, held in canonical form: without truncation and padding, serialized as compact
+/// JSON by the `tokenizers` crate. Reading that JSON gives the same tokenizer and the same bytes.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    json: Vec<u8>,
+}
+
+/// Why a tokenizer is refused, or cannot do its work.
+#[derive(Debug, Error)]
+pub enum TokenizerError {
+    #[error("not a tokenizer ({0}): download the file again")]
+    Unreadable(String),
+    #[error("merges.txt, line {line}: expected two tokens separated by a space")]
+    Merge { line: usize },
+    #[error("BPE dropout {0} makes the encoding random: remove \"dropout\" from the tokenizer")]
+    Dropout(f32),
+    #[error(
+        "token \"{token}\" has id {id}, but the model's vocabulary ends at {vocabulary}: the tokenizer belongs to another model"
+    )]
+    BeyondVocabulary {
+        token: String,
+        id: u32,
+        vocabulary: usize,
+    },
+    #[error("the text cannot be encoded: {0}")]
+    Encode(String),
+    #[error("the tokens cannot be decoded: {0}")]
+    Decode(String),
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Unreadable`] or [`TokenizerError::Dropout`].
+    pub fn from_json(json: &[u8]) -> Result<Self, TokenizerError> {
+        let unreadable = |e: tokenizers::Error| TokenizerError::Unreadable(e.to_string());
+        let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(unreadable)?;
+        inner.with_truncation(None).map_err(unreadable)?;
+        inner.with_padding(None);
+        if let ModelWrapper::BPE(bpe) = inner.get_model()
+            && let Some(dropout) = bpe.dropout.filter(|p| *p != 0.0)
+        {
+            return Err(TokenizerError::Dropout(dropout));
+        }
+        let json = inner.to_string(false).map_err(unreadable)?.into_bytes();
+        Ok(Self { inner, json })
+    }
+
+    /// Reads GPT-2's older pair of files, `vocab.json` and `merges.txt`: byte-level BPE.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Unreadable`] or [`TokenizerError::Merge`].
+    pub fn from_vocabulary(vocabulary: &[u8], merges: &[u8]) -> Result<Self, TokenizerError> {
+        let unreadable = |e: &dyn std::fmt::Display| TokenizerError::Unreadable(e.to_string());
+        let vocabulary: BTreeMap<String, u32> =
+            serde_json::from_slice(vocabulary).map_err(|e| unreadable(&e))?;
+        let merges = std::str::from_utf8(merges).map_err(|e| unreadable(&e))?;
+        let merges = parse_merges(merges)?;
+        Self::byte_level(&vocabulary, &merges)
+    }
+
+    /// Byte-level BPE with GPT-2's splitting into words and no space put before the text.
+    pub(super) fn byte_level(
+        vocabulary: &BTreeMap<String, u32>,
+        merges: &[(&str, &str)],
+    ) -> Result<Self, TokenizerError> {
+        let special = vocabulary.get(END_OF_TEXT).map(|id| {
+            json!({
+                "id": id, "content": END_OF_TEXT, "special": true, "normalized": false,
+                "single_word": false, "lstrip": false, "rstrip": false,
+            })
+        });
+        let byte_level = json!({
+            "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+            "use_regex": true,
+        });
+        let tokenizer = json!({
+            "version": "1.0", "truncation": null, "padding": null, "normalizer": null,
+            "added_tokens": Vec::from_iter(special),
+            "pre_tokenizer": byte_level, "post_processor": null, "decoder": byte_level,
+            "model": {"type": "BPE", "vocab": vocabulary, "merges": merges},
+        });
+        Self::from_json(tokenizer.to_string().as_bytes())
+    }
+
+    /// The token ids of `text`; no token is added to it.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`] where the text has a character the vocabulary cannot express.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let encoding = self.inner.encode_fast(text, false);
+        let encoding = encoding.map_err(|e| TokenizerError::Encode(e.to_string()))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of `tokens`, special tokens included. A token that the tokenizer does not know
+    /// (a model's vocabulary may be padded) appears as `<|token N|>`; bytes that are not UTF-8 as
+    /// U+FFFD.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Decode`] where the `tokenizers` crate fails.
+    pub fn decode(&self, tokens: &[u32]) -> Result<String, TokenizerError> {
+        let known = |token: &u32| self.inner.id_to_token(*token).is_some();
+        let mut text = String::new();
+        for run in tokens.chunk_by(|a, b| known(a) && known(b)) {
+            if known(&run[0]) {
+                let decoded = self.inner.decode(run, false);
+                text += &decoded.map_err(|e| TokenizerError::Decode(e.to_string()))?;
+            } else {
+                text += &format!("<|token {}|>", run[0]);
+            }
+        }
+        Ok(text)
+    }
+
+    /// The number of tokens.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// Checks that every token id is below `vocabulary`, the model's number of embeddings.
+    ///
+    /// # Errors
+    /// [`TokenizerError::BeyondVocabulary`], naming the largest id.
+    pub fn check_vocabulary(&self, vocabulary: usize) -> Result<(), TokenizerError> {
+        let tokens = self.inner.get_vocab(true);
+        match tokens.into_iter().max_by_key(|(_, id)| *id) {
+            Some((token, id)) if id as usize >= vocabulary => {
+                Err(TokenizerError::BeyondVocabulary {
+                    token,
+                    id,
+                    vocabulary,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The canonical JSON, which [`Tokenizer::from_json`] reads.
+    pub fn to_json(&self) -> Vec<u8> {
+        self.json.clone()
+    }
+
+    /// SHA-256 of the canonical JSON.
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(&self.json).into()
+    }
+}
+
+/// The pairs of a `merges.txt`, whose first line may be a `#version` remark.
+fn parse_merges(text: &str) -> Result<Vec<(&str, &str)>, TokenizerError> {
+    let remark = |i: usize, line: &str| i == 0 && line.starts_with("#version");
+    let lines = text.lines().enumerate();
+    lines
+        .filter(|(i, line)| !line.is_empty() && !remark(*i, line))
+        .map(|(i, line)| match line.split_once(' ') {
+            Some((a, b)) if !a.is_empty() && !b.is_empty() && !b.contains(' ') => Ok((a, b)),
+            _ => Err(TokenizerError::Merge { line: i + 1 }),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::synthetic;
+
+    /// "hello" from the bytes up, so that merging has something to do.
+    fn hello() -> (String, &'static str) {
+        let mut vocabulary = synthetic::byte_vocabulary();
+        for (i, token) in ["he", "ll", "hell", "hello", "Ġhello"].iter().enumerate() {
+            vocabulary.insert(token.to_string(), 257 + i as u32);
+        }
+        let merges = "#version: 0.2\nh e\nl l\nhe ll\nhell o\nĠ hello\n";
+        (serde_json::to_string(&vocabulary).unwrap(), merges)
+    }
+
+    fn tokenizer() -> Tokenizer {
+        let (vocabulary, merges) = hello();
+        Tokenizer::from_vocabulary(vocabulary.as_bytes(), merges.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn merges_apply_and_no_space_is_put_before_the_text() {
+        let tokenizer = tokenizer();
+        assert_eq!(tokenizer.encode("hello").unwrap(), [260]);
+        assert_eq!(tokenizer.encode("hello hello").unwrap(), [260, 261]);
+        assert_eq!(tokenizer.encode("").unwrap(), [] as [u32; 0]);
+        assert_eq!(tokenizer.encode(END_OF_TEXT).unwrap(), [256]);
+        assert_eq!(tokenizer.vocab_size(), 262);
+    }
+
+    /// Any text survives the round trip: the vocabulary has every byte.
+    #[test]
+    fn decoding_inverts_encoding() {
+        let tokenizer = tokenizer();
+        for text in [
+            "hello",
+            "  two  spaces\n\ttab ",
+            "naïve — 東京 🦀\u{0}\u{7f}",
+            END_OF_TEXT,
+        ] {
+            let tokens = tokenizer.encode(text).unwrap();
+            assert_eq!(tokenizer.decode(&tokens).unwrap(), text);
+        }
+    }
+
+    /// A verifier shows the proved tokens as text: none may vanish from it.
+    #[test]
+    fn unknown_tokens_and_broken_utf8_are_shown() {
+        let tokenizer = tokenizer();
+        assert_eq!(
+            tokenizer.decode(&[260, 999, 1000, 261]).unwrap(),
+            "hello<|token 999|><|token 1000|> hello"
+        );
+        let crab = tokenizer.encode("🦀").unwrap();
+        assert!(tokenizer.decode(&crab[..2]).unwrap().contains('\u{fffd}'));
+    }
+
+    #[test]
+    fn the_canonical_form_is_a_fixed_point() {
+        let tokenizer = tokenizer();
+        let again = Tokenizer::from_json(&tokenizer.to_json()).unwrap();
+        assert_eq!(again.to_json(), tokenizer.to_json());
+        assert_eq!(again.digest(), tokenizer.digest());
+        let other = synthetic::tokenizer();
+        assert_ne!(other.digest(), tokenizer.digest());
+    }
+
+    /// A tokenizer.json saved with truncation or padding would silently change prompts.
+    #[test]
+    fn truncation_and_padding_are_dropped() {
+        let plain = tokenizer();
+        let mut json: serde_json::Value = serde_json::from_slice(&plain.to_json()).unwrap();
+        json["truncation"] = json!({
+            "direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0,
+        });
+        json["padding"] = json!({
+            "strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": null,
+            "pad_id": 0, "pad_type_id": 0, "pad_token": "!",
+        });
+        let changed = Tokenizer::from_json(json.to_string().as_bytes()).unwrap();
+        assert_eq!(changed.digest(), plain.digest());
+        assert_eq!(changed.encode("hello hello hello").unwrap().len(), 3);
+    }
+
+    #[test]
+    fn malformed_files_are_refused() {
+        let (vocabulary, _) = hello();
+        let with =
+            |merges: &str| Tokenizer::from_vocabulary(vocabulary.as_bytes(), merges.as_bytes());
+        assert!(matches!(
+            with("#version: 0.2\nh e\nhello\n"),
+            Err(TokenizerError::Merge { line: 3 })
+        ));
+        // A merge whose parts are not in the vocabulary.
+        assert!(matches!(
+            with("xx yy\n"),
+            Err(TokenizerError::Unreadable(_))
+        ));
+        assert!(matches!(
+            Tokenizer::from_vocabulary(b"[1, 2]", b""),
+            Err(TokenizerError::Unreadable(_))
+        ));
+        assert!(matches!(
+            Tokenizer::from_vocabulary(b"{\"a\": -1}", b""),
+            Err(TokenizerError::Unreadable(_))
+        ));
+        for json in [&b""[..], b"{}", b"null", b"\xff"] {
+            assert!(matches!(
+                Tokenizer::from_json(json),
+                Err(TokenizerError::Unreadable(_))
+            ));
+        }
+        let mut random: serde_json::Value = serde_json::from_slice(&tokenizer().to_json()).unwrap();
+        random["model"]["dropout"] = json!(0.5);
+        assert!(matches!(
+            Tokenizer::from_json(random.to_string().as_bytes()),
+            Err(TokenizerError::Dropout(_))
+        ));
+    }
+
+    #[test]
+    fn ids_beyond_the_models_vocabulary_are_refused() {
+        let tokenizer = tokenizer();
+        assert!(tokenizer.check_vocabulary(262).is_ok());
+        assert!(matches!(
+            tokenizer.check_vocabulary(261),
+            Err(TokenizerError::BeyondVocabulary { id: 261, .. })
+        ));
+    }
+}
