@@ -15,6 +15,7 @@ pub mod seal;
 pub mod transcript;
 
 // The model's tower, ground floor first.
+pub mod layers;
 pub mod model;
 pub mod ops;
 pub mod quant;

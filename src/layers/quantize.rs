@@ -1,0 +1,124 @@
+//! From a checkpoint to an integer model: calibration by the floating-point reference.
+
+use crate::model::{
+    Checkpoint, FloatError, FloatModel, Gpt2Block, Observer, Stage, TokenizerError,
+};
+use crate::quant::{
+    Calibration, FloatBlock, FloatWeights, IntegerModel, Options, Provenance, QuantError, Tensor,
+    quantize,
+};
+
+/// The tokens of one calibration window.
+const WINDOW: usize = 256;
+/// Calibration reads at most this many windows.
+const WINDOWS: usize = 16;
+
+/// Why a checkpoint could not be quantized.
+#[derive(Debug, thiserror::Error)]
+pub enum QuantizeError {
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    #[error(transparent)]
+    Float(#[from] FloatError),
+    #[error(transparent)]
+    Quant(#[from] QuantError),
+    #[error("the calibration text has no tokens")]
+    NoText,
+}
+
+struct Collector(Calibration);
+
+impl Observer for Collector {
+    fn observe(&mut self, block: Option<usize>, stage: Stage, values: &[f64]) {
+        let tensor = match stage {
+            Stage::BlockInput => Tensor::Norm1Input,
+            Stage::Query => Tensor::Query,
+            Stage::Key => Tensor::Key,
+            Stage::AttentionBranch => Tensor::AttentionBranch,
+            Stage::Middle => Tensor::Norm2Input,
+            Stage::PreActivation => Tensor::PreActivation,
+            Stage::FeedForwardBranch => Tensor::FeedForwardBranch,
+            Stage::FinalInput => Tensor::FinalNormInput,
+            _ => return,
+        };
+        // The calibration takes queries as the checkpoint computes them, before 1/√64.
+        let scale = if tensor == Tensor::Query { 8.0 } else { 1.0 };
+        let values: Vec<f32> = values.iter().map(|v| (v * scale) as f32).collect();
+        // The final norm's input belongs to no block.
+        self.0.observe(block.unwrap_or(0), tensor, &values);
+    }
+}
+
+/// Calibrates a checkpoint on `text` (its first 4,096 tokens in windows of 256, each ended by
+/// padding as proofs are) and quantizes it. `open` says that the weights are public.
+pub fn quantize_checkpoint(
+    checkpoint: &Checkpoint,
+    text: &str,
+    headroom: u32,
+    open: bool,
+) -> Result<IntegerModel, QuantizeError> {
+    let config = &checkpoint.config;
+    let float = FloatModel::new(config, &checkpoint.weights)?;
+    let mut collector = Collector(Calibration::new(config.layers, config.width));
+    let tokens = checkpoint.tokenizer.encode(text)?;
+    if tokens.is_empty() {
+        return Err(QuantizeError::NoText);
+    }
+    let window = WINDOW.min(config.context);
+    for chunk in tokens.chunks(window).take(WINDOWS) {
+        float.forward(chunk, &mut collector)?;
+    }
+    // Padding runs through every op like any other token.
+    let padded = [
+        &tokens[..tokens.len().min(window / 2)],
+        &vec![config.end_of_text; window / 2],
+    ]
+    .concat();
+    float.forward(&padded, &mut collector)?;
+
+    // A private model's files are not named: their digests would confirm a guess at the weights.
+    let files = if open {
+        checkpoint.files.clone()
+    } else {
+        Vec::new()
+    };
+    let provenance = Provenance { files, open };
+    let model = quantize(
+        config.architecture(),
+        &float_weights(checkpoint),
+        &collector.0,
+        Options { headroom },
+        provenance,
+        checkpoint.tokenizer.digest(),
+    )?;
+    Ok(model)
+}
+
+fn float_weights(checkpoint: &Checkpoint) -> FloatWeights<'_> {
+    let w = &checkpoint.weights;
+    FloatWeights {
+        tokens: &w.tokens,
+        positions: &w.positions,
+        blocks: w.blocks.iter().map(float_block).collect(),
+        final_gain: &w.final_gain,
+        final_bias: &w.final_bias,
+        lm_head: w.lm_head.as_deref(),
+    }
+}
+
+fn float_block(b: &Gpt2Block) -> FloatBlock<'_> {
+    FloatBlock {
+        ln1_gain: &b.ln1_gain,
+        ln1_bias: &b.ln1_bias,
+        attn_w: &b.attn_w,
+        attn_b: &b.attn_b,
+        proj_w: &b.proj_w,
+        proj_b: &b.proj_b,
+        ln2_gain: &b.ln2_gain,
+        ln2_bias: &b.ln2_bias,
+        up_w: &b.up_w,
+        up_b: &b.up_b,
+        down_w: &b.down_w,
+        down_b: &b.down_b,
+    }
+}

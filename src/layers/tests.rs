@@ -1,0 +1,405 @@
+//! Whole layers against the oracle.
+
+use super::testing::{Shape, model};
+use super::*;
+use crate::ops::testing::{Case, OwnedTables, Rng};
+use crate::quant::IntegerModel;
+use crate::system::Witness;
+
+const SHAPES: [Shape; 3] = [
+    Shape {
+        width: 64,
+        layers: 2,
+        vocabulary: 70,
+        tied: true,
+    },
+    Shape {
+        width: 128,
+        layers: 1,
+        vocabulary: 100,
+        tied: false,
+    },
+    Shape {
+        width: 192,
+        layers: 1,
+        vocabulary: 130,
+        tied: true,
+    },
+];
+
+/// A model, its tables and a run of it.
+struct Scene {
+    model: IntegerModel,
+    tables: OwnedTables,
+    trace: Trace,
+}
+
+impl Scene {
+    fn new(shape: Shape, prompt_len: usize, new: usize) -> Self {
+        let (model, tables) = (model(shape, 5 + shape.width as u64), OwnedTables::build());
+        check(&model.manifest).expect("the test model is well formed");
+        let mut rng = Rng(3);
+        let prompt: Vec<u32> = (0..prompt_len)
+            .map(|_| (rng.draw() % shape.vocabulary as u64) as u32)
+            .collect();
+        let output = generate(&model, tables.get(), &prompt, new)
+            .expect("the test model generates")
+            .output;
+        let sequence = Sequence::new(&prompt, &output, &model.manifest.architecture)
+            .expect("the sequence is well formed");
+        let trace = run(&model, tables.get(), sequence).expect("the test model runs");
+        Self {
+            model,
+            tables,
+            trace,
+        }
+    }
+
+    fn layers(&self) -> impl Iterator<Item = (LayerKind, System, Witness)> {
+        LayerKind::all(self.model.blocks.len()).map(|layer| {
+            let system = system(&self.model.manifest, &self.trace.sequence, layer);
+            let witness = witness(&self.model, self.tables.get(), &self.trace, layer)
+                .expect("a layer that ran has a witness");
+            (layer, system, witness)
+        })
+    }
+
+    fn case<'a>(&'a self, layer: LayerKind, system: &'a System, witness: &Witness) -> Case<'a> {
+        let boundaries = (
+            self.trace.boundary_in(layer),
+            self.trace.boundary_out(layer),
+        );
+        let weights = weights(&self.model, layer);
+        Case::layer(system, witness, &self.tables, &weights, boundaries)
+    }
+}
+
+/// Honest witnesses satisfy every relation and lookup: one slab, three slabs of four, vocabularies
+/// that end inside a slab, tied and untied, sequences that are padded, full and of one token.
+#[test]
+fn honest_layers_hold() {
+    for (shape, prompt, new) in [
+        (SHAPES[0], 1, 1),
+        (SHAPES[0], 5, 4),
+        (SHAPES[1], 4, 1),
+        (SHAPES[2], 3, 2),
+    ] {
+        let scene = Scene::new(shape, prompt, new);
+        for (layer, system, witness) in scene.layers() {
+            scene.case(layer, &system, &witness).assert_holds();
+        }
+    }
+}
+
+/// No entry of any column is free, at one slab and at three of four.
+#[test]
+fn every_column_of_every_layer_is_bound() {
+    for shape in [SHAPES[0], SHAPES[2]] {
+        let scene = Scene::new(shape, 3, 2);
+        for (layer, system, witness) in scene.layers() {
+            if layer == LayerKind::Block(1) {
+                continue;
+            }
+            // The embedding opens the tables only where the statement points.
+            scene
+                .case(layer, &system, &witness)
+                .assert_every_column_is_bound(&["wte", "wpe"]);
+        }
+    }
+}
+
+/// The same function in floating point, from the integers' real values: every scale and bias must
+/// be where the formulas say. Returns the logits at every position.
+fn reference(model: &IntegerModel, tokens: &[u32]) -> Vec<Vec<f64>> {
+    let d = model.manifest.architecture.width;
+    let weight = |m: &IntMatrix, k: usize, c: usize| f64::from(m.row(k)[c]) / 65536.0;
+    let scaled = |b: &[i64], bits: i32| -> Vec<f64> {
+        b.iter().map(|b| *b as f64 / 2f64.powi(bits)).collect()
+    };
+    let linear = |x: &[f64], m: &IntMatrix, bias: &[f64]| -> Vec<f64> {
+        (0..m.outputs)
+            .map(|c| bias[c] + (0..m.inputs).map(|k| x[k] * weight(m, k, c)).sum::<f64>())
+            .collect()
+    };
+    let norm = |x: &[f64]| -> Vec<f64> {
+        let mean = x.iter().sum::<f64>() / d as f64;
+        let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / d as f64;
+        x.iter()
+            .map(|v| (v - mean) / (variance + 1e-5).sqrt())
+            .collect()
+    };
+    let mut h: Vec<Vec<f64>> = tokens
+        .iter()
+        .enumerate()
+        .map(|(i, t)| {
+            let embed = |k| weight(&model.tokens, k, *t as usize) + weight(&model.positions, k, i);
+            (0..d).map(embed).collect()
+        })
+        .collect();
+    for w in &model.blocks {
+        let project = |m, bias: &[i64]| -> Vec<Vec<f64>> {
+            h.iter()
+                .map(|x| linear(&norm(x), m, &scaled(bias, 26)))
+                .collect()
+        };
+        let q = project(&w.query, &w.query_bias);
+        let k = project(&w.key, &w.key_bias);
+        let v = project(&w.value, &w.value_bias);
+        for (i, x) in h.iter_mut().enumerate() {
+            let mut heads = vec![0.0; d];
+            for (head, out) in heads.chunks_mut(64).enumerate() {
+                let lanes = head * 64..head * 64 + 64;
+                let dot = |j: usize| lanes.clone().map(|l| q[i][l] * k[j][l]).sum::<f64>();
+                let weights: Vec<f64> = (0..=i).map(|j| dot(j).exp()).collect();
+                let total: f64 = weights.iter().sum();
+                for (j, weight) in weights.iter().enumerate() {
+                    for (o, l) in out.iter_mut().zip(lanes.clone()) {
+                        *o += weight / total * v[j][l];
+                    }
+                }
+            }
+            let a = linear(&heads, &w.output, &scaled(&w.output_bias, 24));
+            x.iter_mut().zip(a).for_each(|(x, a)| *x += a);
+            let mut g = linear(&norm(x), &w.up, &scaled(&w.up_bias, 26));
+            g.iter_mut().for_each(|g| *g = g.max(0.0));
+            let b = linear(&g, &w.down, &scaled(&w.down_bias, 30));
+            x.iter_mut().zip(b).for_each(|(x, b)| *x += b);
+        }
+    }
+    let (gain, bias) = (scaled(&model.head.gain, 10), scaled(&model.head.bias, 20));
+    let matrix = model.head.matrix.as_ref().unwrap_or(&model.tokens);
+    let zeros = vec![0.0; matrix.outputs];
+    h.iter()
+        .map(|x| {
+            let z = norm(x);
+            let y: Vec<f64> = (0..d).map(|k| gain[k] * z[k] + bias[k]).collect();
+            linear(&y, matrix, &zeros)
+        })
+        .collect()
+}
+
+/// Integer logits are the float model's to within fixed point's rounding, at every position.
+#[test]
+fn logits_match_the_same_model_in_floating_point() {
+    for shape in SHAPES {
+        let (model, tables) = (model(shape, 21), OwnedTables::build());
+        let tokens = [3, 60, 17, 17, 5, 44];
+        let expected = reference(&model, &tokens);
+        let mut seen = 0;
+        logits(&model, tables.get(), &tokens, |position, logits| {
+            assert_eq!(position, seen);
+            seen += 1;
+            let largest = expected[position].iter().fold(0f64, |m, x| m.max(x.abs()));
+            for (logit, expected) in logits.iter().zip(&expected[position]) {
+                let difference = (*logit as f64 / 2f64.powi(36) - expected).abs();
+                assert!(
+                    difference < 0.005 * largest,
+                    "{shape:?} {position}: off by {difference} of {largest}"
+                );
+            }
+        })
+        .expect("the test model runs");
+        assert_eq!(seen, tokens.len());
+    }
+}
+
+/// Padding is causal: it does not change what comes before it, nor does a longer sequence.
+#[test]
+fn padding_does_not_touch_earlier_positions() {
+    let scene = Scene::new(SHAPES[0], 5, 1);
+    let short = Sequence::new(
+        &scene.trace.sequence.tokens()[..4],
+        &[0],
+        &scene.model.manifest.architecture,
+    )
+    .expect("four tokens");
+    assert_eq!(
+        (short.tokens().len(), scene.trace.sequence.tokens().len()),
+        (4, 8)
+    );
+    let mut first = Vec::new();
+    let mut visit = |_, logits: &[i128]| first.push(logits.to_vec());
+    logits(&scene.model, scene.tables.get(), short.tokens(), &mut visit).expect("it runs");
+    let mut all = Vec::new();
+    let tokens = scene.trace.sequence.tokens();
+    let mut visit = |_, logits: &[i128]| all.push(logits.to_vec());
+    logits(&scene.model, scene.tables.get(), tokens, &mut visit).expect("it runs");
+    assert_eq!(first, all[..4]);
+}
+
+/// Only the greedy token passes the run; a cheater who declares another is left with a gap out
+/// of range, and so is one who declares the higher of two equal logits.
+#[test]
+fn only_the_greedy_token_can_be_proved() {
+    let scene = Scene::new(SHAPES[0], 4, 1);
+    let (position, token) = scene.trace.sequence.outputs()[0];
+    let other = (token + 1) % 70;
+    let sequence = Sequence::new(
+        scene.trace.sequence.tokens(),
+        &[other as u32],
+        &scene.model.manifest.architecture,
+    )
+    .expect("well formed");
+    assert_eq!(
+        run(&scene.model, scene.tables.get(), sequence).err(),
+        Some(RunError::NotGreedy {
+            index: 0,
+            token: other as u32,
+            greedy: token as u32
+        })
+    );
+
+    let h = scene.trace.boundary_in(LayerKind::Head);
+    let mut twin = scene.model.clone();
+    let upper = token.max(other);
+    for k in 0..64 {
+        let row = &mut twin.tokens.data[k * 70..][..70];
+        row[upper] = row[token];
+        row[token.min(other)] = row[token];
+    }
+    for (model, claimed) in [(&scene.model, other), (&twin, upper)] {
+        let system = head_system(&model.manifest, 4, &[(position, claimed)]);
+        // The witness of the true token, then the columns that depend on the claim.
+        let mut logits_at = Vec::new();
+        visit_logits(model, h, &[position], |_, l| logits_at = l.to_vec()).expect("it fits");
+        let greedy = crate::ops::argmax(&logits_at);
+        let head = Head::new(&model.manifest, 4, &[(position, greedy)]);
+        let mut recorder = crate::ops::Recorder::on(head.system());
+        head.run(model, h, &mut recorder).expect("the greedy token");
+        let weights = weights(model, LayerKind::Head);
+        let witness = recorder.into_witness();
+        let mut case = Case::layer(&system, &witness, &scene.tables, &weights, (h, &[]));
+        case.set(
+            "best logit",
+            vec![crate::algebra::from_i128(logits_at[claimed])],
+        );
+        for (v, logit) in logits_at.iter().enumerate() {
+            let gap = logits_at[claimed] - logit - i128::from(v < claimed);
+            case.set_integer("gap 0", v, crate::algebra::from_i128(gap));
+        }
+        assert_eq!(case.failures(), ["lookup of gap 0[0]"]);
+    }
+}
+
+/// A value that does not fit is refused by name, with the remedy.
+#[test]
+fn overflow_names_layer_tensor_and_remedy() {
+    let tables = OwnedTables::build();
+    let mut model = model(SHAPES[0], 9);
+    model.blocks[1].query_bias[5] = 1 << 40;
+    let sequence = Sequence::new(&[1, 2], &[3], &model.manifest.architecture).expect("well formed");
+    let error = run(&model, tables.get(), sequence).expect_err("17 bits");
+    assert!(matches!(
+        &error,
+        RunError::Overflow { layer: LayerKind::Block(1), source } if source.tensor == "query"
+    ));
+    let message = error.to_string();
+    for part in ["block 1", "query", "32767", "--headroom"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+/// T = |prompt| + n − 1 positions, the outputs at the last n; padded to a power of two.
+#[test]
+fn sequences_are_derived_from_the_statement() {
+    let a = super::testing::manifest(SHAPES[0]).architecture;
+    let s = Sequence::new(&[1, 2, 3], &[7, 8, 9], &a).expect("five tokens");
+    assert_eq!(s.tokens(), [1, 2, 3, 7, 8, 69, 69, 69]);
+    assert_eq!(s.outputs(), [(2, 7), (3, 8), (4, 9)]);
+    let s = Sequence::new(&[1], &[7], &a).expect("one token");
+    assert_eq!(
+        (s.tokens(), s.outputs()),
+        (&[1, 69, 69, 69][..], vec![(0, 7)])
+    );
+
+    let refused =
+        |prompt: &[u32], output: &[u32]| Sequence::new(prompt, output, &a).expect_err("malformed");
+    assert_eq!(refused(&[], &[1]), RunError::EmptyPrompt);
+    assert_eq!(refused(&[], &[1, 2]), RunError::EmptyPrompt);
+    assert_eq!(refused(&[1], &[]), RunError::EmptyOutput);
+    assert!(matches!(
+        refused(&[70], &[1]),
+        RunError::UnknownToken { token: 70, .. }
+    ));
+    assert!(matches!(
+        refused(&[1], &[70]),
+        RunError::UnknownToken { token: 70, .. }
+    ));
+    // 17 tokens pad to 32, beyond the context of 20.
+    assert_eq!(
+        refused(&[1; 17], &[1]),
+        RunError::TooLong {
+            tokens: 17,
+            padded: 32,
+            context: 20
+        }
+    );
+}
+
+/// A hostile manifest is refused before anything is declared from it.
+#[test]
+fn hostile_manifests_are_refused() {
+    use crate::quant::Manifest;
+    let good = super::testing::manifest(SHAPES[2]);
+    assert_eq!(check(&good), Ok(()));
+    let spoils: [fn(&mut Manifest); 26] = [
+        |m| m.architecture.width = 0,
+        |m| m.architecture.width = 200,
+        |m| m.architecture.width = usize::MAX - 63,
+        |m| m.architecture.heads = 4,
+        |m| m.architecture.hidden = 100,
+        |m| m.architecture.hidden = 1 << 40,
+        |m| m.architecture.layers = 2,
+        |m| m.architecture.layers = 0,
+        |m| m.architecture.vocabulary = 0,
+        |m| m.architecture.vocabulary = usize::MAX,
+        |m| m.architecture.context = 0,
+        |m| m.architecture.context = usize::MAX,
+        |m| m.architecture.end_of_text = 130,
+        |m| m.architecture.epsilon_bits = f64::NAN.to_bits(),
+        |m| m.scales.residual = 16,
+        |m| m.scales.weight = u32::MAX,
+        |m| m.scales.exp = 40,
+        |m| m.scales.inverse = 20,
+        |m| m.scales.inverse = 100,
+        |m| m.scales.activation_value = u32::MAX,
+        |m| m.scales.activation_key = 26,
+        |m| m.scales.output_bias = 87,
+        |m| m.scales.final_norm.root = 43,
+        |m| m.scales.blocks[0].norm1.output = u32::MAX,
+        |m| m.scales.blocks[0].q = u32::MAX,
+        |m| m.scales.blocks[0].k = 17,
+    ];
+    for (i, spoil) in spoils.iter().enumerate() {
+        let mut manifest = good.clone();
+        spoil(&mut manifest);
+        let error = check(&manifest).expect_err("hostile");
+        assert!(!error.to_string().is_empty(), "{i}");
+    }
+}
+
+/// Extremes that the check admits can be declared: no panic is left to a hostile manifest.
+#[test]
+fn admitted_extremes_can_be_declared() {
+    type Stretch = fn(&mut crate::quant::Manifest);
+    let stretches: [Stretch; 8] = [
+        |m| m.architecture.context = 1 << 15,
+        |m| m.architecture.vocabulary = 1 << 20,
+        |m| m.architecture.hidden = 1 << 15,
+        |m| m.scales.exp = 30,
+        |m| m.scales.inverse = 64,
+        |m| m.scales.blocks[0].q = 2,
+        |m| m.scales.weight = 24,
+        |m| m.scales.output_bias = 80,
+    ];
+    for (i, stretch) in stretches.iter().enumerate() {
+        let mut manifest = super::testing::manifest(SHAPES[2]);
+        stretch(&mut manifest);
+        assert_eq!(check(&manifest), Ok(()), "{i}");
+        let sequence = Sequence::new(&[1, 2], &[3], &manifest.architecture).expect("well formed");
+        for layer in LayerKind::all(1) {
+            let system = system(&manifest, &sequence, layer);
+            assert_eq!(system.validate(), Ok(()), "{i}, {layer}");
+        }
+    }
+}
