@@ -21,3 +21,4 @@ pub mod ops;
 pub mod quant;
 
 // What joins them.
+pub mod proof;

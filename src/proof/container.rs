@@ -1,0 +1,233 @@
+//! The three files: model (`.nzk`), verifying key (`.vk`) and proof.
+//!
+//! ```text
+//! magic "nanozk" · kind (1 byte) · version (1 byte) · payload length (8 bytes, little endian) · payload
+//! ```
+//!
+//! The payload is `postcard`. A reader checks the header and the exact length before it decodes,
+//! never allocates more than the file's own size suggests, and refuses trailing bytes.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+const MAGIC: &[u8; 6] = b"nanozk";
+const HEADER: usize = 16;
+
+/// The format version of every file kind. Raised when an old file would be misread.
+pub const VERSION: u8 = 1;
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Model = 1,
+    VerifyingKey = 2,
+    Proof = 3,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Model => "quantized model (.nzk)",
+            Self::VerifyingKey => "verifying key (.vk)",
+            Self::Proof => "proof",
+        }
+    }
+
+    /// No honest file of this kind is larger.
+    fn limit(self) -> u64 {
+        match self {
+            Self::Model => 1 << 36,
+            Self::VerifyingKey => 1 << 30,
+            Self::Proof => 1 << 28,
+        }
+    }
+}
+
+/// Why a file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{}: not a nanozk {}", path.display(), kind.name())]
+    NotThisKind { path: PathBuf, kind: Kind },
+    #[error("{}: format version {found}; this program reads version {VERSION}: use the release that wrote it", path.display())]
+    Version { path: PathBuf, found: u8 },
+    #[error("{}: the header promises {promised} bytes of content, the file has {found}: it is truncated or damaged", path.display())]
+    Length {
+        path: PathBuf,
+        promised: u64,
+        found: u64,
+    },
+    #[error("{}: {len} bytes is more than any {} has", path.display(), kind.name())]
+    TooLarge { path: PathBuf, kind: Kind, len: u64 },
+    #[error("{}: malformed: {source}", path.display())]
+    Malformed {
+        path: PathBuf,
+        source: postcard::Error,
+    },
+    #[error("{}: {trailing} bytes after the end of the content", path.display())]
+    Trailing { path: PathBuf, trailing: usize },
+}
+
+/// Encodes a payload with its header.
+pub fn encode<T: Serialize>(kind: Kind, value: &T) -> Vec<u8> {
+    let payload = postcard::to_stdvec(value).expect("in-memory values always encode");
+    let mut bytes = Vec::with_capacity(HEADER + payload.len());
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&[kind as u8, VERSION]);
+    bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&payload);
+    bytes
+}
+
+/// Decodes a whole file's bytes. `path` is for messages only.
+pub fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8], path: &Path) -> Result<T, FileError> {
+    let path = || path.to_path_buf();
+    if bytes.len() < HEADER || &bytes[..6] != MAGIC || bytes[6] != kind as u8 {
+        return Err(FileError::NotThisKind { path: path(), kind });
+    }
+    if bytes[7] != VERSION {
+        return Err(FileError::Version {
+            path: path(),
+            found: bytes[7],
+        });
+    }
+    let promised = u64::from_le_bytes(bytes[8..16].try_into().expect("eight bytes"));
+    let found = (bytes.len() - HEADER) as u64;
+    if promised != found {
+        return Err(FileError::Length {
+            path: path(),
+            promised,
+            found,
+        });
+    }
+    let (value, rest) =
+        postcard::take_from_bytes(&bytes[HEADER..]).map_err(|source| FileError::Malformed {
+            path: path(),
+            source,
+        })?;
+    if !rest.is_empty() {
+        return Err(FileError::Trailing {
+            path: path(),
+            trailing: rest.len(),
+        });
+    }
+    Ok(value)
+}
+
+/// Reads and decodes a file.
+pub fn read<T: DeserializeOwned>(kind: Kind, path: &Path) -> Result<T, FileError> {
+    let io = |source| FileError::Io {
+        path: path.to_path_buf(),
+        source,
+    };
+    let file = fs::File::open(path).map_err(io)?;
+    let len = file.metadata().map_err(io)?.len();
+    if len > kind.limit() {
+        return Err(FileError::TooLarge {
+            path: path.to_path_buf(),
+            kind,
+            len,
+        });
+    }
+    let mut bytes = Vec::with_capacity(len as usize);
+    file.take(kind.limit())
+        .read_to_end(&mut bytes)
+        .map_err(io)?;
+    decode(kind, &bytes, path)
+}
+
+/// Writes a file under a temporary name and renames it, so that nothing half-written ever stands
+/// under `path`. A `secret` file is readable by its owner only; others get the usual mode.
+pub fn write(path: &Path, bytes: &[u8], secret: bool) -> Result<(), FileError> {
+    let io = |source| FileError::Io {
+        path: path.to_path_buf(),
+        source,
+    };
+    let parent = match path.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    };
+    // `tempfile` creates with mode 0600.
+    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(io)?;
+    file.write_all(bytes).map_err(io)?;
+    file.as_file().sync_all().map_err(io)?;
+    #[cfg(unix)]
+    if !secret {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::Permissions::from_mode(0o644);
+        file.as_file().set_permissions(mode).map_err(io)?;
+    }
+    file.persist(path).map_err(|e| io(e.error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode_bytes(bytes: &[u8]) -> Result<Vec<u64>, FileError> {
+        decode(Kind::Proof, bytes, Path::new("p"))
+    }
+
+    #[test]
+    fn round_trip_and_every_way_to_damage_a_header() {
+        let bytes = encode(Kind::Proof, &vec![1u64, 2, 1 << 60]);
+        assert_eq!(
+            decode_bytes(&bytes).expect("a good file"),
+            vec![1, 2, 1 << 60]
+        );
+        for n in 0..bytes.len() {
+            assert!(decode_bytes(&bytes[..n]).is_err(), "truncated at {n}");
+        }
+        let mut longer = bytes.clone();
+        longer.push(0);
+        assert!(matches!(
+            decode_bytes(&longer),
+            Err(FileError::Length { .. })
+        ));
+        let mut patched = longer;
+        patched[8] += 1;
+        assert!(matches!(
+            decode_bytes(&patched),
+            Err(FileError::Trailing { trailing: 1, .. })
+        ));
+        for i in 0..8 {
+            let mut b = bytes.clone();
+            b[i] ^= 0x40;
+            assert!(decode_bytes(&b).is_err(), "header byte {i}");
+        }
+    }
+
+    #[test]
+    fn a_length_of_2_to_the_63_does_not_allocate() {
+        let mut bytes = encode(Kind::Proof, &Vec::<u64>::new());
+        bytes.truncate(HEADER);
+        bytes.extend([0xff; 9]);
+        bytes.push(0x01);
+        bytes[8] = 10;
+        assert!(matches!(
+            decode_bytes(&bytes),
+            Err(FileError::Malformed { .. })
+        ));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn secrets_are_private_and_nothing_is_left_behind() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("x.nzk");
+        write(&path, b"secret", true).expect("written");
+        assert_eq!(
+            fs::metadata(&path).expect("there").permissions().mode() & 0o777,
+            0o600
+        );
+        assert!(write(&dir.path().join("no/such/dir"), b"x", false).is_err());
+        assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1);
+    }
+}

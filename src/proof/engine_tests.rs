@@ -1,0 +1,154 @@
+//! The engine against the oracle, on the model's own layers: the sumcheck's sum is what the
+//! relations say by definition, and every claim is the functional of the data that the verifier
+//! computes.
+
+use ff::Field;
+
+use super::prover::matrix_ref;
+use crate::algebra::{F, from_i128, inner_product, powers};
+use crate::argument::challenges::Challenges;
+use crate::argument::claims::{Bases, Layer, fold_functional};
+use crate::argument::data::{Externals, LayerData};
+use crate::argument::logup;
+use crate::argument::reduce::Reduction;
+use crate::layers::testing::{Shape, model};
+use crate::layers::{LayerKind, Sequence, generate, run, system, weights, witness};
+use crate::ops::testing::{Case, OwnedTables, Rng};
+use crate::system::{ColumnId, Segment, evaluate};
+
+const ROW_BITS: usize = 14;
+
+/// A layer with its values in the places where a bundle would have them.
+struct Placed<'a> {
+    layer: Layer,
+    data: LayerData<'a>,
+    helper: Vec<F>,
+    bases: Bases,
+    values: Vec<F>,
+}
+
+impl<'a> Placed<'a> {
+    fn new(layer: Layer, data: LayerData<'a>, helper: Vec<F>, columns: &[Vec<F>]) -> Self {
+        let mut end = 0;
+        let mut take = |len: usize| {
+            let base = end;
+            end += len.next_multiple_of(1 << ROW_BITS);
+            base
+        };
+        let layout = &layer.layout;
+        let bases = Bases {
+            witness: take(layout.witness_len),
+            helper: take(layout.lane_len),
+            vectors: take(layout.vectors_len),
+            folds: layer.folds.iter().map(|_| take(1)).collect(),
+            boundary_in: take(layout.boundary_in_len),
+            boundary_out: take(layout.boundary_out_len),
+        };
+        let mut values = vec![F::ZERO; end];
+        for x in 0..layout.witness_len {
+            values[bases.witness + x] = from_i128(data.witness(x));
+        }
+        values[bases.helper..][..helper.len()].copy_from_slice(&helper);
+        for (c, column) in layer.system.columns.iter().enumerate() {
+            let base = match column.segment {
+                Segment::Vector(_) => bases.vectors,
+                Segment::BoundaryIn => bases.boundary_in,
+                Segment::BoundaryOut => bases.boundary_out,
+                Segment::Key | Segment::Exact | Segment::Matrix(_) => continue,
+            };
+            let at = base + layer.layout.offset(ColumnId(c));
+            values[at..at + column.len()].copy_from_slice(&columns[c]);
+        }
+        Self {
+            layer,
+            data,
+            helper,
+            bases,
+            values,
+        }
+    }
+
+    /// ρ·S₀ + Σ ρ^(j+2)·v_j by the verifier's functionals.
+    fn combined(mut self, ch: &Challenges, round: &[F], rho: F) -> F {
+        let mut combined = self.layer.combine(ch, round, rho, &self.bases);
+        for (fold, (shape, base)) in self.layer.folds.iter().zip(&self.bases.folds).enumerate() {
+            for (matrix, coefs) in &combined.folds[fold] {
+                let row = self.data.fold_matrix(*matrix, coefs, ROW_BITS);
+                for (v, x) in self.values[*base..].iter_mut().zip(row) {
+                    *v += x;
+                }
+            }
+            let r = fold_functional(shape, ch, round, *base, F::ONE);
+            r.add_scaled_to(F::ONE, &mut combined.functional);
+        }
+        let mut written = vec![F::ZERO; self.values.len()];
+        combined.functional.expand_into(&mut written);
+        inner_product(&written, &self.values) + combined.constant
+    }
+}
+
+fn check(kind: LayerKind, layer: Layer, case: &Case, data: LayerData) {
+    let mut rng = Rng(17);
+    let coordinates = layer.plan.rounds;
+    let ch = Challenges {
+        alpha: rng.field(),
+        beta: rng.field(),
+        tau: (0..coordinates).map(|_| rng.field()).collect(),
+        lambdas: powers(rng.field(), layer.plan.weights + 1)[1..].to_vec(),
+    };
+    let lanes = logup::denominators(&layer, &data, &ch);
+    let helper = logup::helper(&lanes).expect("no pole");
+    let reduction = Reduction::new(&layer, &data, &ch, helper.clone(), lanes);
+    let relations = layer.system.relations.iter().zip(&ch.lambdas);
+    let expected: F = relations
+        .map(|(r, lambda)| *lambda * evaluate(&layer.system, r, &case.values, &ch.tau).0)
+        .sum();
+    assert_eq!(reduction.sum(), expected, "{kind}: the sumcheck's sum");
+
+    let reduced = reduction.run(&ch, |_| rng.field());
+    let rho = rng.field();
+    let weights = powers(rho, reduced.claims.len() + 2);
+    let claimed = rho * expected + inner_product(&reduced.claims, &weights[2..]);
+    let placed = Placed::new(layer, data, helper, &case.values);
+    assert_eq!(placed.helper.len(), placed.layer.layout.lane_len);
+    let functional = placed.combined(&ch, &reduced.round, rho);
+    assert_eq!(functional, claimed, "{kind}: the claims");
+}
+
+/// One slab and three of four, tied and untied heads, full and padded sequences.
+#[test]
+fn sums_and_claims_are_what_the_definitions_say() {
+    for (width, layers, vocabulary, tied, prompt) in [(64, 2, 70, true, 3), (192, 1, 100, false, 5)]
+    {
+        let shape = Shape {
+            width,
+            layers,
+            vocabulary,
+            tied,
+        };
+        let (model, tables) = (model(shape, 11), OwnedTables::build());
+        let prompt: Vec<u32> = (0..prompt).map(|i| (i * i + 1) % 70).collect();
+        let output = generate(&model, tables.get(), &prompt, 2)
+            .expect("it runs")
+            .output;
+        let architecture = &model.manifest.architecture;
+        let sequence = Sequence::new(&prompt, &output, architecture).expect("well formed");
+        let trace = run(&model, tables.get(), sequence).expect("it runs");
+        for kind in LayerKind::all(layers) {
+            let system = system(&model.manifest, &trace.sequence, kind);
+            let witness = witness(&model, tables.get(), &trace, kind).expect("it runs");
+            let weights = weights(&model, kind);
+            let boundaries = (trace.boundary_in(kind), trace.boundary_out(kind));
+            let case = Case::layer(&system, &witness, &tables, &weights, boundaries);
+            let layer = Layer::new(system.clone(), ROW_BITS);
+            let externals = Externals {
+                boundary_in: boundaries.0,
+                boundary_out: boundaries.1,
+                vectors: weights.vectors.clone(),
+                matrices: weights.matrices.iter().map(|m| matrix_ref(m)).collect(),
+            };
+            let data = LayerData::new(&layer, &witness, externals);
+            check(kind, layer, &case, data);
+        }
+    }
+}

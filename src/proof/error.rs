@@ -1,0 +1,53 @@
+//! What can go wrong while proving and verifying.
+
+use super::LayerKind;
+use super::key::KeyError;
+use super::statement::{ModelId, StatementError};
+use crate::curve::EncodingError;
+use crate::layers::RunError;
+use crate::seal::bundle::BundleError;
+
+/// Why nothing was proved.
+#[derive(Debug, thiserror::Error)]
+pub enum ProveError {
+    #[error(transparent)]
+    Statement(#[from] StatementError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("{layer}: {source}")]
+    Layer { layer: String, source: BundleError },
+    #[error("the operating system gave no randomness: {0}")]
+    Randomness(#[from] rand::rngs::SysError),
+}
+
+/// Why a proof is not valid.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    #[error("the proof is about model {claimed}, the key is of {given}")]
+    Model { claimed: ModelId, given: ModelId },
+    #[error("statement: {0}")]
+    Statement(#[from] StatementError),
+    #[error("verifying key: {0}")]
+    Key(#[from] KeyError),
+    #[error("boundary {index} has {found} row commitments, its shape implies {expected}")]
+    Boundary {
+        index: usize,
+        expected: usize,
+        found: usize,
+    },
+    #[error("boundary {index}: {source}")]
+    BoundaryPoint { index: usize, source: EncodingError },
+    #[error("the file has {found} layer proofs, the model {expected} layers")]
+    Layers { expected: usize, found: usize },
+    #[error("{layer}: {source}")]
+    Layer {
+        layer: LayerKind,
+        source: BundleError,
+    },
+    #[error("{0}")]
+    Bundle(BundleError),
+    #[error("the group equations of the openings do not hold")]
+    Opening,
+    #[error("the operating system gave no randomness: {0}")]
+    Randomness(#[from] rand::rngs::SysError),
+}

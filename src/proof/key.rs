@@ -1,0 +1,309 @@
+//! The committed model: the verifying key everybody has, and the blinds its owner keeps.
+//!
+//! Weights are committed once, in rows (see `argument::layout::Tiling` for matrices). The model id
+//! is the SHA-256 of the encoded key.
+
+use ff::FromUniformBytes;
+use pasta_curves::EqAffine;
+use rand::TryRng;
+use rand::rngs::SysRng;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::statement::ModelId;
+use crate::algebra::F;
+use crate::argument::layout::{Tiling, vector_offsets};
+use crate::commit::{RowData, commit_rows};
+use crate::curve::{EncodingError, Generators, PointBytes, decode_points};
+use crate::layers::{self, LayerKind};
+use crate::quant::{IntMatrix, IntegerModel, Manifest};
+
+/// The seed from which a model's blinds are derived. All zero for an open model, so that anyone
+/// can recompute its id.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlindingSeed(pub [u8; 32]);
+
+impl BlindingSeed {
+    /// A secret seed from the operating system.
+    pub fn random() -> Result<Self, rand::rngs::SysError> {
+        let mut seed = [0; 32];
+        SysRng.try_fill_bytes(&mut seed)?;
+        Ok(Self(seed))
+    }
+
+    /// The public seed of open models.
+    pub const OPEN: Self = Self([0; 32]);
+
+    /// Blind `row` of the weight tensor number `tensor`: a PRF of (seed, manifest digest, tensor,
+    /// row). Only weights get their blinds here.
+    fn weight_blind(&self, manifest: &[u8; 32], tensor: usize, row: usize) -> F {
+        let mut hash = blake2b_simd::Params::new();
+        let mut hash = hash
+            .hash_length(64)
+            .key(&self.0)
+            .personal(b"nanozk-weightsv1")
+            .to_state();
+        hash.update(manifest);
+        hash.update(&(tensor as u64).to_le_bytes());
+        hash.update(&(row as u64).to_le_bytes());
+        F::from_uniform_bytes(hash.finalize().as_array())
+    }
+}
+
+/// One weight tensor's row commitments, in the key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyingKey {
+    pub manifest: Manifest,
+    /// Tensor by tensor in the order of [`tensors`].
+    pub rows: Vec<Vec<PointBytes>>,
+}
+
+/// A verifying key with its points decoded and its id.
+pub struct CommittedModel {
+    pub manifest: Manifest,
+    pub id: ModelId,
+    rows: Vec<Vec<EqAffine>>,
+}
+
+/// Why a verifying key is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("the verifying key has {found} weight tensors, its manifest implies {expected}")]
+    Tensors { expected: usize, found: usize },
+    #[error("weight tensor {tensor} has {found} row commitments, its shape implies {expected}")]
+    Rows {
+        tensor: usize,
+        expected: usize,
+        found: usize,
+    },
+    #[error("weight tensor {tensor}: {source}")]
+    Point {
+        tensor: usize,
+        source: EncodingError,
+    },
+    #[error("the manifest is not one this program can use: {0}")]
+    Manifest(String),
+    #[error(
+        "the lookup tables that this program builds for the manifest's scales are not those it names"
+    )]
+    Tables,
+}
+
+/// A weight tensor of the model: a matrix or the vectors of one layer.
+enum Tensor<'a> {
+    Matrix(&'a IntMatrix),
+    Vectors(Vec<&'a [i64]>),
+}
+
+/// All weight tensors: tokens, positions, then per block six matrices and its vectors, then the
+/// head's vectors and, if it is not tied, its matrix.
+fn tensors(model: &IntegerModel) -> Vec<Tensor<'_>> {
+    let blocks = (0..model.blocks.len()).map(LayerKind::Block);
+    let mut all = Vec::new();
+    for kind in std::iter::once(LayerKind::Embedding).chain(blocks) {
+        let weights = layers::weights(model, kind);
+        all.extend(weights.matrices.into_iter().map(Tensor::Matrix));
+        if !weights.vectors.is_empty() {
+            all.push(Tensor::Vectors(weights.vectors));
+        }
+    }
+    let head = layers::weights(model, LayerKind::Head);
+    all.push(Tensor::Vectors(head.vectors));
+    if model.head.matrix.is_some() {
+        all.extend(head.matrices.into_iter().map(Tensor::Matrix));
+    }
+    all
+}
+
+/// The number of rows of each tensor, from the manifest alone.
+fn row_counts(m: &Manifest, row_bits: usize) -> Vec<usize> {
+    let a = &m.architecture;
+    let (d, hidden) = (a.width, a.hidden);
+    let matrix = |inputs, outputs| Tiling::new(inputs, outputs, row_bits).rows();
+    let vectors = |lens: &[usize]| vector_offsets(lens).1.div_ceil(1 << row_bits);
+    let mut counts = vec![matrix(d, a.vocabulary), matrix(d, a.context)];
+    for _ in 0..a.layers {
+        counts.extend(
+            [(d, d), (d, d), (d, d), (d, d), (d, hidden), (hidden, d)].map(|(i, o)| matrix(i, o)),
+        );
+        counts.push(vectors(&[d, d, d, d, hidden, d]));
+    }
+    counts.push(vectors(&[d, d]));
+    if !a.tied {
+        counts.push(matrix(d, a.vocabulary));
+    }
+    counts
+}
+
+/// A matrix's rows in its tiling.
+fn matrix_rows(m: &IntMatrix, row_bits: usize) -> Vec<RowData> {
+    let tiling = Tiling::new(m.inputs, m.outputs, row_bits);
+    (0..tiling.rows())
+        .into_par_iter()
+        .map(|r| {
+            let (block, slab_out) = (r / tiling.slabs_out, r % tiling.slabs_out);
+            let mut row = vec![0i32; 1 << row_bits];
+            for (x, tile_row) in row.chunks_mut(64).enumerate() {
+                let (slab_low, lane_in) = (x >> 6, x & 63);
+                let input = ((block << tiling.slab_bits) + slab_low) * 64 + lane_in;
+                if input < m.inputs {
+                    let from = &m.row(input)[slab_out * 64..m.outputs.min(slab_out * 64 + 64)];
+                    tile_row[..from.len()].copy_from_slice(from);
+                }
+            }
+            RowData::Small(row)
+        })
+        .collect()
+}
+
+fn vector_rows(vectors: &[&[i64]], row_bits: usize) -> Vec<RowData> {
+    let lens: Vec<usize> = vectors.iter().map(|v| v.len()).collect();
+    let (offsets, len) = vector_offsets(&lens);
+    let mut values = vec![0i64; len];
+    for (v, offset) in vectors.iter().zip(offsets) {
+        values[offset..][..v.len()].copy_from_slice(v);
+    }
+    crate::seal::bundle::wide_rows(&values, row_bits)
+}
+
+/// Every weight row's blind, tensor by tensor.
+pub fn weight_blinds(manifest: &Manifest, seed: &BlindingSeed, row_bits: usize) -> Vec<Vec<F>> {
+    let digest = manifest.digest();
+    row_counts(manifest, row_bits)
+        .iter()
+        .enumerate()
+        .map(|(t, rows)| {
+            (0..*rows)
+                .map(|r| seed.weight_blind(&digest, t, r))
+                .collect()
+        })
+        .collect()
+}
+
+/// Commits to a model. `progress` is told of each tensor that is done, out of how many.
+pub fn commit_model(
+    model: &IntegerModel,
+    seed: &BlindingSeed,
+    generators: &Generators,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> VerifyingKey {
+    let row_bits = generators.log_len();
+    let blinds = weight_blinds(&model.manifest, seed, row_bits);
+    let tensors = tensors(model);
+    let rows = tensors
+        .iter()
+        .zip(&blinds)
+        .enumerate()
+        .map(|(t, (tensor, blinds))| {
+            let rows = match tensor {
+                Tensor::Matrix(m) => matrix_rows(m, row_bits),
+                Tensor::Vectors(v) => vector_rows(v, row_bits),
+            };
+            let points = commit_rows(generators, &rows, blinds);
+            progress(t + 1, tensors.len());
+            points.iter().map(PointBytes::from).collect()
+        })
+        .collect();
+    VerifyingKey {
+        manifest: model.manifest.clone(),
+        rows,
+    }
+}
+
+impl VerifyingKey {
+    /// SHA-256 over the encoded key, domain-separated.
+    pub fn id(&self) -> ModelId {
+        let bytes = postcard::to_stdvec(self).expect("in-memory values always encode");
+        let mut hash = Sha256::new();
+        hash.update(b"nanozk/model/v1");
+        hash.update(bytes);
+        ModelId(hash.finalize().into())
+    }
+
+    /// Checks the key against its manifest and decodes its points.
+    pub fn decode(&self, row_bits: usize) -> Result<CommittedModel, KeyError> {
+        check_manifest(&self.manifest).map_err(KeyError::Manifest)?;
+        let counts = row_counts(&self.manifest, row_bits);
+        if counts.len() != self.rows.len() {
+            return Err(KeyError::Tensors {
+                expected: counts.len(),
+                found: self.rows.len(),
+            });
+        }
+        for (tensor, (expected, rows)) in counts.iter().zip(&self.rows).enumerate() {
+            if *expected != rows.len() {
+                return Err(KeyError::Rows {
+                    tensor,
+                    expected: *expected,
+                    found: rows.len(),
+                });
+            }
+        }
+        let decode = |(tensor, rows): (usize, &Vec<PointBytes>)| {
+            decode_points(rows).map_err(|source| KeyError::Point { tensor, source })
+        };
+        let rows = self
+            .rows
+            .par_iter()
+            .enumerate()
+            .map(decode)
+            .collect::<Result<_, _>>()?;
+        Ok(CommittedModel {
+            manifest: self.manifest.clone(),
+            id: self.id(),
+            rows,
+        })
+    }
+}
+
+/// Everything that declaring layers and building tables relies on.
+fn check_manifest(manifest: &Manifest) -> Result<(), String> {
+    manifest.check().map_err(|e| e.to_string())?;
+    layers::check(manifest).map_err(|e| e.to_string())
+}
+
+/// Where a layer's tensors stand: the indices of its matrices, and of its vectors if it has any.
+fn layer_tensors(manifest: &Manifest, kind: LayerKind) -> (Vec<usize>, Option<usize>) {
+    let a = &manifest.architecture;
+    let block = |b: usize| 2 + 7 * b;
+    match kind {
+        LayerKind::Embedding => (vec![0, 1], None),
+        LayerKind::Block(b) => ((block(b)..block(b) + 6).collect(), Some(block(b) + 6)),
+        LayerKind::Head => {
+            let start = block(a.layers);
+            (vec![if a.tied { 0 } else { start + 1 }], Some(start))
+        }
+    }
+}
+
+impl CommittedModel {
+    /// The row commitments of a layer's matrices, and of its vectors.
+    pub fn layer(&self, kind: LayerKind) -> (Vec<&[EqAffine]>, &[EqAffine]) {
+        let (matrices, vectors) = layer_tensors(&self.manifest, kind);
+        let rows = |t: usize| self.rows[t].as_slice();
+        (
+            matrices.into_iter().map(rows).collect(),
+            vectors.map_or(&[], rows),
+        )
+    }
+}
+
+/// The blinds of every weight row.
+pub struct WeightBlinds(Vec<Vec<F>>);
+
+impl WeightBlinds {
+    pub fn new(manifest: &Manifest, seed: &BlindingSeed, row_bits: usize) -> Self {
+        Self(weight_blinds(manifest, seed, row_bits))
+    }
+
+    /// The blinds of a layer's matrices, and of its vectors.
+    pub fn layer(&self, manifest: &Manifest, kind: LayerKind) -> (Vec<Vec<F>>, Vec<F>) {
+        let (matrices, vectors) = layer_tensors(manifest, kind);
+        let rows = |t: usize| self.0[t].clone();
+        (
+            matrices.into_iter().map(rows).collect(),
+            vectors.map_or(Vec::new(), rows),
+        )
+    }
+}

@@ -1,0 +1,56 @@
+//! Where the towers meet: statements, files, proving and verifying.
+
+pub mod container;
+#[cfg(test)]
+mod engine_tests;
+mod error;
+mod key;
+mod models;
+mod prover;
+mod setup;
+pub mod statement;
+mod systems;
+mod verifier;
+
+pub use container::{FileError, Kind};
+pub use error::{ProveError, VerifyError};
+pub use key::{BlindingSeed, CommittedModel, KeyError, VerifyingKey, commit_model};
+pub use models::{KeyFile, ModelFile, OpenedModel};
+pub use prover::{Mode, ProveOptions, ProveSummary, prove};
+pub use setup::{ROW_BITS, Setup};
+pub use statement::{ModelId, Statement, StatementError, Stop};
+pub use verifier::{Verified, verify};
+
+use serde::{Deserialize, Serialize};
+
+pub use crate::layers::LayerKind;
+
+use crate::curve::PointBytes;
+use crate::seal::bundle::BundleProof;
+
+/// A proof file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofFile {
+    pub statement: Statement,
+    /// The row commitments of every boundary, h₀ … h_L.
+    pub boundaries: Vec<Vec<PointBytes>>,
+    pub proofs: LayerProofs,
+}
+
+/// The layers' proofs: embedding, blocks, head.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LayerProofs {
+    /// One proof for all.
+    Bundled(Box<BundleProof>),
+    /// One each, in order.
+    Separate(Vec<BundleProof>),
+}
+
+/// (boundary read, boundary written) of a layer, out of h₀ … h_L.
+fn boundaries_of(layer: LayerKind, blocks: usize) -> (Option<usize>, Option<usize>) {
+    match layer {
+        LayerKind::Embedding => (None, Some(0)),
+        LayerKind::Block(b) => (Some(b), Some(b + 1)),
+        LayerKind::Head => (Some(blocks), None),
+    }
+}

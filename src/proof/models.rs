@@ -1,0 +1,106 @@
+//! The files of a model: the prover's `.nzk` and the public `.vk`.
+
+use serde::{Deserialize, Serialize};
+
+use super::key::{
+    BlindingSeed, CommittedModel, KeyError, VerifyingKey, WeightBlinds, commit_model,
+};
+use super::setup::{ROW_BITS, Setup};
+use super::statement::ModelId;
+use crate::ops;
+use crate::quant::{IntegerModel, Tables};
+
+/// The prover's model. Secret unless the model is open: weights and blinding seed.
+#[derive(Serialize, Deserialize)]
+pub struct ModelFile {
+    pub model: IntegerModel,
+    pub seed: BlindingSeed,
+    /// tokenizer.json, whose digest the manifest holds.
+    pub tokenizer: Vec<u8>,
+    pub key: VerifyingKey,
+}
+
+/// The public key file: the key, and the tokenizer so that a verifier can read what was proved.
+#[derive(Serialize, Deserialize)]
+pub struct KeyFile {
+    pub key: VerifyingKey,
+    pub tokenizer: Vec<u8>,
+}
+
+/// A model ready to prove with.
+pub struct OpenedModel {
+    pub model: IntegerModel,
+    pub committed: CommittedModel,
+    pub blinds: WeightBlinds,
+    pub tables: Tables,
+    pub tokenizer: Vec<u8>,
+}
+
+impl OpenedModel {
+    /// The function tables, as the ops read them.
+    pub fn op_tables(&self) -> ops::Tables<'_> {
+        ops::Tables {
+            exp: &self.tables.exp,
+            is_zero: &self.tables.is_zero,
+            activation: &self.tables.activation,
+        }
+    }
+}
+
+impl ModelFile {
+    /// Commits to a quantized model.
+    pub fn commit(
+        model: IntegerModel,
+        seed: BlindingSeed,
+        tokenizer: Vec<u8>,
+        setup: &Setup,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Self {
+        let key = commit_model(&model, &seed, &setup.generators, progress);
+        Self {
+            model,
+            seed,
+            tokenizer,
+            key,
+        }
+    }
+
+    pub fn id(&self) -> ModelId {
+        self.key.id()
+    }
+
+    /// The public part.
+    pub fn key_file(&self) -> KeyFile {
+        KeyFile {
+            key: self.key.clone(),
+            tokenizer: self.tokenizer.clone(),
+        }
+    }
+
+    /// Derives what proving needs.
+    pub fn open(self) -> Result<OpenedModel, KeyError> {
+        let committed = self.key.decode(ROW_BITS)?;
+        let manifest = &self.model.manifest;
+        if *manifest != committed.manifest {
+            return Err(KeyError::Manifest("the key is not this model's".into()));
+        }
+        Ok(OpenedModel {
+            blinds: WeightBlinds::new(manifest, &self.seed, ROW_BITS),
+            tables: key_tables(&committed)?,
+            committed,
+            model: self.model,
+            tokenizer: self.tokenizer,
+        })
+    }
+}
+
+/// The lookup tables of a model, checked against its manifest.
+pub fn key_tables(model: &CommittedModel) -> Result<Tables, KeyError> {
+    let m = &model.manifest;
+    let tables = Tables::new(&m.scales, m.architecture.activation);
+    if tables.digest() == m.tables {
+        Ok(tables)
+    } else {
+        Err(KeyError::Tables)
+    }
+}

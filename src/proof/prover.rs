@@ -1,0 +1,395 @@
+//! Proving a prompt's answer.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use ff::Field;
+use pasta_curves::EqAffine;
+use rand::SeedableRng;
+use rand::rngs::{StdRng, SysError, SysRng};
+use rayon::prelude::*;
+
+use super::error::ProveError;
+use super::models::OpenedModel;
+use super::setup::{ROW_BITS, Setup};
+use super::statement::{Statement, Stop, link};
+use super::{LayerKind, LayerProofs, ProofFile, boundaries_of, systems};
+use crate::algebra::F;
+use crate::argument::claims::Layer;
+use crate::argument::data::{Externals, LayerData, MatrixRef};
+use crate::commit::commit_rows;
+use crate::curve::PointBytes;
+use crate::layers::{self, Generation, Sequence, Trace};
+use crate::quant::{IntMatrix, Tables};
+use crate::seal::bundle::{
+    self, BoundarySecret, BundleError, BundleProof, BundlePublic, LayerSecret, wide_rows,
+};
+use crate::system::{Table, TableId, Witness};
+
+/// Whether layers share one proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// One proof for all layers: smallest and fastest.
+    #[default]
+    Bundled,
+    /// A proof per layer, each standing alone.
+    Separate,
+}
+
+/// What to prove.
+#[derive(Clone, Debug)]
+pub struct ProveOptions {
+    pub max_new_tokens: usize,
+    pub mode: Mode,
+}
+
+/// What proving took.
+#[derive(Clone, Debug, Default)]
+pub struct ProveSummary {
+    /// Seconds per phase, in the order in which the phases first began. With separate proofs the
+    /// phases of all layers are added up over the threads that prove them.
+    pub phases: Vec<(&'static str, f64)>,
+    /// (kind, bytes, seconds) per layer; a bundled layer has its own messages' bytes and an equal
+    /// share of the common parts and of the time.
+    pub layers: Vec<(LayerKind, usize, f64)>,
+    pub seconds: f64,
+}
+
+/// The phase that is running and when it began; the seconds of all phases so far.
+type Phases = (Option<(&'static str, Instant)>, Vec<(&'static str, f64)>);
+
+/// Adds up the time between calls of `begin` under each phase's name.
+struct PhaseClock {
+    start: Instant,
+    state: Mutex<Phases>,
+}
+
+impl PhaseClock {
+    fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            state: Mutex::new((None, Vec::new())),
+        }
+    }
+
+    fn begin(&self, name: Option<&'static str>) {
+        let mut state = self.state.lock().expect("no holder of the clock panics");
+        let now = Instant::now();
+        if let Some((old, since)) = state.0.take() {
+            let seconds = (now - since).as_secs_f64();
+            match state.1.iter_mut().find(|(n, _)| *n == old) {
+                Some((_, total)) => *total += seconds,
+                None => state.1.push((old, seconds)),
+            }
+        }
+        state.0 = name.map(|n| (n, now));
+    }
+
+    fn finish(&self) -> (Vec<(&'static str, f64)>, f64) {
+        self.begin(None);
+        let state = self.state.lock().expect("no holder of the clock panics");
+        (state.1.clone(), self.start.elapsed().as_secs_f64())
+    }
+}
+
+/// A whole run, ready to be proved.
+struct Run {
+    statement: Statement,
+    kinds: Vec<LayerKind>,
+    trace: Trace,
+    /// The boundaries' row blinds and row commitments.
+    blinds: Vec<Vec<F>>,
+    commitments: Vec<Vec<EqAffine>>,
+    /// Per layer.
+    witnesses: Vec<Witness>,
+}
+
+/// Answers a prompt (token ids) greedily and proves the answer. `progress` is told the name of
+/// each phase as it begins.
+pub fn prove(
+    setup: &Setup,
+    model: &OpenedModel,
+    prompt: &[u32],
+    options: &ProveOptions,
+    progress: &(dyn Fn(&'static str) + Sync),
+) -> Result<(ProofFile, ProveSummary), ProveError> {
+    let clock = PhaseClock::new();
+    let phase = |name: &'static str| {
+        clock.begin(Some(name));
+        progress(name);
+    };
+    phase("run");
+    let answer = layers::generate(
+        &model.model,
+        model.op_tables(),
+        prompt,
+        options.max_new_tokens,
+    )?;
+    let run = commit_run(setup, model, prompt, answer)?;
+    let (proofs, layers) = prove_layers(setup, model, &run, options.mode, &phase)?;
+    let (phases, seconds) = clock.finish();
+    let layers = run
+        .kinds
+        .iter()
+        .zip(layers)
+        .map(|(k, (bytes, s))| (*k, bytes, s.unwrap_or(seconds / run.kinds.len() as f64)))
+        .collect();
+    let boundaries = run
+        .commitments
+        .iter()
+        .map(|c| c.iter().map(PointBytes::from).collect())
+        .collect();
+    let file = ProofFile {
+        statement: run.statement,
+        boundaries,
+        proofs,
+    };
+    Ok((
+        file,
+        ProveSummary {
+            phases,
+            layers,
+            seconds,
+        },
+    ))
+}
+
+/// Runs the model over the prompt and its answer, and commits to every boundary.
+fn commit_run(
+    setup: &Setup,
+    model: &OpenedModel,
+    prompt: &[u32],
+    answer: Generation,
+) -> Result<Run, ProveError> {
+    let a = &model.model.manifest.architecture;
+    let sequence = Sequence::new(prompt, &answer.output, a)?;
+    let mut statement = Statement {
+        model_id: model.committed.id,
+        prompt: prompt.to_vec(),
+        padded: sequence.tokens().len() as u32,
+        output: answer.output,
+        stop: if answer.stopped {
+            Stop::EndOfText
+        } else {
+            Stop::Length
+        },
+        chain: Vec::new(),
+    };
+    let trace = layers::run(&model.model, model.op_tables(), sequence)?;
+    let blinds = trace
+        .boundaries
+        .iter()
+        .map(|values| fresh_scalars(values.len().div_ceil(1 << ROW_BITS)))
+        .collect::<Result<Vec<_>, SysError>>()?;
+    let commitments: Vec<Vec<EqAffine>> = trace
+        .boundaries
+        .par_iter()
+        .zip(&blinds)
+        .map(|(h, blinds)| commit_rows(&setup.generators, &wide_rows(h, ROW_BITS), blinds))
+        .collect();
+    statement.chain = commitments
+        .iter()
+        .enumerate()
+        .map(|(i, c)| link(i, statement.padded as usize, a.width, c))
+        .collect();
+    let kinds: Vec<LayerKind> = LayerKind::all(a.layers).collect();
+    let witnesses = kinds
+        .par_iter()
+        .map(|kind| layers::witness(&model.model, model.op_tables(), &trace, *kind))
+        .collect::<Result<_, _>>()?;
+    Ok(Run {
+        statement,
+        kinds,
+        trace,
+        blinds,
+        commitments,
+        witnesses,
+    })
+}
+
+/// Fresh blinds from the operating system.
+fn fresh_scalars(n: usize) -> Result<Vec<F>, SysError> {
+    let mut rng = StdRng::try_from_rng(&mut SysRng)?;
+    Ok((0..n).map(|_| F::random(&mut rng)).collect())
+}
+
+type LayerCosts = Vec<(usize, Option<f64>)>;
+
+fn prove_layers(
+    setup: &Setup,
+    model: &OpenedModel,
+    run: &Run,
+    mode: Mode,
+    phase: &(dyn Fn(&'static str) + Sync),
+) -> Result<(LayerProofs, LayerCosts), ProveError> {
+    match mode {
+        Mode::Bundled => {
+            let proof = prove_bundle(setup, model, run, &run.kinds, phase)?;
+            let bytes = bundled_bytes(&proof);
+            Ok((
+                LayerProofs::Bundled(Box::new(proof)),
+                bytes.into_iter().map(|b| (b, None)).collect(),
+            ))
+        }
+        Mode::Separate => {
+            phase("layers");
+            let proofs: Vec<(BundleProof, f64)> = run
+                .kinds
+                .par_iter()
+                .map(|kind| {
+                    let start = Instant::now();
+                    let proof = prove_bundle(setup, model, run, &[*kind], &|_| {})?;
+                    Ok((proof, start.elapsed().as_secs_f64()))
+                })
+                .collect::<Result<_, ProveError>>()?;
+            let costs = proofs
+                .iter()
+                .map(|(p, s)| (encoded_len(p), Some(*s)))
+                .collect();
+            Ok((
+                LayerProofs::Separate(proofs.into_iter().map(|(p, _)| p).collect()),
+                costs,
+            ))
+        }
+    }
+}
+
+fn encoded_len<T: serde::Serialize>(value: &T) -> usize {
+    postcard::to_stdvec(value)
+        .expect("in-memory values always encode")
+        .len()
+}
+
+/// Each layer's own messages and an equal share of the rest.
+fn bundled_bytes(proof: &BundleProof) -> Vec<usize> {
+    let own: Vec<usize> = proof.layers.iter().map(encoded_len).collect();
+    let shared = encoded_len(proof) - own.iter().sum::<usize>();
+    own.iter().map(|b| b + shared / own.len()).collect()
+}
+
+/// Proves the given layers as one bundle.
+fn prove_bundle(
+    setup: &Setup,
+    model: &OpenedModel,
+    run: &Run,
+    kinds: &[LayerKind],
+    phase: &(dyn Fn(&'static str) + Sync),
+) -> Result<BundleProof, ProveError> {
+    phase("witness");
+    let manifest = &model.model.manifest;
+    let touched = touched_boundaries(kinds, manifest.architecture.layers);
+    let layers: Vec<Layer> = kinds
+        .par_iter()
+        .map(|kind| systems::layer(manifest, &run.trace.sequence, *kind))
+        .collect();
+    let secrets: Vec<LayerSecret> = kinds
+        .par_iter()
+        .zip(&layers)
+        .map(|(kind, layer)| layer_secret(model, run, *kind, layer))
+        .collect();
+    let publics: Vec<_> = kinds
+        .iter()
+        .zip(&layers)
+        .map(|(kind, layer)| {
+            let (i, o) = boundaries_of(*kind, manifest.architecture.layers);
+            let places = (i.map(|b| touched[&b]), o.map(|b| touched[&b]));
+            systems::public(&model.committed, layer, *kind, places)
+        })
+        .collect();
+    let commitments: Vec<Vec<EqAffine>> = touched
+        .keys()
+        .map(|b| run.commitments[*b].clone())
+        .collect();
+    let boundaries: Vec<BoundarySecret> = touched
+        .keys()
+        .map(|b| BoundarySecret {
+            values: &run.trace.boundaries[*b],
+            blinds: &run.blinds[*b],
+        })
+        .collect();
+    let tables = table_list(&model.tables);
+    let public = BundlePublic {
+        generators: &setup.generators,
+        tables: &tables,
+        layers: &publics,
+        boundaries: &commitments,
+    };
+    let mut transcript = systems::transcript(&model.committed, &run.statement, kinds);
+    bundle::prove(
+        &public,
+        &secrets,
+        &boundaries,
+        &setup.keys,
+        &mut transcript,
+        phase,
+    )
+    .map_err(|source| layer_error(kinds, source))
+}
+
+fn layer_error(kinds: &[LayerKind], source: BundleError) -> ProveError {
+    let layer = match kinds {
+        [kind] => kind.to_string(),
+        _ => "the bundle".to_string(),
+    };
+    ProveError::Layer { layer, source }
+}
+
+/// The boundaries that the layers touch, and each one's place in the bundle.
+pub fn touched_boundaries(kinds: &[LayerKind], blocks: usize) -> BTreeMap<usize, usize> {
+    let mut touched: Vec<usize> = kinds
+        .iter()
+        .map(|k| boundaries_of(*k, blocks))
+        .flat_map(|(i, o)| [i, o])
+        .flatten()
+        .collect();
+    touched.sort_unstable();
+    touched.dedup();
+    touched
+        .into_iter()
+        .enumerate()
+        .map(|(place, boundary)| (boundary, place))
+        .collect()
+}
+
+/// All tables, in tag order.
+pub(super) fn table_list(tables: &Tables) -> Vec<Table> {
+    TableId::ALL
+        .iter()
+        .map(|id| tables.get(*id).clone())
+        .collect()
+}
+
+pub(super) fn matrix_ref(m: &IntMatrix) -> MatrixRef<'_> {
+    MatrixRef {
+        inputs: m.inputs,
+        outputs: m.outputs,
+        data: &m.data,
+    }
+}
+
+fn layer_secret<'a>(
+    model: &'a OpenedModel,
+    run: &'a Run,
+    kind: LayerKind,
+    layer: &Layer,
+) -> LayerSecret<'a> {
+    let manifest = &model.model.manifest;
+    let weights = layers::weights(&model.model, kind);
+    let (matrix_blinds, vector_blinds) = model.blinds.layer(manifest, kind);
+    let externals = Externals {
+        boundary_in: run.trace.boundary_in(kind),
+        boundary_out: run.trace.boundary_out(kind),
+        vectors: weights.vectors,
+        matrices: weights.matrices.into_iter().map(matrix_ref).collect(),
+    };
+    let witness = &run.witnesses[kind.index(manifest.architecture.layers)];
+    LayerSecret {
+        data: LayerData::new(layer, witness, externals),
+        matrix_blinds,
+        vector_blinds,
+    }
+}
+
+#[cfg(test)]
+mod tests;

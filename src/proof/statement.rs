@@ -1,0 +1,132 @@
+//! What a proof file claims, and the chain that links its layers.
+
+use pasta_curves::EqAffine;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::curve::PointBytes;
+use crate::layers::{RunError, Sequence};
+use crate::quant::Architecture;
+
+/// SHA-256 of a verifying key: a model's public name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ModelId(pub [u8; 32]);
+
+impl std::fmt::Display for ModelId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+impl std::fmt::Debug for ModelId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ModelId({self})")
+    }
+}
+
+impl std::str::FromStr for ModelId {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let digits: Vec<u8> = s
+            .chars()
+            .map(|c| c.to_digit(16).map(|d| d as u8))
+            .collect::<Option<_>>()
+            .filter(|d: &Vec<u8>| d.len() == 64)
+            .ok_or_else(|| "a model id is 64 hexadecimal digits".to_string())?;
+        Ok(Self(std::array::from_fn(|i| {
+            digits[2 * i] << 4 | digits[2 * i + 1]
+        })))
+    }
+}
+
+/// Why generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stop {
+    /// The last output token is end-of-text.
+    EndOfText,
+    /// The requested number of tokens was reached.
+    Length,
+}
+
+/// What a proof file claims: this model turned this prompt into this output, greedily.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    pub model_id: ModelId,
+    pub prompt: Vec<u32>,
+    pub output: Vec<u32>,
+    pub stop: Stop,
+    /// T', the padded number of positions. Derived; kept so that it is hashed with the rest.
+    pub padded: u32,
+    /// c₀ … c_L.
+    pub chain: Vec<[u8; 32]>,
+}
+
+/// Why a statement is refused.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StatementError {
+    #[error(transparent)]
+    Sequence(#[from] RunError),
+    #[error("the statement pads to {found} positions, its tokens to {expected}")]
+    Padding { expected: usize, found: usize },
+    #[error("the chain has {found} links, the model {expected}")]
+    Chain { expected: usize, found: usize },
+    #[error("the output says it stopped at {0:?}, its tokens say otherwise")]
+    Stop(Stop),
+    #[error("link {0} of the chain is not the digest of its activation commitments")]
+    Link(usize),
+}
+
+impl Statement {
+    /// Checks everything that follows from the model's shape, and returns the sequence of tokens
+    /// that was run.
+    pub fn validate(&self, a: &Architecture) -> Result<Sequence, StatementError> {
+        let sequence = Sequence::new(&self.prompt, &self.output, a)?;
+        let expected = sequence.tokens().len();
+        if self.padded as usize != expected {
+            return Err(StatementError::Padding {
+                expected,
+                found: self.padded as usize,
+            });
+        }
+        if self.chain.len() != a.layers + 1 {
+            return Err(StatementError::Chain {
+                expected: a.layers + 1,
+                found: self.chain.len(),
+            });
+        }
+        let end = self.output.iter().position(|t| *t == a.end_of_text);
+        let expected = match end {
+            None => Stop::Length,
+            Some(p) if p + 1 == self.output.len() => Stop::EndOfText,
+            Some(_) => return Err(StatementError::Stop(self.stop)),
+        };
+        if self.stop == expected {
+            Ok(sequence)
+        } else {
+            Err(StatementError::Stop(self.stop))
+        }
+    }
+
+    /// SHA-256 of the statement, with which every transcript begins.
+    pub fn digest(&self) -> [u8; 32] {
+        let bytes = postcard::to_stdvec(self).expect("in-memory values always encode");
+        let mut hash = Sha256::new();
+        hash.update(b"nanozk/statement/v1");
+        hash.update(bytes);
+        hash.finalize().into()
+    }
+}
+
+/// c_ℓ = SHA-256("nanozk/activation/v1" ‖ ℓ ‖ T' ‖ d ‖ commitments to h_ℓ).
+pub fn link(index: usize, padded: usize, width: usize, commitments: &[EqAffine]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(b"nanozk/activation/v1");
+    for n in [index, padded, width, commitments.len()] {
+        hash.update((n as u64).to_le_bytes());
+    }
+    for c in commitments {
+        hash.update(PointBytes::from(c).0);
+    }
+    hash.finalize().into()
+}
