@@ -21,4 +21,5 @@ pub mod ops;
 pub mod quant;
 
 // What joins them.
+pub mod cli;
 pub mod proof;

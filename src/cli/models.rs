@@ -1,0 +1,243 @@
+//! Finding, quantizing and caching models.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::Failure;
+use super::args::Verify;
+use super::report::Report;
+use crate::layers::quantize_checkpoint;
+use crate::model::{Checkpoint, Located, Tokenizer, embedded, locate};
+use crate::proof::{BlindingSeed, KeyFile, Kind, ModelFile, ModelId, Setup, container};
+use crate::quant::Manifest;
+
+/// The text that scales are calibrated on where the user gives none.
+const CALIBRATION_TEXT: &str = include_str!("calibration.txt");
+
+/// How a checkpoint is quantized.
+#[derive(Clone, Debug)]
+pub struct QuantizeOptions {
+    pub calibrate: Option<PathBuf>,
+    pub headroom: u32,
+    pub private: bool,
+}
+
+impl Default for QuantizeOptions {
+    fn default() -> Self {
+        Self {
+            calibrate: None,
+            headroom: 1,
+            private: false,
+        }
+    }
+}
+
+/// `$NANOZK_HOME`, or `nanozk` in the platform's cache directory. `None` if there is neither:
+/// nothing is cached then.
+pub fn home() -> Option<PathBuf> {
+    let var = |name| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    var("NANOZK_HOME")
+        .or_else(|| var("XDG_CACHE_HOME").map(|c| c.join("nanozk")))
+        .or_else(|| var("LOCALAPPDATA").map(|c| c.join("nanozk")))
+        .or_else(|| var("HOME").map(|h| h.join(".cache/nanozk")))
+}
+
+/// Refuses an output path whose directory does not exist, before long work is begun.
+pub fn check_writable(out: &Path) -> Result<(), Failure> {
+    let parent = match out.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    };
+    // An unnamed file tells now what renaming would tell after the work.
+    match tempfile::tempfile_in(parent) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(format!("{}: cannot write there: {e}", out.display()).into()),
+    }
+}
+
+/// The model to prove with: read from a `.nzk` file, or quantized (once; then from the cache).
+pub fn prover_model(
+    name: Option<&str>,
+    home: Option<&Path>,
+    setup: &Setup,
+    report: &Report,
+) -> Result<ModelFile, Failure> {
+    if let Some(name) = name
+        && let Located::Quantized(path) = locate(name)?
+    {
+        return Ok(container::read(Kind::Model, &path)?);
+    }
+    let options = QuantizeOptions::default();
+    let checkpoint = open_checkpoint(name)?;
+    let cached = home.map(|h| {
+        h.join("models")
+            .join(format!("{}.nzk", cache_key(&checkpoint)))
+    });
+    if let Some(path) = &cached
+        && let Ok(file) = container::read::<ModelFile>(Kind::Model, path)
+    {
+        report.detail(&format!("using {}", path.display()));
+        return Ok(file);
+    }
+    let file = quantize_opened(&checkpoint, &options, setup, report)?;
+    if let Some(path) = cached {
+        store(&path, &container::encode(Kind::Model, &file), true, report);
+    }
+    if let Some(path) = home.map(|h| key_path(h, file.id())) {
+        store(
+            &path,
+            &container::encode(Kind::VerifyingKey, &file.key_file()),
+            false,
+            report,
+        );
+    }
+    Ok(file)
+}
+
+/// Quantizes and commits, without looking into the cache.
+pub fn quantize(
+    name: Option<&str>,
+    options: &QuantizeOptions,
+    setup: &Setup,
+    report: &Report,
+) -> Result<ModelFile, Failure> {
+    quantize_opened(&open_checkpoint(name)?, options, setup, report)
+}
+
+fn open_checkpoint(name: Option<&str>) -> Result<Checkpoint, Failure> {
+    let Some(name) = name else {
+        return Ok(embedded::checkpoint()?);
+    };
+    match locate(name)? {
+        Located::Directory(path) => Ok(Checkpoint::open(&path)?),
+        Located::Gguf(path) => Err(format!(
+            "{}: GGUF checkpoints are not supported yet: use safetensors",
+            path.display()
+        )
+        .into()),
+        Located::Quantized(path) => Err(format!(
+            "{}: already quantized: give the checkpoint itself",
+            path.display()
+        )
+        .into()),
+    }
+}
+
+/// A checkpoint and the default options, as a file name.
+fn cache_key(checkpoint: &Checkpoint) -> String {
+    let mut hash = Sha256::new();
+    hash.update(b"nanozk/cache/v1");
+    hash.update([container::VERSION]);
+    hash.update(env!("CARGO_PKG_VERSION"));
+    hash.update(CALIBRATION_TEXT);
+    for (name, digest) in &checkpoint.files {
+        hash.update((name.len() as u64).to_le_bytes());
+        hash.update(name);
+        hash.update(digest);
+    }
+    ModelId(hash.finalize().into()).to_string()
+}
+
+fn quantize_opened(
+    checkpoint: &Checkpoint,
+    options: &QuantizeOptions,
+    setup: &Setup,
+    report: &Report,
+) -> Result<ModelFile, Failure> {
+    let text = match &options.calibrate {
+        Some(path) => {
+            std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?
+        }
+        None => CALIBRATION_TEXT.to_string(),
+    };
+    report.progress("calibrating and quantizing");
+    let model = quantize_checkpoint(checkpoint, &text, options.headroom, !options.private)?;
+    let seed = if options.private {
+        BlindingSeed::random()?
+    } else {
+        BlindingSeed::OPEN
+    };
+    let tokenizer = checkpoint.tokenizer.to_json();
+    Ok(ModelFile::commit(
+        model,
+        seed,
+        tokenizer,
+        setup,
+        &|done, of| {
+            report.progress(&format!("committing to weights: tensor {done} of {of}"));
+        },
+    ))
+}
+
+/// Keeps a file in the cache. A cache that cannot be written is no reason to fail.
+fn store(path: &Path, bytes: &[u8], secret: bool, report: &Report) {
+    let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    if made.is_err() || container::write(path, bytes, secret).is_err() {
+        report.detail(&format!("could not cache {}", path.display()));
+    }
+}
+
+fn key_path(home: &Path, id: ModelId) -> PathBuf {
+    home.join("keys").join(format!("{id}.vk"))
+}
+
+/// The key of the model `id`: from `--vk`, beside the proof, from the cache, or, if it is the
+/// embedded model's, recomputed. A key of another id is refused (`--vk`) or passed over.
+pub fn verifying_key(
+    id: ModelId,
+    args: &Verify,
+    home: Option<&Path>,
+    setup: &Setup,
+    report: &Report,
+) -> Result<KeyFile, Failure> {
+    if let Some(path) = &args.vk {
+        let file: KeyFile = container::read(Kind::VerifyingKey, path)?;
+        let found = file.key.id();
+        if found != id {
+            let path = path.display();
+            return Err(format!(
+                "{path}: this is the key of model {found}; the proof is about model {id}"
+            )
+            .into());
+        }
+        return Ok(file);
+    }
+    let beside = [
+        args.proof.with_extension("vk"),
+        args.proof.with_file_name(format!("{id}.vk")),
+    ];
+    for path in beside.into_iter().chain(home.map(|h| key_path(h, id))) {
+        if let Ok(file) = container::read::<KeyFile>(Kind::VerifyingKey, &path)
+            && file.key.id() == id
+        {
+            report.detail(&format!("using {}", path.display()));
+            return Ok(file);
+        }
+    }
+    let embedded = prover_model(None, home, setup, report)?;
+    if embedded.id() == id {
+        return Ok(embedded.key_file());
+    }
+    Err(format!(
+        "no verifying key for model {id}: get it from the model's publisher and pass it with --vk"
+    )
+    .into())
+}
+
+pub fn tokenizer(json: &[u8]) -> Result<Tokenizer, Failure> {
+    Ok(Tokenizer::from_json(json)?)
+}
+
+/// The tokenizer of a key file, if it is the one that the manifest names.
+pub fn matching_tokenizer(json: &[u8], manifest: &Manifest) -> Result<Tokenizer, Failure> {
+    let tokenizer = tokenizer(json)?;
+    if tokenizer.digest() != manifest.tokenizer {
+        return Err("the key file's tokenizer is not the one its model was published with".into());
+    }
+    Ok(tokenizer)
+}
