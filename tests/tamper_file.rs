@@ -1,0 +1,729 @@
+//! Proof files that were changed after proving: whatever a forger edits, exchanges or replays,
+//! `verify` refuses it with a reason and never panics.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::OnceLock;
+
+use nanozk::curve::{PointBytes, ScalarBytes};
+use nanozk::layers::quantize_checkpoint;
+use nanozk::model::embedded;
+use nanozk::proof::statement::link;
+use nanozk::proof::{
+    BlindingSeed, Kind, LayerProofs, Mode, ModelFile, OpenedModel, ProofFile, ProveOptions, Setup,
+    Stop, container, prove, verify,
+};
+use nanozk::seal::bundle::BundleProof;
+
+const CALIBRATION: &str = include_str!("../src/cli/calibration.txt");
+
+/// Two prompts of the embedded model with equally many tokens, so that every part of one's proof
+/// has the right size for the other's.
+const PROMPTS: [[u32; 3]; 2] = [[65, 300, 101], [66, 290, 104]];
+
+struct Scene {
+    setup: Setup,
+    model: OpenedModel,
+    /// Of both prompts.
+    bundled: [ProofFile; 2],
+    separate: [ProofFile; 2],
+}
+
+/// The embedded model, committed, and its proofs: made once for all tests.
+fn scene() -> &'static Scene {
+    static SCENE: OnceLock<Scene> = OnceLock::new();
+    SCENE.get_or_init(|| {
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("setup");
+        let setup = Setup::load(Some(&cache));
+        let checkpoint = embedded::checkpoint().expect("the embedded checkpoint");
+        let model = quantize_checkpoint(&checkpoint, CALIBRATION, 1, true).expect("quantized");
+        let tokenizer = checkpoint.tokenizer.to_json();
+        let file = ModelFile::commit(model, BlindingSeed::OPEN, tokenizer, &setup, &|_, _| {});
+        let model = file.open().expect("its own key");
+        let proofs = |mode| {
+            PROMPTS.map(|prompt| {
+                let options = ProveOptions {
+                    max_new_tokens: 2,
+                    mode,
+                };
+                let (proof, _) = prove(&setup, &model, &prompt, &options, &|_| {}).expect("proved");
+                verify(&setup, &model.committed, &proof).expect("untouched, it is valid");
+                proof
+            })
+        };
+        let (bundled, separate) = (proofs(Mode::Bundled), proofs(Mode::Separate));
+        Scene {
+            setup,
+            model,
+            bundled,
+            separate,
+        }
+    })
+}
+
+/// Changes a proof; the second is a valid proof of another prompt, to take parts from.
+type Edit = fn(&mut ProofFile, &ProofFile);
+type Case = (&'static str, Edit);
+
+/// Why `proof` is refused. `Err` if it is accepted or the verifier panics.
+fn refusal(proof: &ProofFile) -> Result<String, &'static str> {
+    let Scene { setup, model, .. } = scene();
+    match catch_unwind(AssertUnwindSafe(|| verify(setup, &model.committed, proof))) {
+        Ok(Ok(_)) => Err("ACCEPTED"),
+        Ok(Err(reason)) => Ok(reason.to_string()),
+        Err(_) => Err("PANICKED"),
+    }
+}
+
+/// Applies every edit, each to a fresh copy of the first proof, and wants every result refused.
+fn all_refused(cases: &[Case], [proof, other]: &[ProofFile; 2]) {
+    let mut failures = Vec::new();
+    for (name, edit) in cases {
+        let mut edited = proof.clone();
+        edit(&mut edited, other);
+        if edited == *proof {
+            failures.push(format!("{name}: changes nothing"));
+            continue;
+        }
+        match refusal(&edited) {
+            Ok(reason) => println!("{name}: {reason}"),
+            Err(what) => failures.push(format!("{name}: {what}")),
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// The proof of a bundled file.
+fn bundle(proof: &mut ProofFile) -> &mut BundleProof {
+    match &mut proof.proofs {
+        LayerProofs::Bundled(b) => b,
+        LayerProofs::Separate(_) => unreachable!("the scene's bundled proofs"),
+    }
+}
+
+fn bundle_of(proof: &ProofFile) -> &BundleProof {
+    match &proof.proofs {
+        LayerProofs::Bundled(b) => b,
+        LayerProofs::Separate(_) => unreachable!("the scene's bundled proofs"),
+    }
+}
+
+/// The proofs of a file of separate layers.
+fn layers(proof: &mut ProofFile) -> &mut Vec<BundleProof> {
+    match &mut proof.proofs {
+        LayerProofs::Separate(p) => p,
+        LayerProofs::Bundled(_) => unreachable!("the scene's separate proofs"),
+    }
+}
+
+fn layers_of(proof: &ProofFile) -> &[BundleProof] {
+    match &proof.proofs {
+        LayerProofs::Separate(p) => p,
+        LayerProofs::Bundled(_) => unreachable!("the scene's separate proofs"),
+    }
+}
+
+/// A point of the curve that stands elsewhere in the proof.
+fn another_point(proof: &ProofFile) -> PointBytes {
+    bundle_of(proof).opening.column_rounds[3].0
+}
+
+/// Changes a scalar, which stays canonical.
+fn nudge(scalar: &mut ScalarBytes) {
+    scalar.0[0] ^= 1;
+}
+
+/// −P for P.
+fn negate(point: &mut PointBytes) {
+    point.0[31] ^= 0x80;
+}
+
+/// Recomputes a link of the chain from the boundary commitments that the file now has, as a
+/// forger would.
+fn relink(proof: &mut ProofFile, index: usize) {
+    let width = scene().model.model.manifest.architecture.width;
+    let points: Vec<_> = proof.boundaries[index]
+        .iter()
+        .map(|p| p.decode().expect("a point"))
+        .collect();
+    let padded = proof.statement.padded as usize;
+    proof.statement.chain[index] = link(index, padded, width, &points);
+}
+
+const IDENTITY: PointBytes = PointBytes([0; 32]);
+/// x = 2^255 − 1 is no field element.
+const NO_POINT: PointBytes = PointBytes([0xff; 32]);
+/// The modulus begins with 0x40: this is beyond it.
+const NO_SCALAR: ScalarBytes = ScalarBytes([0x41; 32]);
+
+const STATEMENT: &[Case] = &[
+    ("another last output token", |p, _| {
+        p.statement.output[1] ^= 1;
+    }),
+    ("another first output token", |p, _| {
+        p.statement.output[0] ^= 1;
+    }),
+    ("another output", |p, _| {
+        p.statement.output = vec![7, 8];
+    }),
+    ("an output token beyond the vocabulary", |p, _| {
+        p.statement.output[1] = u32::MAX;
+    }),
+    ("the last output token dropped", |p, _| {
+        p.statement.output.pop();
+    }),
+    ("all output tokens dropped", |p, _| {
+        p.statement.output.clear();
+    }),
+    ("an output token added", |p, _| {
+        p.statement.output.push(5);
+    }),
+    ("an output token added to the prompt's padding", |p, _| {
+        p.statement.output.insert(0, 0);
+    }),
+    ("a true statement that was not proved", |p, _| {
+        let first = p.statement.output.remove(0);
+        p.statement.prompt.push(first);
+    }),
+    ("the prompt's end claimed as output", |p, _| {
+        let last = p.statement.prompt.pop().expect("a token");
+        p.statement.output.insert(0, last);
+    }),
+    ("another prompt token", |p, _| p.statement.prompt[1] ^= 1),
+    ("prompt tokens exchanged", |p, _| {
+        p.statement.prompt.swap(0, 1);
+    }),
+    ("a prompt token beyond the vocabulary", |p, _| {
+        p.statement.prompt[0] = u32::MAX;
+    }),
+    ("no prompt", |p, _| p.statement.prompt.clear()),
+    ("a prompt longer than the context", |p, _| {
+        p.statement.prompt = vec![1; 1000];
+    }),
+    ("another prompt's proof", |p, other| {
+        p.statement.prompt.clone_from(&other.statement.prompt);
+    }),
+    ("another statement with its chain", |p, other| {
+        p.statement = other.statement.clone();
+    }),
+    ("another statement with its boundaries", |p, other| {
+        p.statement = other.statement.clone();
+        p.boundaries.clone_from(&other.boundaries);
+    }),
+    ("stop flipped", |p, _| {
+        p.statement.stop = Stop::EndOfText;
+    }),
+    ("padded doubled", |p, _| p.statement.padded *= 2),
+    ("padded halved", |p, _| p.statement.padded /= 2),
+    ("padded 0", |p, _| p.statement.padded = 0),
+    ("padded 2^32 - 1", |p, _| p.statement.padded = u32::MAX),
+    ("another model", |p, _| p.statement.model_id.0[31] ^= 1),
+];
+
+const CHAIN: &[Case] = &[
+    ("the first link changed", |p, _| {
+        p.statement.chain[0][0] ^= 1;
+    }),
+    ("the last link changed", |p, _| {
+        p.statement.chain.last_mut().expect("a link")[31] ^= 0x80;
+    }),
+    ("links exchanged", |p, _| p.statement.chain.swap(1, 2)),
+    ("links and boundaries exchanged", |p, _| {
+        p.statement.chain.swap(1, 2);
+        p.boundaries.swap(1, 2);
+    }),
+    ("a link dropped", |p, _| {
+        p.statement.chain.pop();
+    }),
+    ("a link and its boundary dropped", |p, _| {
+        p.statement.chain.pop();
+        p.boundaries.pop();
+    }),
+    ("a link and a boundary added", |p, _| {
+        p.statement.chain.push([0; 32]);
+        let last = p.boundaries.last().expect("a boundary").clone();
+        p.boundaries.push(last);
+    }),
+    ("boundaries exchanged", |p, _| p.boundaries.swap(1, 2)),
+    ("boundaries exchanged and linked", |p, _| {
+        p.boundaries.swap(1, 2);
+        relink(p, 1);
+        relink(p, 2);
+    }),
+    ("a boundary replaced by another point", |p, _| {
+        p.boundaries[1][0] = another_point(p);
+    }),
+    ("a boundary replaced by another point and linked", |p, _| {
+        p.boundaries[1][0] = another_point(p);
+        relink(p, 1);
+    }),
+    ("the last boundary replaced and linked", |p, _| {
+        let last = p.boundaries.len() - 1;
+        p.boundaries[last][0] = another_point(p);
+        relink(p, last);
+    }),
+    ("a boundary negated and linked", |p, _| {
+        negate(&mut p.boundaries[0][0]);
+        relink(p, 0);
+    }),
+    ("another proof's boundary and link", |p, other| {
+        p.boundaries[2].clone_from(&other.boundaries[2]);
+        p.statement.chain[2] = other.statement.chain[2];
+    }),
+    ("a boundary is the identity", |p, _| {
+        p.boundaries[1][0] = IDENTITY;
+    }),
+    ("a boundary is no point", |p, _| {
+        p.boundaries[1][0] = NO_POINT;
+    }),
+    ("a boundary without rows", |p, _| p.boundaries[1].clear()),
+    ("a boundary with a row too many", |p, _| {
+        let row = p.boundaries[1][0];
+        p.boundaries[1].push(row);
+    }),
+    ("a boundary dropped", |p, _| {
+        p.boundaries.pop();
+    }),
+];
+
+const COMMITMENTS: &[Case] = &[
+    ("a mask replaced", |p, _| {
+        bundle(p).layers[1].mask = another_point(p);
+    }),
+    ("a mask negated", |p, _| {
+        negate(&mut bundle(p).layers[1].mask);
+    }),
+    ("a mask is the identity", |p, _| {
+        bundle(p).layers[1].mask = IDENTITY;
+    }),
+    ("a mask is no point", |p, _| {
+        bundle(p).layers[1].mask = NO_POINT;
+    }),
+    ("two layers' masks exchanged", |p, _| {
+        let b = bundle(p);
+        (b.layers[1].mask, b.layers[2].mask) = (b.layers[2].mask, b.layers[1].mask);
+    }),
+    ("a witness row replaced", |p, _| {
+        bundle(p).layers[0].witness[0] = another_point(p);
+    }),
+    ("the last witness row negated", |p, _| {
+        let layer = bundle(p).layers.last_mut().expect("a layer");
+        negate(layer.witness.last_mut().expect("a row"));
+    }),
+    ("two layers' witnesses exchanged", |p, _| {
+        let [a, b] = &mut bundle(p).layers[1..3] else {
+            unreachable!("two blocks")
+        };
+        std::mem::swap(&mut a.witness, &mut b.witness);
+    }),
+    ("witness and helper rows exchanged", |p, _| {
+        let layer = &mut bundle(p).layers[1];
+        std::mem::swap(&mut layer.witness[0], &mut layer.helper[0]);
+    }),
+    ("a witness row dropped", |p, _| {
+        bundle(p).layers[1].witness.pop();
+    }),
+    ("a witness row added", |p, _| {
+        let extra = another_point(p);
+        bundle(p).layers[1].witness.push(extra);
+    }),
+    ("another proof's witness", |p, other| {
+        let witness = &bundle_of(other).layers[1].witness;
+        bundle(p).layers[1].witness.clone_from(witness);
+    }),
+    ("a helper row replaced", |p, _| {
+        bundle(p).layers[1].helper[0] = another_point(p);
+    }),
+    ("two layers' helpers exchanged", |p, _| {
+        let [a, b] = &mut bundle(p).layers[1..3] else {
+            unreachable!("two blocks")
+        };
+        std::mem::swap(&mut a.helper, &mut b.helper);
+    }),
+    ("a helper row is the identity", |p, _| {
+        bundle(p).layers[1].helper[0] = IDENTITY;
+    }),
+    ("a helper row dropped", |p, _| {
+        bundle(p).layers[1].helper.pop();
+    }),
+    ("a multiplicity row replaced", |p, _| {
+        bundle(p).multiplicities[0] = another_point(p);
+    }),
+    ("multiplicity rows exchanged", |p, _| {
+        bundle(p).multiplicities.swap(0, 1);
+    }),
+    ("a multiplicity row dropped", |p, _| {
+        bundle(p).multiplicities.pop();
+    }),
+    ("a multiplicity row added", |p, _| {
+        let extra = another_point(p);
+        bundle(p).multiplicities.push(extra);
+    }),
+    ("multiplicity and witness rows exchanged", |p, _| {
+        let b = bundle(p);
+        std::mem::swap(&mut b.multiplicities[0], &mut b.layers[0].witness[0]);
+    }),
+];
+
+const LAYERS: &[Case] = &[
+    ("two layers exchanged", |p, _| bundle(p).layers.swap(1, 2)),
+    ("the last layer dropped", |p, _| {
+        bundle(p).layers.pop();
+    }),
+    ("a layer dropped from the middle", |p, _| {
+        bundle(p).layers.remove(2);
+    }),
+    ("a layer twice", |p, _| {
+        let layer = bundle(p).layers[1].clone();
+        bundle(p).layers.push(layer);
+    }),
+    ("no layers", |p, _| bundle(p).layers.clear()),
+    ("a layer of another proof", |p, other| {
+        bundle(p).layers[1] = bundle_of(other).layers[1].clone();
+    }),
+    ("all layers of another proof", |p, other| {
+        p.proofs = other.proofs.clone();
+    }),
+    ("a bundle relabelled as separate", |p, _| {
+        p.proofs = LayerProofs::Separate(vec![bundle_of(p).clone()]);
+    }),
+    ("a bundle as every separate layer", |p, _| {
+        p.proofs = LayerProofs::Separate(vec![bundle_of(p).clone(); bundle_of(p).layers.len()]);
+    }),
+    ("no separate layers", |p, _| {
+        p.proofs = LayerProofs::Separate(Vec::new());
+    }),
+];
+
+const SCALARS: &[Case] = &[
+    ("r changed", |p, _| nudge(&mut bundle(p).layers[0].round[0])),
+    ("the last r changed", |p, _| {
+        nudge(bundle(p).layers[1].round.last_mut().expect("a round"));
+    }),
+    ("r beyond the modulus", |p, _| {
+        bundle(p).layers[1].round[0] = NO_SCALAR;
+    }),
+    ("r exchanged", |p, _| bundle(p).layers[1].round.swap(0, 1)),
+    ("r dropped", |p, _| {
+        bundle(p).layers[1].round.pop();
+    }),
+    ("r added", |p, _| {
+        bundle(p).layers[1].round.push(ScalarBytes([0; 32]));
+    }),
+    ("two layers' r exchanged", |p, _| {
+        let [a, b] = &mut bundle(p).layers[1..3] else {
+            unreachable!("two blocks")
+        };
+        std::mem::swap(&mut a.round, &mut b.round);
+    }),
+    ("rho changed", |p, _| nudge(&mut bundle(p).layers[1].rho)),
+    ("rho 0", |p, _| {
+        bundle(p).layers[1].rho = ScalarBytes([0; 32]);
+    }),
+    ("rho beyond the modulus", |p, _| {
+        bundle(p).layers[1].rho = NO_SCALAR;
+    }),
+    ("E changed", |p, _| nudge(&mut bundle(p).layers[1].masked)),
+    ("E 0", |p, _| {
+        bundle(p).layers[1].masked = ScalarBytes([0; 32]);
+    }),
+    ("E beyond the modulus", |p, _| {
+        bundle(p).layers[1].masked = NO_SCALAR;
+    }),
+    ("two layers' E exchanged", |p, _| {
+        let b = bundle(p);
+        (b.layers[1].masked, b.layers[2].masked) = (b.layers[2].masked, b.layers[1].masked);
+    }),
+    ("errors of two layers' E that cancel", |p, _| {
+        let b = bundle(p);
+        b.layers[1].masked.0[1] = b.layers[1].masked.0[1].wrapping_add(1);
+        b.layers[2].masked.0[1] = b.layers[2].masked.0[1].wrapping_sub(1);
+    }),
+];
+
+const SEALS: &[Case] = &[
+    ("a seal's first byte", |p, _| bundle(p).seals[0][0] ^= 1),
+    ("a byte inside a seal", |p, _| {
+        let seal = bundle(p).seals.last_mut().expect("a seal");
+        let middle = seal.len() / 2;
+        seal[middle] ^= 4;
+    }),
+    ("a seal's last byte", |p, _| {
+        *bundle(p).seals[0].last_mut().expect("a byte") ^= 1;
+    }),
+    ("a seal's last byte dropped", |p, _| {
+        bundle(p).seals[0].pop();
+    }),
+    ("a byte after a seal", |p, _| bundle(p).seals[0].push(0)),
+    ("a second seal after a seal", |p, _| {
+        let again = bundle(p).seals[0].clone();
+        bundle(p).seals[0].extend(again);
+    }),
+    ("an empty seal", |p, _| bundle(p).seals[0].clear()),
+    ("a seal of zeros", |p, _| bundle(p).seals[0].fill(0)),
+    ("a seal dropped", |p, _| {
+        bundle(p).seals.pop();
+    }),
+    ("a seal too many", |p, _| {
+        let seal = bundle(p).seals[0].clone();
+        bundle(p).seals.push(seal);
+    }),
+    ("seals in reverse", |p, _| bundle(p).seals.reverse()),
+    ("another proof's seal", |p, other| {
+        bundle(p).seals[0].clone_from(&bundle_of(other).seals[0]);
+    }),
+    ("another proof's seals", |p, other| {
+        bundle(p).seals.clone_from(&bundle_of(other).seals);
+    }),
+];
+
+const OPENING: &[Case] = &[
+    ("L and R of a row round exchanged", |p, _| {
+        let (l, r) = &mut bundle(p).opening.row_rounds[0];
+        std::mem::swap(l, r);
+    }),
+    ("L and R of the last column round exchanged", |p, _| {
+        let round = bundle(p).opening.column_rounds.last_mut();
+        let (l, r) = round.expect("a round");
+        std::mem::swap(l, r);
+    }),
+    ("row rounds exchanged", |p, _| {
+        bundle(p).opening.row_rounds.swap(0, 1);
+    }),
+    ("column rounds exchanged", |p, _| {
+        bundle(p).opening.column_rounds.swap(0, 1);
+    }),
+    ("a row round dropped", |p, _| {
+        bundle(p).opening.row_rounds.pop();
+    }),
+    ("a column round dropped", |p, _| {
+        bundle(p).opening.column_rounds.pop();
+    }),
+    ("a row round moved to the columns", |p, _| {
+        let opening = &mut bundle(p).opening;
+        let round = opening.row_rounds.pop().expect("a round");
+        opening.column_rounds.insert(0, round);
+    }),
+    ("a column round added", |p, _| {
+        let opening = &mut bundle(p).opening;
+        let round = opening.column_rounds[0];
+        opening.column_rounds.push(round);
+    }),
+    ("L of a row round replaced", |p, _| {
+        bundle(p).opening.row_rounds[0].0 = another_point(p);
+    }),
+    ("R of a column round negated", |p, _| {
+        negate(&mut bundle(p).opening.column_rounds[1].1);
+    }),
+    ("R of a column round is no point", |p, _| {
+        bundle(p).opening.column_rounds[1].1 = NO_POINT;
+    }),
+    ("the opening's commitment replaced", |p, _| {
+        bundle(p).opening.commitment = another_point(p);
+    }),
+    ("the data response changed", |p, _| {
+        nudge(&mut bundle(p).opening.data_response);
+    }),
+    ("the blind response changed", |p, _| {
+        nudge(&mut bundle(p).opening.blind_response);
+    }),
+    ("the responses exchanged", |p, _| {
+        let o = &mut bundle(p).opening;
+        std::mem::swap(&mut o.data_response, &mut o.blind_response);
+    }),
+    ("a response beyond the modulus", |p, _| {
+        bundle(p).opening.data_response = NO_SCALAR;
+    }),
+    ("another proof's opening", |p, other| {
+        bundle(p).opening = bundle_of(other).opening.clone();
+    }),
+];
+
+const SEPARATE: &[Case] = &[
+    ("two blocks exchanged", |p, _| layers(p).swap(1, 2)),
+    ("embedding and head exchanged", |p, _| {
+        let last = layers(p).len() - 1;
+        layers(p).swap(0, last);
+    }),
+    ("the head dropped", |p, _| {
+        layers(p).pop();
+    }),
+    ("a block dropped", |p, _| {
+        layers(p).remove(2);
+    }),
+    ("a block proved twice in the place of another", |p, _| {
+        layers(p)[2] = layers(p)[1].clone();
+    }),
+    ("a block too many", |p, _| {
+        let block = layers(p)[1].clone();
+        layers(p).insert(1, block);
+    }),
+    ("another prompt's embedding", |p, other| {
+        layers(p)[0] = layers_of(other)[0].clone();
+    }),
+    ("another prompt's block", |p, other| {
+        layers(p)[1] = layers_of(other)[1].clone();
+    }),
+    ("another prompt's head", |p, other| {
+        let last = layers(p).len() - 1;
+        layers(p)[last] = layers_of(other)[last].clone();
+    }),
+    ("another prompt's block with its boundaries", |p, other| {
+        layers(p)[1] = layers_of(other)[1].clone();
+        for boundary in [0, 1] {
+            p.boundaries[boundary].clone_from(&other.boundaries[boundary]);
+            p.statement.chain[boundary] = other.statement.chain[boundary];
+        }
+    }),
+    ("a layer's proof as the whole bundle", |p, _| {
+        p.proofs = LayerProofs::Bundled(Box::new(layers_of(p)[0].clone()));
+    }),
+    ("all layers' messages in one bundle", |p, _| {
+        let mut all = layers_of(p)[0].clone();
+        for layer in &layers_of(p)[1..] {
+            all.layers.extend(layer.layers.clone());
+            all.seals.extend(layer.seals.clone());
+        }
+        p.proofs = LayerProofs::Bundled(Box::new(all));
+    }),
+    ("two layers' openings exchanged", |p, _| {
+        let [a, b] = &mut layers(p)[1..3] else {
+            unreachable!("two blocks")
+        };
+        std::mem::swap(&mut a.opening, &mut b.opening);
+    }),
+    ("one layer's last response changed", |p, _| {
+        nudge(&mut layers(p)[3].opening.blind_response);
+    }),
+    ("a byte after a layer's seal", |p, _| {
+        layers(p)[1].seals[0].push(0);
+    }),
+];
+
+/// A proof says nothing about any statement but its own, not even about a true one.
+#[test]
+fn an_edited_statement_is_refused() {
+    all_refused(STATEMENT, &scene().bundled);
+}
+
+/// The chain binds every boundary, in its place.
+#[test]
+fn an_edited_chain_or_boundary_is_refused() {
+    all_refused(CHAIN, &scene().bundled);
+}
+
+/// Every commitment is bound to its layer and its role, and is a point other than the identity.
+#[test]
+fn exchanged_or_replaced_commitments_are_refused() {
+    all_refused(COMMITMENTS, &scene().bundled);
+}
+
+/// Layers of a bundle cannot be moved, left out, repeated or taken from another proof.
+#[test]
+fn rearranged_layers_of_a_bundle_are_refused() {
+    all_refused(LAYERS, &scene().bundled);
+}
+
+/// The scalars that close a layer's conversation are bound and canonical.
+#[test]
+fn changed_scalars_are_refused() {
+    all_refused(SCALARS, &scene().bundled);
+}
+
+/// Seals are bound byte by byte; nothing may follow them unread.
+#[test]
+fn changed_seals_are_refused() {
+    all_refused(SEALS, &scene().bundled);
+}
+
+/// No part of the opening can be changed, moved or left out.
+#[test]
+fn a_changed_opening_is_refused() {
+    all_refused(OPENING, &scene().bundled);
+}
+
+/// A layer's own proof holds at its place in its own file only.
+#[test]
+fn rearranged_separate_proofs_are_refused() {
+    all_refused(SEPARATE, &scene().separate);
+}
+
+/// Flips one bit of every `stride`th byte of the encoded file, from `first` on: decoding or
+/// verifying must fail.
+fn flips_are_refused(first: usize, stride: usize) {
+    let file = container::encode(Kind::Proof, &scene().bundled[0]);
+    let mut failures = Vec::new();
+    for position in (first..file.len()).step_by(stride) {
+        let mut flipped = file.clone();
+        flipped[position] ^= 1 << (position / stride % 8);
+        let decoded = catch_unwind(|| {
+            container::decode::<ProofFile>(Kind::Proof, &flipped, Path::new("flipped"))
+        });
+        match decoded {
+            Ok(Err(_)) => {}
+            Ok(Ok(proof)) => {
+                if let Err(what) = refusal(&proof) {
+                    failures.push((position, what));
+                }
+            }
+            Err(_) => failures.push((position, "PANICKED while decoding")),
+        }
+    }
+    assert!(failures.is_empty(), "{failures:?}");
+}
+
+/// The header, the statement and the chain, byte by byte: no byte of what a reader believes is
+/// free.
+#[test]
+fn every_flipped_byte_of_the_statement_is_refused() {
+    let statement = &scene().bundled[0].statement;
+    let header = 16;
+    let end = header + 32 + 2 * 4 + 32 * statement.chain.len();
+    let file = container::encode(Kind::Proof, &scene().bundled[0]);
+    for position in 0..end {
+        let mut flipped = file.clone();
+        flipped[position] ^= 1 << (position % 8);
+        let proof = container::decode::<ProofFile>(Kind::Proof, &flipped, Path::new("flipped"));
+        if let Ok(proof) = proof
+            && let Err(what) = refusal(&proof)
+        {
+            panic!("byte {position}: {what}");
+        }
+    }
+}
+
+/// A sample over the whole file. The exhaustive run is the next test.
+#[test]
+fn a_sample_of_flipped_bytes_is_refused() {
+    flips_are_refused(5, 37);
+}
+
+/// Every byte of the file: `cargo test --release --test tamper_file -- --ignored`.
+#[test]
+#[ignore = "takes an hour: verifies the proof once per byte of its file"]
+fn every_flipped_byte_is_refused() {
+    flips_are_refused(0, 1);
+}
+
+/// A file cut off anywhere, or continued, is not decoded; nor does it panic or take long.
+#[test]
+fn truncated_and_continued_files_are_refused() {
+    let file = container::encode(Kind::Proof, &scene().bundled[0]);
+    let decode = |bytes: &[u8]| container::decode::<ProofFile>(Kind::Proof, bytes, Path::new("p"));
+    for len in 0..file.len() {
+        assert!(decode(&file[..len]).is_err(), "cut to {len} bytes");
+        // With a header that fits what is left.
+        if len >= 16 {
+            let mut cut = file[..len].to_vec();
+            cut[8..16].copy_from_slice(&(len as u64 - 16).to_le_bytes());
+            assert!(decode(&cut).is_err(), "cut to {len} bytes and relabelled");
+        }
+    }
+    let mut longer = file.clone();
+    longer.push(0);
+    assert!(decode(&longer).is_err(), "a byte too many");
+    let len = longer.len() as u64 - 16;
+    longer[8..16].copy_from_slice(&len.to_le_bytes());
+    assert!(decode(&longer).is_err(), "a byte too many, relabelled");
+    assert_eq!(decode(&file).expect("untouched"), scene().bundled[0]);
+}
