@@ -700,7 +700,7 @@ fn a_sample_of_flipped_bytes_is_refused() {
 
 /// Every byte of the file: `cargo test --release --test tamper_file -- --ignored`.
 #[test]
-#[ignore = "takes an hour: verifies the proof once per byte of its file"]
+#[ignore = "takes forty minutes: verifies the proof once per byte of its file"]
 fn every_flipped_byte_is_refused() {
     flips_are_refused(0, 1);
 }

@@ -9,6 +9,7 @@ use super::functional::DimWeights;
 use super::layout::{LOOKUP_LANES, Tiling};
 use super::plan::{Coord, DimPoint, PointForm, PointView, round_coords};
 use crate::algebra::{F, Limbs, SmallAccumulator, from_i128, small_inner_product};
+use crate::commit::fold_rows;
 use crate::system::{ColumnId, Segment, Values, Witness};
 
 /// A weight matrix `[inputs, outputs]`, row-major.
@@ -214,22 +215,8 @@ fn matrix_times_vector(m: MatrixRef, w: &[F]) -> Vec<F> {
 
 /// Σ_k w[k]·m[k, c] for every column c.
 fn vector_times_matrix(m: MatrixRef, w: &[F]) -> Vec<F> {
-    const BLOCK: usize = 256;
-    let limbs: Vec<Limbs> = w[..m.inputs].iter().map(Limbs::from).collect();
-    (0..m.outputs.div_ceil(BLOCK))
-        .into_par_iter()
-        .flat_map_iter(|b| {
-            let columns = b * BLOCK..(b * BLOCK + BLOCK).min(m.outputs);
-            let mut acc = vec![SmallAccumulator::default(); columns.len()];
-            for (k, l) in limbs.iter().enumerate() {
-                let row = &m.data[k * m.outputs..][columns.clone()];
-                for (a, x) in acc.iter_mut().zip(row) {
-                    a.add(*x, l);
-                }
-            }
-            acc.into_iter().map(|a| a.reduce())
-        })
-        .collect()
+    let rows: Vec<&[i32]> = m.data.chunks(m.outputs).collect();
+    fold_rows(&rows, &w[..m.inputs])
 }
 
 /// A dimension as the table builder sees it.

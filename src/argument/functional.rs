@@ -104,60 +104,38 @@ fn dyadic_runs(base: usize, index: usize, len: usize) -> Vec<(usize, usize)> {
 
 impl Functional {
     /// Adds `coef · ⊗ dims` on the column that begins at `offset` and has the given dimensions,
-    /// outermost first; all but the first are powers of two, and `offset` is a multiple of their
-    /// product.
+    /// outermost first; all but the first are powers of two. The better `offset` is aligned, the
+    /// fewer pieces it takes.
     pub fn add_column(&mut self, offset: usize, lens: &[usize], dims: &[DimWeights], coef: F) {
         assert_eq!(lens.len(), dims.len(), "every dimension has its weights");
-        let mut inner = Vec::new();
-        let mut coef = coef;
-        for (len, dim) in lens.iter().zip(dims).skip(1).rev() {
-            let (bits, rest) = dim.bit_weights(index_bits(*len));
-            inner.extend(bits);
+        let (mut bits, mut coef) = (Vec::new(), coef);
+        for (len, dim) in lens.iter().zip(dims).rev() {
+            let (own, rest) = dim.bit_weights(index_bits(*len));
+            bits.extend(own);
             coef *= rest;
         }
-        let block = 1 << inner.len();
-        assert_eq!(offset % block, 0, "a column is aligned to its inner block");
-        self.add_outer(offset / block, 0, lens[0], &dims[0], &inner, coef);
+        self.add_bits(offset, 0, lens.iter().product(), &bits, coef);
     }
 
     /// Adds `coef · eq(point, index + x)` on the entries `offset + x`, x < len.
     pub fn add_run(&mut self, offset: usize, index: usize, len: usize, point: &[F], coef: F) {
-        self.add_outer(
-            offset,
-            index,
-            len,
-            &DimWeights::Eq(point.to_vec()),
-            &[],
-            coef,
-        );
+        let point = DimWeights::Eq(point.to_vec());
+        let (bits, rest) = point.bit_weights(index_bits(index + len));
+        self.add_bits(offset, index, len, &bits, coef * rest);
     }
 
-    fn add_outer(
-        &mut self,
-        base: usize,
-        index: usize,
-        len: usize,
-        dim: &DimWeights,
-        inner: &[BitWeights],
-        coef: F,
-    ) {
-        let (outer, rest) = dim.bit_weights(index_bits(index + len));
-        for (x, k) in dyadic_runs(base, index, len) {
-            let high: F = outer[k..]
-                .iter()
-                .enumerate()
-                .map(|(b, w)| w[(index + x) >> (k + b) & 1])
-                .product();
-            let coef = coef * rest * high;
-            if coef == F::ZERO {
-                continue;
+    /// Adds `coef · Π_b bits[b][bit b of index + x]` on the entries `offset + x`, x < len.
+    fn add_bits(&mut self, offset: usize, index: usize, len: usize, bits: &[BitWeights], coef: F) {
+        for (x, k) in dyadic_runs(offset, index, len) {
+            let high = bits.iter().enumerate().skip(k);
+            let coef = high.fold(coef, |c, (b, w)| c * w[(index + x) >> b & 1]);
+            if coef != F::ZERO {
+                self.pieces.push(Piece {
+                    offset: offset + x,
+                    coef,
+                    bits: bits[..k].into(),
+                });
             }
-            let bits: Vec<BitWeights> = inner.iter().chain(&outer[..k]).copied().collect();
-            self.pieces.push(Piece {
-                offset: (base + x) << inner.len(),
-                coef,
-                bits: bits.into(),
-            });
         }
     }
 
@@ -300,6 +278,23 @@ mod tests {
                 }
             });
         }
+    }
+
+    /// A column may begin anywhere: its inner block can be larger than a row.
+    #[test]
+    fn columns_need_no_alignment() {
+        let (outer, inner) = (points(3, 2), points(5, 3));
+        let mut f = Functional::default();
+        let dims = [DimWeights::Eq(outer.clone()), DimWeights::Eq(inner.clone())];
+        f.add_column(6, &[3, 8], &dims, F::ONE);
+        check(&f, 5, &|x| {
+            if (6..30).contains(&x) {
+                let (o, i) = ((x - 6) / 8, (x - 6) % 8);
+                crate::algebra::eq_at(&outer, o) * crate::algebra::eq_at(&inner, i)
+            } else {
+                F::ZERO
+            }
+        });
     }
 
     #[test]

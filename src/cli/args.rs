@@ -1,6 +1,5 @@
 //! The raw arguments.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -33,8 +32,8 @@ pub struct Common {
     #[arg(long, global = true)]
     pub json: bool,
     /// The number of threads [default: all cores].
-    #[arg(long, global = true, value_name = "N")]
-    pub threads: Option<NonZeroUsize>,
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// No progress, no summary: results and errors only.
     #[arg(long, short, global = true)]
     pub quiet: bool,
@@ -82,7 +81,7 @@ pub struct Quantize {
     /// weights that are not public.
     #[arg(long)]
     pub private: bool,
-    /// Where to write the model; its verifying key goes beside it as .vk.
+    /// Where to write the model, a .nzk file; its verifying key goes beside it as .vk.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
 }
@@ -95,8 +94,8 @@ pub struct Prove {
     #[arg(long, value_name = "TEXT")]
     pub prompt: String,
     /// How many tokens to generate at most.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub max_new_tokens: usize,
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_new_tokens: u32,
     /// Prove each layer on its own instead of all in one bundle: larger and slower, but each
     /// layer's proof stands alone.
     #[arg(long)]
@@ -139,6 +138,6 @@ pub struct Generate {
     #[arg(long, value_name = "TEXT")]
     pub prompt: String,
     /// How many tokens to generate at most.
-    #[arg(long, value_name = "N", default_value_t = 16)]
-    pub max_new_tokens: usize,
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_new_tokens: u32,
 }

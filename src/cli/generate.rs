@@ -21,7 +21,7 @@ pub fn run(args: &Generate, report: &Report) -> Result<Outcome, Failure> {
         &model.model,
         model.op_tables(),
         &prompt,
-        args.max_new_tokens,
+        args.max_new_tokens as usize,
     )?
     .output;
     let output = tokenizer.decode(&tokens)?;

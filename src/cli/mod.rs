@@ -35,7 +35,7 @@ pub fn run() -> ExitCode {
     let args = Args::parse();
     if let Some(threads) = args.common.threads
         && let Err(e) = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.get())
+            .num_threads(threads.into())
             .build_global()
     {
         eprintln!("error: cannot start {threads} threads: {e}");

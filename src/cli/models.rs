@@ -10,7 +10,7 @@ use super::report::Report;
 use crate::layers::quantize_checkpoint;
 use crate::model::{Checkpoint, Located, Tokenizer, embedded, locate};
 use crate::proof::{BlindingSeed, KeyFile, Kind, ModelFile, ModelId, Setup, container};
-use crate::quant::Manifest;
+use crate::quant::{Manifest, QUANTIZER_VERSION};
 
 /// The text that scales are calibrated on where the user gives none.
 const CALIBRATION_TEXT: &str = include_str!("calibration.txt");
@@ -47,8 +47,21 @@ pub fn home() -> Option<PathBuf> {
         .or_else(|| var("HOME").map(|h| h.join(".cache/nanozk")))
 }
 
-/// Refuses an output path whose directory does not exist, before long work is begun.
+/// Refuses an output path that cannot be written, before long work is begun. What stands there is
+/// replaced by renaming, which would not ask whether it is a device or write-protected.
 pub fn check_writable(out: &Path) -> Result<(), Failure> {
+    if let Ok(there) = std::fs::metadata(out) {
+        let obstacle = if !there.is_file() {
+            "not a file"
+        } else if there.permissions().readonly() {
+            "write-protected"
+        } else {
+            ""
+        };
+        if !obstacle.is_empty() {
+            return Err(format!("{}: cannot write there: it is {obstacle}", out.display()).into());
+        }
+    }
     let parent = match out.parent() {
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),
@@ -132,7 +145,7 @@ fn open_checkpoint(name: Option<&str>) -> Result<Checkpoint, Failure> {
 fn cache_key(checkpoint: &Checkpoint) -> String {
     let mut hash = Sha256::new();
     hash.update(b"nanozk/cache/v1");
-    hash.update([container::VERSION]);
+    hash.update([container::VERSION, QUANTIZER_VERSION]);
     hash.update(env!("CARGO_PKG_VERSION"));
     hash.update(CALIBRATION_TEXT);
     for (name, digest) in &checkpoint.files {

@@ -21,7 +21,7 @@ pub fn run(args: &Prove, report: &Report) -> Result<Outcome, Failure> {
     let tokenizer = models::tokenizer(&model.tokenizer)?;
     let prompt = tokenizer.encode(&args.prompt)?;
     let options = ProveOptions {
-        max_new_tokens: args.max_new_tokens,
+        max_new_tokens: args.max_new_tokens as usize,
         mode: if args.separate {
             Mode::Separate
         } else {

@@ -8,7 +8,13 @@ use super::{Failure, Outcome, models};
 use crate::proof::{Kind, Setup, container};
 
 pub fn run(args: &Quantize, report: &Report) -> Result<Outcome, Failure> {
+    // `--model` knows a quantized model by its suffix, and `.vk` would be overwritten by the key.
+    if args.out.extension().is_none_or(|e| e != "nzk") {
+        return Err(format!("{}: a model's name must end in .nzk", args.out.display()).into());
+    }
+    let key_path = args.out.with_extension("vk");
     models::check_writable(&args.out)?;
+    models::check_writable(&key_path)?;
     let home = models::home();
     let setup = Setup::load(home.as_deref());
     let options = models::QuantizeOptions {
@@ -19,7 +25,6 @@ pub fn run(args: &Quantize, report: &Report) -> Result<Outcome, Failure> {
     let file = models::quantize(args.model.model.as_deref(), &options, &setup, report)?;
     let encoded = container::encode(Kind::Model, &file);
     container::write(&args.out, &encoded, true)?;
-    let key_path = args.out.with_extension("vk");
     let key = container::encode(Kind::VerifyingKey, &file.key_file());
     container::write(&key_path, &key, false)?;
     let id = file.id().to_string();

@@ -134,7 +134,7 @@ pub fn generate(
     let architecture = &model.manifest.architecture;
     let mut all = prompt.to_vec();
     let mut stopped = false;
-    while all.len() < prompt.len() + max_new && !stopped {
+    while all.len() < prompt.len().saturating_add(max_new) && !stopped {
         let (tokens, used) = padded(&all, architecture)?;
         let boundaries = boundaries(model, tables, &tokens)?;
         let mut next = 0;

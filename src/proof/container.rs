@@ -69,6 +69,8 @@ pub enum FileError {
         path: PathBuf,
         source: postcard::Error,
     },
+    #[error("{}: not in its canonical encoding: it was edited", path.display())]
+    NotCanonical { path: PathBuf },
     #[error("{}: {trailing} bytes after the end of the content", path.display())]
     Trailing { path: PathBuf, trailing: usize },
 }
@@ -84,20 +86,40 @@ pub fn encode<T: Serialize>(kind: Kind, value: &T) -> Vec<u8> {
     bytes
 }
 
-/// Decodes a whole file's bytes. `path` is for messages only.
-pub fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8], path: &Path) -> Result<T, FileError> {
+/// Checks magic, kind and version, and returns the promised length of the content.
+fn check_header(kind: Kind, header: &[u8], path: &Path) -> Result<u64, FileError> {
     let path = || path.to_path_buf();
-    if bytes.len() < HEADER || &bytes[..6] != MAGIC || bytes[6] != kind as u8 {
+    if header.len() < HEADER || &header[..6] != MAGIC || header[6] != kind as u8 {
         return Err(FileError::NotThisKind { path: path(), kind });
     }
-    if bytes[7] != VERSION {
+    if header[7] != VERSION {
+        let found = header[7];
         return Err(FileError::Version {
             path: path(),
-            found: bytes[7],
+            found,
         });
     }
-    let promised = u64::from_le_bytes(bytes[8..16].try_into().expect("eight bytes"));
+    let promised = u64::from_le_bytes(header[8..16].try_into().expect("eight bytes"));
+    if promised > kind.limit() {
+        return Err(FileError::TooLarge {
+            path: path(),
+            kind,
+            len: promised,
+        });
+    }
+    Ok(promised)
+}
+
+/// Decodes a whole file's bytes. `path` is for messages only. Of public files only the canonical
+/// encoding is accepted, so that a file has no second form.
+pub fn decode<T: Serialize + DeserializeOwned>(
+    kind: Kind,
+    bytes: &[u8],
+    path: &Path,
+) -> Result<T, FileError> {
+    let promised = check_header(kind, bytes, path)?;
     let found = (bytes.len() - HEADER) as u64;
+    let path = || path.to_path_buf();
     if promised != found {
         return Err(FileError::Length {
             path: path(),
@@ -116,26 +138,28 @@ pub fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8], path: &Path) -> Res
             trailing: rest.len(),
         });
     }
+    if kind != Kind::Model && encode(kind, &value) != bytes {
+        return Err(FileError::NotCanonical { path: path() });
+    }
     Ok(value)
 }
 
-/// Reads and decodes a file.
-pub fn read<T: DeserializeOwned>(kind: Kind, path: &Path) -> Result<T, FileError> {
+/// Reads and decodes a file. Nothing beyond the header is read of a file that is not of this kind.
+pub fn read<T: Serialize + DeserializeOwned>(kind: Kind, path: &Path) -> Result<T, FileError> {
     let io = |source| FileError::Io {
         path: path.to_path_buf(),
         source,
     };
-    let file = fs::File::open(path).map_err(io)?;
-    let len = file.metadata().map_err(io)?.len();
-    if len > kind.limit() {
-        return Err(FileError::TooLarge {
-            path: path.to_path_buf(),
-            kind,
-            len,
-        });
-    }
-    let mut bytes = Vec::with_capacity(len as usize);
-    file.take(kind.limit())
+    let mut file = fs::File::open(path).map_err(io)?;
+    let mut bytes = Vec::with_capacity(HEADER);
+    let header = HEADER as u64;
+    (&mut file)
+        .take(header)
+        .read_to_end(&mut bytes)
+        .map_err(io)?;
+    let promised = check_header(kind, &bytes, path)?;
+    // One byte more than promised shows that something follows.
+    file.take(promised + 1)
         .read_to_end(&mut bytes)
         .map_err(io)?;
     decode(kind, &bytes, path)
@@ -201,6 +225,19 @@ mod tests {
             b[i] ^= 0x40;
             assert!(decode_bytes(&b).is_err(), "header byte {i}");
         }
+    }
+
+    /// `postcard` reads a number with redundant bytes; a file with one has a second form.
+    #[test]
+    fn a_second_encoding_of_the_same_value_is_refused() {
+        let mut bytes = encode(Kind::Proof, &vec![5u64]);
+        bytes.truncate(HEADER);
+        bytes.extend([0x81, 0x00, 5]);
+        bytes[8] = 3;
+        assert!(matches!(
+            decode_bytes(&bytes),
+            Err(FileError::NotCanonical { .. })
+        ));
     }
 
     #[test]

@@ -81,6 +81,9 @@ impl ModelFile {
     pub fn open(self) -> Result<OpenedModel, KeyError> {
         let committed = self.key.decode(ROW_BITS)?;
         let manifest = &self.model.manifest;
+        self.model
+            .check()
+            .map_err(|e| KeyError::Manifest(e.to_string()))?;
         if *manifest != committed.manifest {
             return Err(KeyError::Manifest("the key is not this model's".into()));
         }
@@ -96,11 +99,5 @@ impl ModelFile {
 
 /// The lookup tables of a model, checked against its manifest.
 pub fn key_tables(model: &CommittedModel) -> Result<Tables, KeyError> {
-    let m = &model.manifest;
-    let tables = Tables::new(&m.scales, m.architecture.activation);
-    if tables.digest() == m.tables {
-        Ok(tables)
-    } else {
-        Err(KeyError::Tables)
-    }
+    model.manifest.build_tables().map_err(|_| KeyError::Tables)
 }

@@ -84,15 +84,6 @@ pub enum QuantError {
         needed: u32,
     },
     #[error(
-        "{place}: {tensor} is {value}, and its limit at this model's scales is {limit}: this prompt cannot be proved; quantize the model again with more headroom"
-    )]
-    OutOfRange {
-        place: Place,
-        tensor: &'static str,
-        value: f64,
-        limit: f64,
-    },
-    #[error(
         "{place}: {quantity} can reach 2^{log2:.1}, beyond 2^{limit}: the weights are too large for exact arithmetic, no option changes that"
     )]
     Bound {

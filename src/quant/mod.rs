@@ -1,6 +1,9 @@
 //! Fixed point: the manifest that fixes a model's integer function, its integer weights, its
 //! lookup tables, and how they are derived from a floating-point checkpoint.
 
+/// Raised when the same checkpoint would be quantized differently: caches are keyed by it.
+pub const QUANTIZER_VERSION: u8 = 1;
+
 pub mod bounds;
 mod calibrate;
 mod check;
@@ -19,7 +22,7 @@ pub(crate) mod testing;
 
 pub use calibrate::{BlockCalibration, Calibration, Extent, Spread, Tensor};
 pub use error::{Place, QuantError};
-pub use fixed::{Halves, LIMB_BITS, MAX_LIMBS, Rescale, Rounding, fit, limbs};
+pub use fixed::{LIMB_BITS, MAX_LIMBS, Rounding};
 pub use manifest::{
     Activation, Architecture, BlockScales, Manifest, NormScale, Provenance, Scales,
 };

@@ -249,8 +249,8 @@ fn transposed(rounding: Rounding, values: &[f32], width: usize) -> Result<IntMat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quant::Tensor;
     use crate::quant::testing::{Random, architecture};
-    use crate::quant::{Tensor, fit};
 
     /// Random weights of a model, owned.
     struct Owned {
@@ -614,8 +614,7 @@ mod tests {
             manifest.build_tables(),
             Err(QuantError::TableDigest)
         ));
-        // The checks above are not vacuous, and neither is `fit`, which a run relies on.
+        // The checks above are not vacuous.
         model.check().unwrap();
-        assert!(fit(i128::MAX, 32, 12, Place::Embedding, "x").is_err());
     }
 }

@@ -82,11 +82,6 @@ impl Transcript {
         (0..n).map(|_| self.challenge(label)).collect()
     }
 
-    /// The conversation so far as a field element, to seed another transcript with.
-    pub fn digest_scalar(&mut self, label: &'static str) -> F {
-        self.challenge(label)
-    }
-
     fn absorb(&mut self, kind: Kind, label: &str, data: &[u8]) {
         self.state
             .update(&[kind as u8])

@@ -32,6 +32,8 @@ use std::sync::Arc;
 
 use ff::Field;
 use pasta_curves::EqAffine;
+use rand::SeedableRng;
+use rand::rngs::{StdRng, SysRng};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -142,6 +144,11 @@ pub enum BundleError {
     Pole,
     #[error("the operating system gave no randomness")]
     Randomness,
+}
+
+/// A generator seeded by the operating system.
+fn fresh_rng() -> Result<StdRng, BundleError> {
+    StdRng::try_from_rng(&mut SysRng).map_err(|_| BundleError::Randomness)
 }
 
 /// Where every row of the bundle's data lies.

@@ -2,12 +2,11 @@
 
 use ff::Field;
 use pasta_curves::EqAffine;
-use rand::{SeedableRng, rngs::StdRng, rngs::SysRng};
 use rayon::prelude::*;
 
 use super::{
     BoundarySecret, BundleError, BundleProof, BundlePublic, LayerMessages, LayerSecret, Reduced,
-    RowMap, Shared, absorb_layer_header, absorb_reduced, combined_functional, draw_tau,
+    RowMap, Shared, absorb_layer_header, absorb_reduced, combined_functional, draw_tau, fresh_rng,
     group_by_shape, seeds, shape_of, used_tables, wide_rows,
 };
 use crate::algebra::{F, inner_product, powers};
@@ -23,11 +22,6 @@ use crate::curve::{PointBytes, ScalarBytes};
 use crate::seal::KeyStore;
 use crate::system::{ColumnId, Segment};
 use crate::transcript::Transcript;
-
-/// A generator seeded by the operating system.
-fn fresh_rng() -> Result<StdRng, BundleError> {
-    StdRng::try_from_rng(&mut SysRng).map_err(|_| BundleError::Randomness)
-}
 
 fn random_scalars(n: usize) -> Result<Vec<F>, BundleError> {
     let mut rng = fresh_rng()?;

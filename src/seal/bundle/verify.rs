@@ -1,18 +1,17 @@
 //! Verifying a bundle.
 
 use pasta_curves::EqAffine;
-use rayon::prelude::*;
 
 use super::{
     BundleError, BundleProof, BundlePublic, Reduced, RowMap, Shared, absorb_layer_header,
-    absorb_reduced, combined_functional, draw_tau, group_by_shape, instance, public_value, seeds,
-    used_tables,
+    absorb_reduced, combined_functional, draw_tau, fresh_rng, group_by_shape, instance,
+    public_value, seeds, used_tables,
 };
 use crate::algebra::{F, powers};
 use crate::argument::claims::Combined;
 use crate::commit::{FinalMsm, FoldPoint, ValueCommitment, opening};
 use crate::curve::{PointBytes, ScalarBytes, decode_points as decode_all};
-use crate::seal::KeyStore;
+use crate::seal::{KeyStore, Sealed, verify_batch};
 use crate::transcript::Transcript;
 
 /// A bundle's group elements and scalars, decoded.
@@ -221,20 +220,30 @@ fn verify_seals(
             found,
         });
     }
-    groups
-        .par_iter()
-        .zip(&proof.seals)
-        .try_for_each(|((shape, layers), seal)| {
-            let instances = layers
+    let keys = groups
+        .iter()
+        .map(|(shape, _)| keys.for_shape(shape))
+        .collect::<Result<Vec<_>, _>>()?;
+    let instances = groups
+        .iter()
+        .map(|(shape, layers)| {
+            layers
                 .iter()
                 .map(|l| instance(shape, public.layers[*l].layer, seeds[*l], &reduced[*l]))
-                .collect::<Result<Vec<_>, _>>()?;
-            Ok(crate::seal::verify(
-                &*keys.for_shape(shape)?,
-                &instances,
-                seal,
-            )?)
+                .collect()
         })
+        .collect::<Result<Vec<Vec<_>>, _>>()?;
+    let sealed: Vec<Sealed> = keys
+        .iter()
+        .zip(&instances)
+        .zip(&proof.seals)
+        .map(|((keys, instances), proof)| Sealed {
+            keys,
+            instances,
+            proof,
+        })
+        .collect();
+    Ok(verify_batch(&sealed, &mut fresh_rng()?)?)
 }
 
 /// Σ_rows weight·commitment, the folded weight rows expanded into the model's commitments. In the

@@ -1,0 +1,708 @@
+//! The command as its users meet it: exit codes, what is printed where, which files are written.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use nanozk::curve::PointBytes;
+use nanozk::proof::{Kind, LayerProofs, ProofFile, container};
+use serde_json::{Map, Value};
+
+/// 9 tokens, hence 16 positions.
+const PROMPT: &str = "The capital of France is";
+
+/// What a command did.
+struct Ran {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ran {
+    /// The one JSON object on standard output.
+    fn json(&self) -> Map<String, Value> {
+        assert_eq!(self.stdout.lines().count(), 1, "one line: {}", self.stdout);
+        serde_json::from_str(&self.stdout).expect("one JSON object and nothing else")
+    }
+
+    /// Wants the command to have succeeded.
+    fn success(self) -> Self {
+        assert_eq!(self.code, 0, "{}{}", self.stdout, self.stderr);
+        assert_eq!(self.stderr, "", "a success has nothing to complain about");
+        self
+    }
+
+    /// Wants exit code 2 and a reason on standard error only.
+    fn failed(self, reason: &str) {
+        assert_eq!(self.code, 2, "{}{}", self.stdout, self.stderr);
+        assert!(
+            self.stderr.starts_with("error: ") && self.stderr.contains(reason),
+            "{reason:?} is not said in {:?}",
+            self.stderr
+        );
+        assert_eq!(self.stdout, "", "nothing was done, nothing is printed");
+    }
+}
+
+/// Runs the command with `home` as its cache. Whatever it does, it must neither panic nor write
+/// terminal codes into a pipe.
+fn nanozk_at<S: AsRef<OsStr>>(home: &Path, args: &[S]) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_nanozk"))
+        .args(args)
+        .env("NANOZK_HOME", home)
+        .env_remove("HF_HOME")
+        .current_dir(base())
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts");
+    let ran = Ran {
+        code: output.status.code().expect("not killed by a signal"),
+        stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+    };
+    for text in [&ran.stdout, &ran.stderr] {
+        assert!(!text.contains("panicked"), "{text}");
+        assert!(!text.contains(['\x1b', '\r']), "terminal codes: {text:?}");
+    }
+    ran
+}
+
+fn nanozk<S: AsRef<OsStr>>(args: &[S]) -> Ran {
+    nanozk_at(&base().join("home"), args)
+}
+
+/// The directory of this file's tests, emptied when they begin.
+fn base() -> &'static Path {
+    static BASE: OnceLock<PathBuf> = OnceLock::new();
+    BASE.get_or_init(|| {
+        let base = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli");
+        let _ = fs::remove_dir_all(&base);
+        fs::create_dir_all(&base).expect("a directory");
+        base
+    })
+}
+
+/// A new empty directory.
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in(base()).expect("a directory")
+}
+
+/// The names in a directory.
+fn names(dir: &Path) -> HashSet<String> {
+    fs::read_dir(dir)
+        .expect("a directory")
+        .map(|e| e.expect("an entry").file_name().into_string())
+        .map(|name| name.expect("UTF-8"))
+        .collect()
+}
+
+/// A path as an argument.
+fn arg(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+/// What was proved once for all tests.
+struct Scene {
+    /// The human words of the first proof.
+    words: String,
+    first: PathBuf,
+    /// The same statement again.
+    second: PathBuf,
+    second_json: Map<String, Value>,
+    separate: PathBuf,
+    separate_json: Map<String, Value>,
+    /// A private model with its key and a proof by it, in directories of their own.
+    private: PathBuf,
+    private_json: Map<String, Value>,
+    private_proof: PathBuf,
+}
+
+impl Scene {
+    fn id(&self) -> &str {
+        self.second_json["model_id"].as_str().expect("an id")
+    }
+
+    fn private_id(&self) -> &str {
+        self.private_json["model_id"].as_str().expect("an id")
+    }
+}
+
+fn scene() -> &'static Scene {
+    static SCENE: OnceLock<Scene> = OnceLock::new();
+    SCENE.get_or_init(|| {
+        let [first, second, separate] =
+            ["first.bin", "second.bin", "separate.bin"].map(|name| base().join(name));
+        let prove = |out: &Path, more: &[&str]| {
+            let args = ["prove", "--prompt", PROMPT, "--out", arg(out)];
+            nanozk(&[&args, more].concat()).success()
+        };
+        fs::create_dir(base().join("private")).expect("a directory");
+        let private = base().join("private/model.nzk");
+        let args = ["quantize", "--private", "--json", "--out", arg(&private)];
+        let private_json = nanozk(&args).success().json();
+        let private_proof = base().join("private.bin");
+        prove(&private_proof, &["--model", arg(&private)]);
+        Scene {
+            words: prove(&first, &[]).stdout,
+            second_json: prove(&second, &["--json"]).json(),
+            separate_json: prove(&separate, &["--json", "--separate"]).json(),
+            first,
+            second,
+            separate,
+            private,
+            private_json,
+            private_proof,
+        }
+    })
+}
+
+fn read(path: &Path) -> ProofFile {
+    container::read(Kind::Proof, path).expect("a proof")
+}
+
+/// Every listed key is there.
+#[track_caller]
+fn has_keys(object: &Map<String, Value>, keys: &[&str]) {
+    for key in keys {
+        assert!(object.contains_key(*key), "no {key:?} in {object:?}");
+    }
+}
+
+/// The everyday path: a person proves and verifies, and reads what was proved.
+#[test]
+fn a_proof_verifies_and_says_what_was_proved() {
+    let scene = scene();
+    assert!(scene.words.starts_with("proved: model "), "{}", scene.words);
+    assert!(scene.words.contains(PROMPT));
+    let output = scene.second_json["output"].as_str().expect("text");
+    for proof in [&scene.first, &scene.separate] {
+        let ran = nanozk(&["verify", arg(proof)]).success();
+        let line = ran.stdout.lines().next().expect("a verdict");
+        assert!(line.starts_with("valid:"), "{line}");
+        for said in [scene.id(), PROMPT, &format!("{output:?}")] {
+            assert!(line.contains(said), "{said:?} is not in {line:?}");
+        }
+        let quiet = nanozk(&["verify", "--quiet", arg(proof)]).success();
+        assert_eq!(quiet.stdout, format!("{line}\n"));
+    }
+    let shown = nanozk(&["inspect", arg(&scene.first)]).success().stdout;
+    assert!(shown.starts_with("not verified"), "{shown}");
+}
+
+/// The keys that scripts rely on.
+#[test]
+fn json_of_prove_and_verify_has_the_promised_keys() {
+    let scene = scene();
+    for (json, mode) in [(&scene.second_json, 1), (&scene.separate_json, 2)] {
+        let keys = "model_id prompt output tokens_in tokens_out layers proof_bytes seconds phases \
+                    threads peak_rss_bytes out";
+        has_keys(json, &keys.split_whitespace().collect::<Vec<_>>());
+        let layers = json["layers"].as_array().expect("a list");
+        assert_eq!(
+            layers.len(),
+            6,
+            "embedding, four blocks, head (mode {mode})"
+        );
+        for (index, layer) in layers.iter().enumerate() {
+            let layer = layer.as_object().expect("an object");
+            has_keys(layer, &["index", "kind", "bytes", "seconds"]);
+            assert_eq!(layer["index"], index);
+        }
+        let phases = json["phases"].as_object().expect("an object");
+        assert!(phases.values().all(Value::is_number) && !phases.is_empty());
+        let size = fs::metadata(json["out"].as_str().expect("a path")).expect("a file");
+        assert_eq!(json["proof_bytes"], size.len());
+        assert_eq!(json["prompt"], PROMPT);
+    }
+    let verified = nanozk(&["verify", "--json", arg(&scene.second)]).success();
+    let verified = verified.json();
+    let keys = "valid complete model_id prompt output layers_proved layers_total seconds";
+    has_keys(&verified, &keys.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(verified["valid"], true);
+    assert_eq!(verified["complete"], true);
+    assert_eq!(verified["layers_proved"], 6);
+    for key in ["model_id", "prompt", "output"] {
+        assert_eq!(verified[key], scene.second_json[key]);
+    }
+}
+
+/// One object each from the other commands too, from failures, and whatever `--quiet` and
+/// `--verbose` say.
+#[test]
+fn json_is_one_object_whatever_happens() {
+    let scene = scene();
+    let inspected = nanozk(&["--json", "inspect", arg(&scene.first)]).success();
+    let keys = "verified model_id prompt_tokens output_tokens stop positions mode layers chain \
+                proof_bytes";
+    has_keys(
+        &inspected.json(),
+        &keys.split_whitespace().collect::<Vec<_>>(),
+    );
+    assert_eq!(inspected.json()["verified"], false);
+    let args = ["generate", "--prompt", PROMPT, "--max-new-tokens", "1"];
+    let generated = nanozk(&[&args[..], &["--json", "-v"]].concat())
+        .success()
+        .json();
+    has_keys(
+        &generated,
+        &["model_id", "prompt", "output", "tokens_in", "tokens_out"],
+    );
+    assert_eq!(
+        generated["output"], scene.second_json["output"],
+        "what was proved"
+    );
+    has_keys(
+        &scene.private_json,
+        &["model_id", "out", "vk", "model_bytes", "vk_bytes"],
+    );
+    let id = nanozk(&["model-id", "--json", "--quiet"]).success().json();
+    assert_eq!(id["model_id"], scene.id());
+
+    let failed = nanozk(&["verify", "--json", "no-such-file"]);
+    assert_eq!(failed.code, 2);
+    has_keys(&failed.json(), &["error"]);
+    let invalid = nanozk(&[
+        "verify",
+        "--json",
+        "--model-id",
+        scene.private_id(),
+        arg(&scene.first),
+    ]);
+    assert_eq!(invalid.code, 1);
+    has_keys(
+        &invalid.json(),
+        &["valid", "complete", "reason", "model_id"],
+    );
+    assert_eq!(invalid.json()["valid"], false);
+}
+
+/// Pinning the model: the only thing that stops a proof about a model of the prover's own making.
+#[test]
+fn a_pinned_model_id_decides() {
+    let scene = scene();
+    let pin = |id: &str| nanozk(&["verify", arg(&scene.first), "--model-id", id]);
+    assert!(pin(scene.id()).success().stdout.starts_with("valid:"));
+    pin(&scene.id().to_uppercase()).success();
+    for wrong in [scene.private_id(), &"0".repeat(64)] {
+        let ran = pin(wrong);
+        assert_eq!(ran.code, 1);
+        let line = ran.stdout.lines().next().expect("a verdict");
+        assert!(
+            line.starts_with("NOT VALID") && line.contains(wrong),
+            "{line}"
+        );
+    }
+    pin(&scene.id()[1..]).failed("64 hexadecimal digits");
+    pin("").failed("64 hexadecimal digits");
+}
+
+/// A tampered proof is "not valid", exit code 1: the file was read, its claim is false.
+#[test]
+fn a_tampered_proof_is_not_valid() {
+    let mut proof = read(&scene().first);
+    proof.statement.output[0] ^= 1;
+    let path = base().join("tampered.bin");
+    container::write(&path, &container::encode(Kind::Proof, &proof), false).expect("written");
+    let ran = nanozk(&["verify", arg(&path)]);
+    assert_eq!(ran.code, 1, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.starts_with("NOT VALID: "), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("valid:"));
+}
+
+/// Keys are found by the proof's model id: given, beside the proof or in the cache; another
+/// model's key is never used.
+#[test]
+fn only_the_right_verifying_key_verifies() {
+    let scene = scene();
+    let key = scene.private.with_extension("vk");
+    let empty = directory();
+    let (key, proof) = (arg(&key), arg(&scene.private_proof));
+
+    nanozk(&["verify", arg(&scene.first), "--vk", key]).failed("the proof is about model");
+    nanozk(&["verify", proof, "--vk", "no-such.vk"]).failed("no-such.vk");
+    nanozk(&["verify", proof, "--vk", proof]).failed("not a nanozk verifying key");
+    nanozk(&["verify", proof, "--vk", arg(&scene.private)]).failed("not a nanozk verifying key");
+
+    nanozk_at(empty.path(), &["verify", proof]).failed("no verifying key for model");
+    nanozk_at(empty.path(), &["verify", proof, "--vk", key]).success();
+
+    let beside = directory();
+    let copy = beside.path().join("p.bin");
+    fs::copy(proof, &copy).expect("copied");
+    fs::copy(key, beside.path().join("p.vk")).expect("copied");
+    nanozk_at(empty.path(), &["verify", arg(&copy)]).success();
+    let named = beside.path().join(format!("{}.vk", scene.private_id()));
+    fs::rename(beside.path().join("p.vk"), named).expect("renamed");
+    nanozk_at(empty.path(), &["verify", arg(&copy)]).success();
+}
+
+/// What is not a whole proof file is refused as such, with exit code 2.
+#[test]
+fn files_that_are_no_proofs_are_refused() {
+    let scene = scene();
+    let good = fs::read(&scene.first).expect("a proof");
+    let dir = directory();
+    let path = dir.path().join("p.bin");
+    let check = |bytes: &[u8], reason: &str| {
+        fs::write(&path, bytes).expect("written");
+        for command in ["verify", "inspect"] {
+            nanozk(&[command, arg(&path)]).failed(reason);
+        }
+    };
+    for len in [16, 17, 100, good.len() / 2, good.len() - 1] {
+        check(&good[..len], "truncated or damaged");
+    }
+    for len in [0, 1, 15] {
+        check(&good[..len], "not a nanozk proof");
+    }
+    check(
+        b"The quick brown fox jumps over the lazy dog",
+        "not a nanozk proof",
+    );
+    check(&[&good[..], b"\n"].concat(), "truncated or damaged");
+    let mut relabelled = [&good[..], b"\n"].concat();
+    let len = relabelled.len() as u64 - 16;
+    relabelled[8..16].copy_from_slice(&len.to_le_bytes());
+    check(&relabelled, "1 bytes after the end");
+    let mut newer = good.clone();
+    newer[7] += 1;
+    check(&newer, "format version");
+    let mut huge = good.clone();
+    huge[16 + 32..][..8].fill(0xff);
+    check(&huge, "malformed");
+    check(
+        &fs::read(&scene.private).expect("a model"),
+        "not a nanozk proof",
+    );
+
+    nanozk(&["verify", "no-such-file"]).failed("no-such-file");
+    nanozk(&["inspect", "no-such-file"]).failed("no-such-file");
+    nanozk(&["verify", arg(dir.path())]).failed(arg(dir.path()));
+}
+
+/// Arguments that make no sense, and what must be said about them.
+const BAD_USAGE: &[(&[&str], &str)] = &[
+    (&["prove", "--prompt", ""], "the prompt is empty"),
+    (&["generate", "--prompt", ""], "the prompt is empty"),
+    (
+        &["prove", "--prompt", "a", "--max-new-tokens", "257"],
+        "context of 256",
+    ),
+    (
+        &["prove", "--prompt", "a", "--max-new-tokens", "4294967295"],
+        "context of 256",
+    ),
+    (
+        &["generate", "--prompt", "a", "--max-new-tokens", "0"],
+        "--max-new-tokens",
+    ),
+    (
+        &["prove", "--prompt", "a", "--max-new-tokens", "0"],
+        "--max-new-tokens",
+    ),
+    (
+        &["prove", "--prompt", "a", "--max-new-tokens", "-1"],
+        "unexpected argument",
+    ),
+    (
+        &["prove", "--prompt", "a", "--max-new-tokens", "1.5"],
+        "--max-new-tokens",
+    ),
+    (
+        &[
+            "generate",
+            "--prompt",
+            "a",
+            "--max-new-tokens",
+            "18446744073709551615",
+        ],
+        "--max-new-tokens",
+    ),
+    (
+        &["prove", "--prompt", "a", "--model", "no-such"],
+        "no model \"no-such\"",
+    ),
+    (&["prove", "--prompt", "a", "--threads", "0"], "--threads"),
+    (
+        &["prove", "--prompt", "a", "--threads", "1000000"],
+        "--threads",
+    ),
+    (
+        &["prove", "--prompt", "a", "--no-such-flag"],
+        "--no-such-flag",
+    ),
+    (&["prove"], "--prompt"),
+    (&["verify"], "<PROOF>"),
+    (&["no-such-command"], "no-such-command"),
+    (
+        &["quantize", "--out", "m.nzk", "--headroom", "9"],
+        "--headroom",
+    ),
+    (
+        &["quantize", "--out", "m.nzk", "--calibrate", "no-such"],
+        "no-such",
+    ),
+    (&["quantize", "--out", "m.vk"], "must end in .nzk"),
+    (&["quantize", "--out", "m"], "must end in .nzk"),
+    (&["quantize"], "--out"),
+];
+
+/// Every usage that makes no sense is refused with the reason, and before anything is written.
+#[test]
+fn bad_usage_is_explained() {
+    let long = "word ".repeat(300);
+    for command in ["prove", "generate"] {
+        nanozk(&[command, "--prompt", &long]).failed("exceed the model's context of 256");
+    }
+    for (args, reason) in BAD_USAGE {
+        nanozk(args).failed(reason);
+    }
+    for left in ["proof.bin", "m.nzk", "m.vk", "m"] {
+        assert!(!base().join(left).exists(), "{left} was written");
+    }
+}
+
+/// The longest run: as many positions as the model's context has.
+#[test]
+fn a_full_context_is_proved() {
+    let out = base().join("long.bin");
+    let prove = ["prove", "--prompt", "a", "--max-new-tokens", "256", "--out"];
+    nanozk(&[&prove[..], &[arg(&out)]].concat()).success();
+    assert_eq!(read(&out).statement.padded, 256);
+    nanozk(&["verify", arg(&out)]).success();
+}
+
+/// A prompt must be text.
+#[cfg(unix)]
+#[test]
+fn a_prompt_that_is_not_utf8_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let prompt = OsStr::from_bytes(&[b'a', 0xff, 0xfe]);
+    nanozk(&[OsStr::new("generate"), OsStr::new("--prompt"), prompt]).failed("UTF-8");
+}
+
+/// An output that cannot be written is refused at once, and nothing is left behind.
+#[test]
+fn outputs_that_cannot_be_written_are_refused() {
+    let dir = directory();
+    let locked = dir.path().join("locked.nzk");
+    fs::write(&locked, "kept").expect("written");
+    let mut permissions = fs::metadata(&locked).expect("there").permissions();
+    permissions.set_readonly(true);
+    fs::set_permissions(&locked, permissions).expect("locked");
+    fs::create_dir(dir.path().join("folder.nzk")).expect("a directory");
+    // The place of a model's key matters as much as the model's.
+    fs::create_dir(dir.path().join("model.vk")).expect("a directory");
+    let before = names(dir.path());
+
+    let no_dir = dir.path().join("no/such/dir/out.nzk");
+    let folder = dir.path().join("folder.nzk");
+    let under_file = locked.join("out.nzk");
+    for out in [&no_dir, &locked, &folder, &under_file] {
+        nanozk(&["prove", "--prompt", PROMPT, "--out", arg(out)]).failed("cannot write there");
+        nanozk(&["quantize", "--out", arg(out)]).failed("cannot write there");
+    }
+    let model = dir.path().join("model.nzk");
+    nanozk(&["quantize", "--out", arg(&model)]).failed("cannot write there");
+    assert_eq!(names(dir.path()), before);
+    assert_eq!(fs::read(&locked).expect("there"), b"kept");
+}
+
+/// A device is not replaced by a file.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_device_is_not_overwritten() {
+    // Through a link, so that a failure costs the link and not the machine's device.
+    let dir = directory();
+    let link = dir.path().join("null.nzk");
+    std::os::unix::fs::symlink("/dev/null", &link).expect("linked");
+    for args in [&["prove", "--prompt", PROMPT][..], &["quantize"]] {
+        nanozk(&[args, &["--out", arg(&link)]].concat()).failed("not a file");
+    }
+    assert!(link.is_symlink());
+}
+
+/// Weights and blinding seeds are readable by their owner only, also in the cache; what is public
+/// can be handed out.
+#[cfg(unix)]
+#[test]
+fn secrets_are_readable_by_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let scene = scene();
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    assert_eq!(mode(&scene.private), 0o600);
+    assert_eq!(mode(&scene.private.with_extension("vk")), 0o644);
+    assert_eq!(mode(&scene.first), 0o644);
+    let models = base().join("home/models");
+    let cached: Vec<_> = names(&models).into_iter().collect();
+    assert!(!cached.is_empty());
+    for name in cached {
+        assert_eq!(mode(&models.join(&name)), 0o600, "{name}");
+    }
+}
+
+/// An open model's id can be recomputed by anyone; a private one's says nothing about its weights.
+#[test]
+fn only_open_models_have_reproducible_ids() {
+    let scene = scene();
+    let dir = directory();
+    let id = |name: &str, more: &[&str]| {
+        let out = dir.path().join(name);
+        let args = ["quantize", "--json", "--out", arg(&out)];
+        let json = nanozk_at(&dir.path().join("home"), &[&args, more].concat()).success();
+        json.json()["model_id"].as_str().expect("an id").to_string()
+    };
+    assert_eq!(
+        id("open.nzk", &[]),
+        scene.id(),
+        "quantized anew, without a cache"
+    );
+    assert_eq!(
+        id("open.nzk", &[]),
+        scene.id(),
+        "and again, over the old file"
+    );
+    let private = id("private.nzk", &["--private"]);
+    assert_ne!(private, scene.id());
+    assert_ne!(private, scene.private_id());
+    assert_eq!(
+        names(dir.path()),
+        ["open.nzk", "open.vk", "private.nzk", "private.vk", "home"]
+            .map(String::from)
+            .into()
+    );
+    let printed = nanozk(&["model-id"]).success().stdout;
+    assert_eq!(printed.lines().next(), Some(scene.id()));
+}
+
+/// The size that is promised per layer: at most 6.9 KB where each layer stands alone.
+#[test]
+fn separate_layers_keep_to_their_size() {
+    let json = &scene().separate_json;
+    assert_eq!(read(&scene().separate).statement.padded, 16);
+    for layer in json["layers"].as_array().expect("a list") {
+        let bytes = layer["bytes"].as_u64().expect("a size");
+        assert!((1..=7065).contains(&bytes), "{layer}");
+    }
+}
+
+/// Every commitment of a proof, and every masked value E and opening response.
+fn random_parts(proof: &ProofFile) -> (Vec<PointBytes>, Vec<[u8; 32]>) {
+    let bundles = match &proof.proofs {
+        LayerProofs::Bundled(b) => std::slice::from_ref(b.as_ref()),
+        LayerProofs::Separate(p) => p.as_slice(),
+    };
+    let mut points: Vec<PointBytes> = proof.boundaries.iter().flatten().copied().collect();
+    let mut scalars = Vec::new();
+    for b in bundles {
+        for l in &b.layers {
+            points.push(l.mask);
+            points.extend(l.witness.iter().chain(&l.helper));
+            scalars.extend(l.round.iter().chain([&l.rho, &l.masked]).map(|s| s.0));
+        }
+        points.extend(&b.multiplicities);
+        let o = &b.opening;
+        for (l, r) in o.row_rounds.iter().chain(&o.column_rounds) {
+            points.extend([*l, *r]);
+        }
+        points.push(o.commitment);
+        scalars.extend([o.data_response.0, o.blind_response.0]);
+    }
+    (points, scalars)
+}
+
+/// Zero knowledge, as far as a test can see it: two proofs of one statement by one model have
+/// nothing in common but the statement, and no value repeats within a proof.
+#[test]
+fn two_proofs_of_a_statement_share_nothing() {
+    let scene = scene();
+    let files = [&scene.first, &scene.second, &scene.separate].map(|p| read(p));
+    let mut points = HashSet::new();
+    let mut scalars = HashSet::new();
+    let mut seals = HashSet::new();
+    for file in &files {
+        assert_eq!(file.statement.prompt, files[0].statement.prompt);
+        assert_eq!(file.statement.output, files[0].statement.output);
+        let (p, s) = random_parts(file);
+        for point in p {
+            assert!(points.insert(point), "a commitment repeats");
+        }
+        for scalar in s {
+            assert!(scalars.insert(scalar), "a scalar repeats");
+        }
+        let bundles = match &file.proofs {
+            LayerProofs::Bundled(b) => std::slice::from_ref(b.as_ref()),
+            LayerProofs::Separate(p) => p.as_slice(),
+        };
+        for chunk in bundles
+            .iter()
+            .flat_map(|b| &b.seals)
+            .flat_map(|s| s.chunks(32))
+        {
+            assert!(seals.insert(chunk.to_vec()), "32 bytes of a seal repeat");
+        }
+        for link in &file.statement.chain {
+            assert!(seals.insert(link.to_vec()), "a link of the chain repeats");
+        }
+    }
+}
+
+/// Help names every command and every command's options, and is no error.
+#[test]
+fn help_is_complete() {
+    let help = nanozk(&["--help"]).success().stdout;
+    assert!(help.contains("Exit codes:") && help.contains("NANOZK_HOME"));
+    let commands: &[(&str, &[&str])] = &[
+        (
+            "quantize",
+            &["--model", "--calibrate", "--headroom", "--private", "--out"],
+        ),
+        (
+            "prove",
+            &[
+                "--model",
+                "--prompt",
+                "--max-new-tokens",
+                "--separate",
+                "--out",
+            ],
+        ),
+        ("verify", &["<PROOF>", "--model-id", "--vk"]),
+        ("inspect", &["<PROOF>"]),
+        ("model-id", &["--model"]),
+        ("generate", &["--model", "--prompt", "--max-new-tokens"]),
+    ];
+    for (command, options) in commands {
+        assert!(help.contains(command), "{command} is not in the help");
+        let text = nanozk(&[command, "--help"]).success().stdout;
+        for option in [
+            options,
+            &["--json", "--threads", "--quiet", "--verbose"][..],
+        ]
+        .concat()
+        {
+            assert!(text.contains(option), "{command} --help says no {option}");
+        }
+    }
+    let version = nanozk(&["--version"]).success().stdout;
+    assert_eq!(version, concat!("nanozk ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+/// `nanozk inspect | head -1` is no error.
+#[cfg(unix)]
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_nanozk"))
+        .args(["inspect", arg(&scene().first)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert!(output.status.success());
+}
