@@ -1,9 +1,12 @@
 //! The integer model against the floating-point reference on text that the checkpoint has not seen.
 
-use nanozk::layers::{logits, quantize_checkpoint};
-use nanozk::model::{FloatModel, embedded, negative_log_likelihood};
-use nanozk::ops::Tables as OpTables;
-use nanozk::quant::Tables;
+use std::collections::HashMap;
+
+use nanozk::layers::{LayerKind, Sequence, logits, quantize_checkpoint, run, system, witness};
+use nanozk::model::{Checkpoint, FloatModel, Stage, embedded, negative_log_likelihood};
+use nanozk::ops::{LANES, Tables as OpTables};
+use nanozk::quant::{IntegerModel, Tables};
+use nanozk::system::{System, Values, Witness};
 
 const HELD_OUT: &str = include_str!("../models/tiny-gpt2/heldout.txt");
 const CALIBRATION: &str = include_str!("../src/cli/calibration.txt");
@@ -25,8 +28,7 @@ fn argmax(values: impl Iterator<Item = f64>) -> usize {
 /// Perplexity within 0.02 %, greedy tokens equal on at least 99.5 % of positions.
 #[test]
 fn integer_and_floating_point_models_agree_on_held_out_text() {
-    let checkpoint = embedded::checkpoint().expect("the embedded checkpoint");
-    let model = quantize_checkpoint(&checkpoint, CALIBRATION, 1, true).expect("quantized");
+    let (checkpoint, model) = quantized();
     let float = FloatModel::new(&checkpoint.config, &checkpoint.weights).expect("loaded");
     let tables = Tables::new(
         &model.manifest.scales,
@@ -74,4 +76,157 @@ fn integer_and_floating_point_models_agree_on_held_out_text() {
         "perplexity differs by {difference}"
     );
     assert!(agreement >= 0.995, "greedy tokens agree on {agreement}");
+}
+
+/// A witness column, or the number that its digits `name[0]`, `name[1]`, … are, in row-major order.
+fn column(system: &System, witness: &Witness, name: &str) -> Vec<f64> {
+    let values = |name: &str| -> Option<Vec<f64>> {
+        let c = system.columns.iter().position(|c| c.name == name)?;
+        Some(match witness.values[c].as_ref()? {
+            Values::Small(v) => v.iter().map(|x| f64::from(*x)).collect(),
+            Values::Wide(v) => v.iter().map(|x| *x as f64).collect(),
+        })
+    };
+    if let Some(exact) = values(name) {
+        return exact;
+    }
+    let digits = (0..).map_while(|l| Some((l, values(&format!("{name}[{l}]"))?)));
+    let sum = |mut total: Vec<f64>, (l, digit): (i32, Vec<f64>)| {
+        total.resize(digit.len(), 0.0);
+        total
+            .iter_mut()
+            .zip(digit)
+            .for_each(|(t, d)| *t += d * f64::powi(2.0, 16 * l));
+        total
+    };
+    let number = digits.fold(Vec::new(), sum);
+    assert!(!number.is_empty(), "no column {name}");
+    number
+}
+
+/// `[slab][token][lane]` at `fraction` bits as the reference's `[token][feature]`.
+fn as_rows(tensor: &[f64], tokens: usize, fraction: u32) -> Vec<f64> {
+    let width = tensor.len() / tokens;
+    let at = |i: usize, k: usize| tensor[(k / LANES * tokens + i) * LANES + k % LANES];
+    let unit = f64::powi(0.5, fraction as i32);
+    (0..tokens)
+        .flat_map(|i| (0..width).map(move |k| (i, k)))
+        .map(|(i, k)| at(i, k) * unit)
+        .collect()
+}
+
+/// The largest difference, relative to the reference's largest value.
+fn relative_error(integer: &[f64], reference: &[f64]) -> f64 {
+    assert_eq!(integer.len(), reference.len());
+    let largest = reference.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+    integer
+        .iter()
+        .zip(reference)
+        .map(|(x, y)| (x - y).abs())
+        .fold(0.0, f64::max)
+        / largest
+}
+
+/// The attention's normalized head sums, n·O at w + the values' bits.
+fn head_outputs(system: &System, witness: &Witness) -> Vec<f64> {
+    let inverse = column(system, witness, "weight inverse");
+    let sums = column(system, witness, "head sum");
+    sums.iter()
+        .enumerate()
+        .map(|(x, o)| o * inverse[x / LANES])
+        .collect()
+}
+
+/// What each op of a block computes, at its fractional bits, and what it approximates.
+fn op_tensors(m: &IntegerModel, b: usize, s: &System, w: &Witness) -> Vec<(Stage, Vec<f64>, u32)> {
+    let (scales, block) = (&m.manifest.scales, &m.manifest.scales.blocks[b]);
+    let accumulator = block.norm1.output + scales.weight;
+    vec![
+        (Stage::BlockInput, column(s, w, "h"), scales.residual),
+        (
+            Stage::Norm1,
+            column(s, w, "norm 1 output"),
+            block.norm1.output,
+        ),
+        (Stage::Query, column(s, w, "query"), block.q),
+        (Stage::Key, column(s, w, "key"), block.k),
+        (Stage::Value, column(s, w, "value"), accumulator),
+        (
+            Stage::HeadOutput,
+            head_outputs(s, w),
+            scales.inverse + accumulator,
+        ),
+        (
+            Stage::AttentionBranch,
+            column(s, w, "attention"),
+            scales.residual,
+        ),
+        (
+            Stage::Norm2,
+            column(s, w, "norm 2 output"),
+            block.norm2.output,
+        ),
+        (
+            Stage::PreActivation,
+            column(s, w, "activation key"),
+            scales.activation_key,
+        ),
+        (
+            Stage::Activated,
+            column(s, w, "activation"),
+            scales.activation_value,
+        ),
+        (
+            Stage::FeedForwardBranch,
+            column(s, w, "feed-forward"),
+            scales.residual,
+        ),
+    ]
+}
+
+fn quantized() -> (Checkpoint, IntegerModel) {
+    let checkpoint = embedded::checkpoint().expect("the embedded checkpoint");
+    let model = quantize_checkpoint(&checkpoint, CALIBRATION, 1, true).expect("quantized");
+    (checkpoint, model)
+}
+
+/// Every op of every block within 0.5 % of its tensor's largest value, errors of all earlier
+/// layers included.
+#[test]
+fn every_op_of_every_block_follows_the_reference() {
+    let (checkpoint, model) = quantized();
+    let tables = Tables::new(
+        &model.manifest.scales,
+        model.manifest.architecture.activation,
+    );
+    let op_tables = OpTables {
+        exp: &tables.exp,
+        is_zero: &tables.is_zero,
+        activation: &tables.activation,
+    };
+    let tokens = checkpoint.tokenizer.encode(HELD_OUT).expect("tokens")[..64].to_vec();
+    let mut reference: HashMap<(usize, Stage), Vec<f64>> = HashMap::new();
+    let float = FloatModel::new(&checkpoint.config, &checkpoint.weights).expect("loaded");
+    let mut keep = |block: Option<usize>, stage: Stage, values: &[f64]| {
+        reference.insert((block.unwrap_or(usize::MAX), stage), values.to_vec());
+    };
+    float.forward(&tokens, &mut keep).expect("runs");
+
+    let architecture = &model.manifest.architecture;
+    let next = nanozk::layers::generate(&model, op_tables, &tokens, 1)
+        .expect("runs")
+        .output;
+    let sequence = Sequence::new(&tokens, &next, architecture).expect("fits");
+    let trace = run(&model, op_tables, sequence).expect("runs");
+    for b in 0..architecture.layers {
+        let kind = LayerKind::Block(b);
+        let system = system(&model.manifest, &trace.sequence, kind);
+        let witness = witness(&model, op_tables, &trace, kind).expect("runs");
+        for (stage, tensor, fraction) in op_tensors(&model, b, &system, &witness) {
+            let integer = as_rows(&tensor, tokens.len(), fraction);
+            let error = relative_error(&integer, &reference[&(b, stage)]);
+            println!("block {b} {stage:?}: {:.4} %", 100.0 * error);
+            assert!(error < 5e-3, "block {b} {stage:?} is off by {error}");
+        }
+    }
 }
