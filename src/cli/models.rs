@@ -10,7 +10,7 @@ use super::report::Report;
 use crate::layers::quantize_checkpoint;
 use crate::model::{Checkpoint, Located, Tokenizer, embedded, locate};
 use crate::proof::{BlindingSeed, KeyFile, Kind, ModelFile, ModelId, Setup, container};
-use crate::quant::{Manifest, QUANTIZER_VERSION};
+use crate::quant::{IntegerModel, Manifest, QUANTIZER_VERSION};
 
 /// The text that scales are calibrated on where the user gives none.
 const CALIBRATION_TEXT: &str = include_str!("calibration.txt");
@@ -112,6 +112,41 @@ pub fn prover_model(
     Ok(file)
 }
 
+/// The model with its commitments computed now, whatever a cache or the file itself says: what an
+/// id that is to be compared must come from.
+pub fn recomputed_model(
+    name: Option<&str>,
+    setup: &Setup,
+    report: &Report,
+) -> Result<ModelFile, Failure> {
+    if let Some(name) = name
+        && let Located::Quantized(path) = locate(name)?
+    {
+        let file: ModelFile = container::read(Kind::Model, &path)?;
+        file.model.check()?;
+        return Ok(committed(
+            file.model,
+            file.seed,
+            file.tokenizer,
+            setup,
+            report,
+        ));
+    }
+    quantize(name, &QuantizeOptions::default(), setup, report)
+}
+
+fn committed(
+    model: IntegerModel,
+    seed: BlindingSeed,
+    tokenizer: Vec<u8>,
+    setup: &Setup,
+    report: &Report,
+) -> ModelFile {
+    ModelFile::commit(model, seed, tokenizer, setup, &|done, of| {
+        report.progress(&format!("committing to weights: tensor {done} of {of}"));
+    })
+}
+
 /// Quantizes and commits, without looking into the cache.
 pub fn quantize(
     name: Option<&str>,
@@ -176,15 +211,7 @@ fn quantize_opened(
         BlindingSeed::OPEN
     };
     let tokenizer = checkpoint.tokenizer.to_json();
-    Ok(ModelFile::commit(
-        model,
-        seed,
-        tokenizer,
-        setup,
-        &|done, of| {
-            report.progress(&format!("committing to weights: tensor {done} of {of}"));
-        },
-    ))
+    Ok(committed(model, seed, tokenizer, setup, report))
 }
 
 /// Keeps a file in the cache. A cache that cannot be written is no reason to fail.
