@@ -34,11 +34,7 @@ fn integer_and_floating_point_models_agree_on_held_out_text() {
         &model.manifest.scales,
         model.manifest.architecture.activation,
     );
-    let op_tables = OpTables {
-        exp: &tables.exp,
-        is_zero: &tables.is_zero,
-        activation: &tables.activation,
-    };
+    let op_tables = OpTables::from(&tables);
     let vocabulary = model.manifest.architecture.vocabulary;
     let s = &model.manifest.scales;
     let unit = f64::powi(0.5, (s.final_norm.output + s.final_gain + s.weight) as i32);
@@ -199,11 +195,7 @@ fn every_op_of_every_block_follows_the_reference() {
         &model.manifest.scales,
         model.manifest.architecture.activation,
     );
-    let op_tables = OpTables {
-        exp: &tables.exp,
-        is_zero: &tables.is_zero,
-        activation: &tables.activation,
-    };
+    let op_tables = OpTables::from(&tables);
     let tokens = checkpoint.tokenizer.encode(HELD_OUT).expect("tokens")[..64].to_vec();
     let mut reference: HashMap<(usize, Stage), Vec<f64>> = HashMap::new();
     let float = FloatModel::new(&checkpoint.config, &checkpoint.weights).expect("loaded");

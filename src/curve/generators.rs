@@ -4,14 +4,14 @@
 //! relation between them. Hashing takes some 20 µs each, so they are kept on disk and recognised
 //! by a pinned digest; a file with another digest is not read as points at all.
 
-use std::{fs, io::Write, path::Path};
+use std::path::Path;
 
 use ff::PrimeField;
 use pasta_curves::{Eq, EqAffine, Fq, arithmetic::CurveExt, group::Curve};
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
 use super::affine::Xy;
+use super::cache;
 
 const DOMAIN: &str = "nanozk/generators/v1";
 
@@ -58,14 +58,12 @@ impl Generators {
             return Self::derive(log_len);
         };
         let path = dir.join(format!("generators-{log_len}-{}.bin", &digest[..8]));
-        let cached = fs::read(&path).ok();
-        if let Some(bytes) = cached.filter(|bytes| hex_digest(bytes) == *digest) {
+        if let Some(bytes) = cache::read_pinned(&path, digest) {
             return Self::from_bytes(log_len, &bytes)
                 .expect("the pinned digest is of valid points");
         }
         let generators = Self::derive(log_len);
-        // A failure to write is a failure to save time.
-        let _ = store(&path, &generators.to_bytes());
+        cache::store(&path, &generators.to_bytes());
         generators
     }
 
@@ -119,25 +117,12 @@ pub(crate) fn normalize(points: &[Eq]) -> Vec<EqAffine> {
     affine
 }
 
-/// Writes a temporary file and renames it, so that no reader sees half of it.
-fn store(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let dir = path.parent().expect("a cache file lies in a directory");
-    fs::create_dir_all(dir)?;
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    file.write_all(bytes)?;
-    file.persist(path)?;
-    Ok(())
-}
-
-fn hex_digest(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|b| format!("{b:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::cache::hex_digest;
     use super::*;
     use pasta_curves::arithmetic::CurveAffine;
+    use std::fs;
 
     /// The generators must never move: every published commitment depends on them.
     #[test]

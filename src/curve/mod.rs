@@ -1,6 +1,7 @@
 //! Vesta, the curve of all commitments: its generators, point encoding and multi-scalar
 //! multiplication. The curve's scalar field is [`crate::algebra::F`].
 
+pub mod cache;
 pub mod encoding;
 pub mod fold;
 pub mod generators;

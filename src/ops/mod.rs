@@ -46,6 +46,16 @@ pub struct Tables<'a> {
     pub activation: &'a Table,
 }
 
+impl<'a> From<&'a crate::quant::Tables> for Tables<'a> {
+    fn from(tables: &'a crate::quant::Tables) -> Self {
+        Self {
+            exp: &tables.exp,
+            is_zero: &tables.is_zero,
+            activation: &tables.activation,
+        }
+    }
+}
+
 /// A value that does not fit where the model keeps it: at these scales this input cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{tensor} reaches {value}, outside its limits {least} to {most}")]

@@ -18,6 +18,7 @@ use crate::commit::{RowData, commit_rows};
 use crate::curve::{EncodingError, Generators, PointBytes, decode_points};
 use crate::layers::{self, LayerKind};
 use crate::quant::{IntMatrix, IntegerModel, Manifest};
+use crate::seal::bundle::vector_rows;
 
 /// The seed from which a model's blinds are derived. All zero for an open model, so that anyone
 /// can recompute its id.
@@ -155,16 +156,6 @@ fn matrix_rows(m: &IntMatrix, row_bits: usize) -> Vec<RowData> {
             RowData::Small(row)
         })
         .collect()
-}
-
-fn vector_rows(vectors: &[&[i64]], row_bits: usize) -> Vec<RowData> {
-    let lens: Vec<usize> = vectors.iter().map(|v| v.len()).collect();
-    let (offsets, len) = vector_offsets(&lens);
-    let mut values = vec![0i64; len];
-    for (v, offset) in vectors.iter().zip(offsets) {
-        values[offset..][..v.len()].copy_from_slice(v);
-    }
-    crate::seal::bundle::wide_rows(&values, row_bits)
 }
 
 /// Every weight row's blind, tensor by tensor.

@@ -45,12 +45,3 @@ pub enum LayerProofs {
     /// One each, in order.
     Separate(Vec<BundleProof>),
 }
-
-/// (boundary read, boundary written) of a layer, out of h₀ … h_L.
-fn boundaries_of(layer: LayerKind, blocks: usize) -> (Option<usize>, Option<usize>) {
-    match layer {
-        LayerKind::Embedding => (None, Some(0)),
-        LayerKind::Block(b) => (Some(b), Some(b + 1)),
-        LayerKind::Head => (Some(blocks), None),
-    }
-}

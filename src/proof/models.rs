@@ -39,11 +39,7 @@ pub struct OpenedModel {
 impl OpenedModel {
     /// The function tables, as the ops read them.
     pub fn op_tables(&self) -> ops::Tables<'_> {
-        ops::Tables {
-            exp: &self.tables.exp,
-            is_zero: &self.tables.is_zero,
-            activation: &self.tables.activation,
-        }
+        (&self.tables).into()
     }
 }
 

@@ -1,31 +1,28 @@
 //! Proving a prompt's answer.
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use ff::Field;
 use pasta_curves::EqAffine;
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysError, SysRng};
+use rand::rngs::SysError;
 use rayon::prelude::*;
 
 use super::error::ProveError;
 use super::models::OpenedModel;
 use super::setup::{ROW_BITS, Setup};
 use super::statement::{Statement, Stop, link};
-use super::{LayerKind, LayerProofs, ProofFile, boundaries_of, systems};
+use super::{LayerKind, LayerProofs, ProofFile, systems};
 use crate::algebra::F;
 use crate::argument::claims::Layer;
 use crate::argument::data::{Externals, LayerData, MatrixRef};
-use crate::commit::commit_rows;
+use crate::commit::{commit_rows, random_scalars};
 use crate::curve::PointBytes;
 use crate::layers::{self, Generation, Sequence, Trace};
-use crate::quant::{IntMatrix, Tables};
+use crate::quant::IntMatrix;
 use crate::seal::bundle::{
     self, BoundarySecret, BundleError, BundleProof, BundlePublic, LayerSecret, wide_rows,
 };
-use crate::system::{Table, TableId, Witness};
+use crate::system::Witness;
 
 /// Whether layers share one proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -105,6 +102,18 @@ struct Run {
     witnesses: Vec<Witness>,
 }
 
+impl Run {
+    /// The file that carries the proofs of this run.
+    fn into_file(self, proofs: LayerProofs) -> ProofFile {
+        let encode = |c: &Vec<EqAffine>| c.iter().map(PointBytes::from).collect();
+        ProofFile {
+            boundaries: self.commitments.iter().map(encode).collect(),
+            statement: self.statement,
+            proofs,
+        }
+    }
+}
+
 /// Answers a prompt (token ids) greedily and proves the answer. `progress` is told the name of
 /// each phase as it begins.
 pub fn prove(
@@ -135,16 +144,7 @@ pub fn prove(
         .zip(layers)
         .map(|(k, (bytes, s))| (*k, bytes, s.unwrap_or(seconds / run.kinds.len() as f64)))
         .collect();
-    let boundaries = run
-        .commitments
-        .iter()
-        .map(|c| c.iter().map(PointBytes::from).collect())
-        .collect();
-    let file = ProofFile {
-        statement: run.statement,
-        boundaries,
-        proofs,
-    };
+    let file = run.into_file(proofs);
     Ok((
         file,
         ProveSummary {
@@ -180,7 +180,7 @@ fn commit_run(
     let blinds = trace
         .boundaries
         .iter()
-        .map(|values| fresh_scalars(values.len().div_ceil(1 << ROW_BITS)))
+        .map(|values| random_scalars(values.len().div_ceil(1 << ROW_BITS)))
         .collect::<Result<Vec<_>, SysError>>()?;
     let commitments: Vec<Vec<EqAffine>> = trace
         .boundaries
@@ -206,12 +206,6 @@ fn commit_run(
         commitments,
         witnesses,
     })
-}
-
-/// Fresh blinds from the operating system.
-fn fresh_scalars(n: usize) -> Result<Vec<F>, SysError> {
-    let mut rng = StdRng::try_from_rng(&mut SysRng)?;
-    Ok((0..n).map(|_| F::random(&mut rng)).collect())
 }
 
 type LayerCosts = Vec<(usize, Option<f64>)>;
@@ -278,7 +272,7 @@ fn prove_bundle(
 ) -> Result<BundleProof, ProveError> {
     phase("witness");
     let manifest = &model.model.manifest;
-    let touched = touched_boundaries(kinds, manifest.architecture.layers);
+    let touched = systems::touched_boundaries(kinds, manifest.architecture.layers);
     let layers: Vec<Layer> = kinds
         .par_iter()
         .map(|kind| systems::layer(manifest, &run.trace.sequence, *kind))
@@ -288,15 +282,7 @@ fn prove_bundle(
         .zip(&layers)
         .map(|(kind, layer)| layer_secret(model, run, *kind, layer))
         .collect();
-    let publics: Vec<_> = kinds
-        .iter()
-        .zip(&layers)
-        .map(|(kind, layer)| {
-            let (i, o) = boundaries_of(*kind, manifest.architecture.layers);
-            let places = (i.map(|b| touched[&b]), o.map(|b| touched[&b]));
-            systems::public(&model.committed, layer, *kind, places)
-        })
-        .collect();
+    let publics = systems::publics(&model.committed, kinds, &layers);
     let commitments: Vec<Vec<EqAffine>> = touched
         .keys()
         .map(|b| run.commitments[*b].clone())
@@ -308,7 +294,7 @@ fn prove_bundle(
             blinds: &run.blinds[*b],
         })
         .collect();
-    let tables = table_list(&model.tables);
+    let tables = systems::table_list(&model.tables);
     let public = BundlePublic {
         generators: &setup.generators,
         tables: &tables,
@@ -333,31 +319,6 @@ fn layer_error(kinds: &[LayerKind], source: BundleError) -> ProveError {
         _ => "the bundle".to_string(),
     };
     ProveError::Layer { layer, source }
-}
-
-/// The boundaries that the layers touch, and each one's place in the bundle.
-pub fn touched_boundaries(kinds: &[LayerKind], blocks: usize) -> BTreeMap<usize, usize> {
-    let mut touched: Vec<usize> = kinds
-        .iter()
-        .map(|k| boundaries_of(*k, blocks))
-        .flat_map(|(i, o)| [i, o])
-        .flatten()
-        .collect();
-    touched.sort_unstable();
-    touched.dedup();
-    touched
-        .into_iter()
-        .enumerate()
-        .map(|(place, boundary)| (boundary, place))
-        .collect()
-}
-
-/// All tables, in tag order.
-pub(super) fn table_list(tables: &Tables) -> Vec<Table> {
-    TableId::ALL
-        .iter()
-        .map(|id| tables.get(*id).clone())
-        .collect()
 }
 
 pub(super) fn matrix_ref(m: &IntMatrix) -> MatrixRef<'_> {

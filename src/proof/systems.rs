@@ -1,5 +1,7 @@
 //! The layers of a statement as the argument sees them. Prover and verifier both start here.
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest, Sha256};
 
 use super::LayerKind;
@@ -8,8 +10,9 @@ use super::setup::ROW_BITS;
 use super::statement::Statement;
 use crate::argument::claims::Layer;
 use crate::layers::{self, Sequence};
-use crate::quant::Manifest;
+use crate::quant::{Manifest, Tables};
 use crate::seal::bundle::LayerPublic;
+use crate::system::{Table, TableId};
 use crate::transcript::Transcript;
 
 /// The system of one layer, with layout and plan: a function of the manifest and the statement.
@@ -17,24 +20,61 @@ pub fn layer(manifest: &Manifest, sequence: &Sequence, kind: LayerKind) -> Layer
     Layer::new(layers::system(manifest, sequence, kind), ROW_BITS)
 }
 
-/// A layer with the commitments of its weights. `boundaries` says which of the bundle's
-/// boundaries it touches.
-pub fn public<'a>(
-    model: &'a CommittedModel,
-    layer: &'a Layer,
-    kind: LayerKind,
-    boundaries: (Option<usize>, Option<usize>),
-) -> LayerPublic<'a> {
-    let (matrices, vectors) = model.layer(kind);
-    let index = kind.index(model.manifest.architecture.layers);
-    LayerPublic {
-        layer,
-        index: index as u32,
-        matrices,
-        vectors,
-        boundary_in: boundaries.0,
-        boundary_out: boundaries.1,
+/// (boundary read, boundary written) of a layer, out of h₀ … h_L.
+fn boundaries_of(layer: LayerKind, blocks: usize) -> (Option<usize>, Option<usize>) {
+    match layer {
+        LayerKind::Embedding => (None, Some(0)),
+        LayerKind::Block(b) => (Some(b), Some(b + 1)),
+        LayerKind::Head => (Some(blocks), None),
     }
+}
+
+/// The boundaries that the layers touch, and each one's place in the bundle.
+pub fn touched_boundaries(kinds: &[LayerKind], blocks: usize) -> BTreeMap<usize, usize> {
+    let mut touched: Vec<usize> = kinds
+        .iter()
+        .map(|k| boundaries_of(*k, blocks))
+        .flat_map(|(i, o)| [i, o])
+        .flatten()
+        .collect();
+    touched.sort_unstable();
+    touched.dedup();
+    touched
+        .into_iter()
+        .enumerate()
+        .map(|(place, boundary)| (boundary, place))
+        .collect()
+}
+
+/// All tables, in tag order.
+pub fn table_list(tables: &Tables) -> Vec<Table> {
+    TableId::ALL
+        .iter()
+        .map(|id| tables.get(*id).clone())
+        .collect()
+}
+
+/// The layers of a bundle with the commitments of their weights and the places of their boundaries.
+pub fn publics<'a>(
+    model: &'a CommittedModel,
+    kinds: &[LayerKind],
+    layers: &'a [Layer],
+) -> Vec<LayerPublic<'a>> {
+    let blocks = model.manifest.architecture.layers;
+    let touched = touched_boundaries(kinds, blocks);
+    let public = |(kind, layer): (&LayerKind, &'a Layer)| {
+        let (matrices, vectors) = model.layer(*kind);
+        let (input, output) = boundaries_of(*kind, blocks);
+        LayerPublic {
+            layer,
+            index: kind.index(blocks) as u32,
+            matrices,
+            vectors,
+            boundary_in: input.map(|b| touched[&b]),
+            boundary_out: output.map(|b| touched[&b]),
+        }
+    };
+    kinds.iter().zip(layers).map(public).collect()
 }
 
 /// The transcript of a bundle: it has absorbed the whole statement (and with it the model id and

@@ -1,19 +1,16 @@
 //! Verifying a proof file.
 
 use pasta_curves::EqAffine;
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
 use rayon::prelude::*;
 
 use super::error::VerifyError;
 use super::key::CommittedModel;
 use super::models::key_tables;
-use super::prover::{table_list, touched_boundaries};
 use super::setup::{ROW_BITS, Setup};
 use super::statement::{Statement, StatementError, link};
-use super::{LayerKind, LayerProofs, ProofFile, boundaries_of, systems};
+use super::{LayerKind, LayerProofs, ProofFile, systems};
 use crate::argument::claims::Layer;
-use crate::commit::FinalMsm;
+use crate::commit::{FinalMsm, fresh_rng};
 use crate::curve::decode_points;
 use crate::seal::bundle::{self, BundleError, BundleProof, BundlePublic};
 use crate::system::Table;
@@ -50,7 +47,7 @@ pub fn verify(
     }
     let sequence = statement.validate(a)?;
     let boundaries = decode_boundaries(model, proof)?;
-    let tables = table_list(&key_tables(model)?);
+    let tables = systems::table_list(&key_tables(model)?);
     let kinds: Vec<LayerKind> = LayerKind::all(a.layers).collect();
     let layers: Vec<Layer> = kinds
         .par_iter()
@@ -64,11 +61,10 @@ pub fn verify(
         tables: &tables,
     };
 
-    let mut rng = StdRng::try_from_rng(&mut SysRng)?;
+    let mut rng = fresh_rng()?;
     let mut msm = FinalMsm::new(&setup.generators, &mut rng);
     match &proof.proofs {
         LayerProofs::Bundled(bundle) => {
-            let layers: Vec<&Layer> = layers.iter().collect();
             check
                 .bundle(&kinds, &layers, bundle, &mut msm)
                 .map_err(VerifyError::Bundle)?;
@@ -82,7 +78,7 @@ pub fn verify(
             }
             for ((kind, layer), proof) in kinds.iter().zip(&layers).zip(proofs) {
                 check
-                    .bundle(&[*kind], &[layer], proof, &mut msm)
+                    .bundle(&[*kind], std::slice::from_ref(layer), proof, &mut msm)
                     .map_err(|source| VerifyError::Layer {
                         layer: *kind,
                         source,
@@ -147,25 +143,17 @@ impl Check<'_> {
     pub(super) fn bundle(
         &self,
         kinds: &[LayerKind],
-        layers: &[&Layer],
+        layers: &[Layer],
         proof: &BundleProof,
         msm: &mut FinalMsm,
     ) -> Result<(), BundleError> {
         let blocks = self.model.manifest.architecture.layers;
-        let touched = touched_boundaries(kinds, blocks);
+        let touched = systems::touched_boundaries(kinds, blocks);
         let boundaries: Vec<Vec<EqAffine>> = touched
             .keys()
             .map(|b| self.boundaries[*b].clone())
             .collect();
-        let publics: Vec<_> = kinds
-            .iter()
-            .zip(layers)
-            .map(|(kind, layer)| {
-                let (i, o) = boundaries_of(*kind, blocks);
-                let places = (i.map(|b| touched[&b]), o.map(|b| touched[&b]));
-                systems::public(self.model, layer, *kind, places)
-            })
-            .collect();
+        let publics = systems::publics(self.model, kinds, layers);
         let public = BundlePublic {
             generators: &self.setup.generators,
             tables: self.tables,

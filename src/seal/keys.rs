@@ -6,18 +6,17 @@
 //! SHA-256 is the one pinned below.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use halo2_proofs::plonk::{ProvingKey, VerifyingKey, keygen_pk, keygen_vk};
 use halo2_proofs::poly::commitment::Params;
 use pasta_curves::EqAffine;
-use sha2::{Digest, Sha256};
 
 use super::SealError;
 use super::circuit::{SealCircuit, smallest_k};
 use crate::argument::hidden::HiddenShape;
+use crate::curve::cache;
 
 /// A shape that needs more rows than 2^MAX_K has no keys.
 pub const MAX_K: u32 = 14;
@@ -152,21 +151,13 @@ fn shared_params(k: u32, cache_dir: Option<&Path>) -> Arc<Params<EqAffine>> {
 /// file is replaced. That the file cannot be written is no error: it only saves time.
 fn cached_params(k: u32, pin: &str, dir: &Path) -> Params<EqAffine> {
     let path = dir.join(format!("halo2-params-k{k}.bin"));
-    if let Ok(bytes) = std::fs::read(&path)
-        && hex(&Sha256::digest(&bytes)) == pin
+    if let Some(bytes) = cache::read_pinned(&path, pin)
         && let Ok(params) = Params::read(&mut &bytes[..])
     {
         return params;
     }
     let params = Params::new(k);
-    let bytes = serialize(&params);
-    let written = std::fs::create_dir_all(dir)
-        .and_then(|()| tempfile::NamedTempFile::new_in(dir))
-        .and_then(|mut file| {
-            file.write_all(&bytes)?;
-            file.persist(&path).map_err(|e| e.error)
-        });
-    drop(written);
+    cache::store(&path, &serialize(&params));
     params
 }
 
@@ -178,13 +169,10 @@ fn serialize(params: &Params<EqAffine>) -> Vec<u8> {
     bytes
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::curve::cache::hex_digest;
 
     /// Protects the pins and the cache: made once, read back, remade when damaged.
     #[test]
@@ -192,7 +180,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (k, pin) = PINNED[0];
         let fresh = serialize(&cached_params(k, pin, dir.path()));
-        assert_eq!(hex(&Sha256::digest(&fresh)), pin);
+        assert_eq!(hex_digest(&fresh), pin);
         let path = dir.path().join("halo2-params-k11.bin");
         assert_eq!(std::fs::read(&path).unwrap(), fresh);
         assert_eq!(serialize(&cached_params(k, pin, dir.path())), fresh);
@@ -208,6 +196,6 @@ mod tests {
     #[test]
     fn larger_generators_are_pinned() {
         let (k, pin) = PINNED[1];
-        assert_eq!(hex(&Sha256::digest(serialize(&Params::new(k)))), pin);
+        assert_eq!(hex_digest(&serialize(&Params::new(k))), pin);
     }
 }

@@ -5,10 +5,11 @@
 use std::sync::OnceLock;
 
 use super::*;
-use crate::commit::FinalMsm;
+use crate::commit::{FinalMsm, fresh_rng};
 use crate::layers::testing::{Shape, model};
 use crate::proof::verifier::Check;
 use crate::proof::{BlindingSeed, ModelFile};
+use crate::quant::Tables;
 use crate::system::{ColumnId, Segment, Values};
 
 const SHAPE: Shape = Shape {
@@ -59,7 +60,7 @@ fn honest_run(scene: &Scene) -> Run {
 fn prove_and_verify(scene: &Scene, run: &Run, kind: LayerKind) -> Result<(), String> {
     let proof = prove_bundle(&scene.setup, &scene.model, run, &[kind], &|_| {})
         .map_err(|e| format!("not proved: {e}"))?;
-    let tables = table_list(&scene.model.tables);
+    let tables = systems::table_list(&scene.model.tables);
     let check = Check {
         setup: &scene.setup,
         model: &scene.model.committed,
@@ -73,10 +74,10 @@ fn prove_and_verify(scene: &Scene, run: &Run, kind: LayerKind) -> Result<(), Str
         .validate(&manifest.architecture)
         .map_err(|e| e.to_string())?;
     let layer = systems::layer(manifest, &sequence, kind);
-    let mut rng = StdRng::try_from_rng(&mut SysRng).expect("randomness");
+    let mut rng = fresh_rng().expect("randomness");
     let mut msm = FinalMsm::new(&scene.setup.generators, &mut rng);
     check
-        .bundle(&[kind], &[&layer], &proof, &mut msm)
+        .bundle(&[kind], &[layer], &proof, &mut msm)
         .map_err(|e| format!("refused: {e}"))?;
     if msm.check() {
         Ok(())
@@ -237,16 +238,7 @@ fn a_bad_layer_spoils_its_bundle() {
         assert_eq!(layer.layout.offset(ColumnId(column)) % 64, 0);
         let proof =
             prove_bundle(&scene.setup, &scene.model, &run, &kinds, &|_| {}).expect("proved");
-        let boundaries = run
-            .commitments
-            .iter()
-            .map(|c| c.iter().map(PointBytes::from).collect())
-            .collect();
-        let file = ProofFile {
-            statement: run.statement,
-            boundaries,
-            proofs: LayerProofs::Bundled(Box::new(proof)),
-        };
+        let file = run.into_file(LayerProofs::Bundled(Box::new(proof)));
         assert!(
             crate::proof::verify(&scene.setup, &scene.model.committed, &file).is_err(),
             "{}",

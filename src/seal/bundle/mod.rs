@@ -32,8 +32,7 @@ use std::sync::Arc;
 
 use ff::Field;
 use pasta_curves::EqAffine;
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
+use rand::rngs::SysError;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +43,7 @@ use crate::argument::claims::{Bases, Combined, Layer, fold_functional};
 use crate::argument::data::LayerData;
 use crate::argument::functional::Functional;
 use crate::argument::hidden::{HiddenError, HiddenInstance, HiddenShape};
+use crate::argument::layout::vector_offsets;
 use crate::argument::logup;
 use crate::argument::plan::Claim;
 use crate::commit::{OpeningError, OpeningProof, RowData};
@@ -142,13 +142,8 @@ pub enum BundleError {
     Opening(#[from] OpeningError),
     #[error("a challenge hit a pole, which has probability below 2^-200: prove again")]
     Pole,
-    #[error("the operating system gave no randomness")]
-    Randomness,
-}
-
-/// A generator seeded by the operating system.
-fn fresh_rng() -> Result<StdRng, BundleError> {
-    StdRng::try_from_rng(&mut SysRng).map_err(|_| BundleError::Randomness)
+    #[error("the operating system gave no randomness: {0}")]
+    Randomness(#[from] SysError),
 }
 
 /// Where every row of the bundle's data lies.
@@ -395,4 +390,15 @@ pub fn wide_rows(values: &[i64], row_bits: usize) -> Vec<RowData> {
         .chunks(1 << row_bits)
         .map(|c| RowData::Wide(c.iter().map(|x| i128::from(*x)).collect()))
         .collect()
+}
+
+/// A layer's vectors as rows, each at its offset in the vectors' segment.
+pub fn vector_rows(vectors: &[&[i64]], row_bits: usize) -> Vec<RowData> {
+    let lens: Vec<usize> = vectors.iter().map(|v| v.len()).collect();
+    let (offsets, len) = vector_offsets(&lens);
+    let mut values = vec![0i64; len];
+    for (v, offset) in vectors.iter().zip(offsets) {
+        values[offset..][..v.len()].copy_from_slice(v);
+    }
+    wide_rows(&values, row_bits)
 }

@@ -6,8 +6,8 @@ use rayon::prelude::*;
 
 use super::{
     BoundarySecret, BundleError, BundleProof, BundlePublic, LayerMessages, LayerSecret, Reduced,
-    RowMap, Shared, absorb_layer_header, absorb_reduced, combined_functional, draw_tau, fresh_rng,
-    group_by_shape, seeds, shape_of, used_tables, wide_rows,
+    RowMap, Shared, absorb_layer_header, absorb_reduced, combined_functional, draw_tau,
+    group_by_shape, seeds, shape_of, used_tables, vector_rows, wide_rows,
 };
 use crate::algebra::{F, inner_product, powers};
 use crate::argument::challenges::Challenges;
@@ -17,16 +17,12 @@ use crate::argument::functional::Functional;
 use crate::argument::hidden::{HiddenInstance, HiddenProver, HiddenWitness};
 use crate::argument::logup;
 use crate::argument::reduce::Reduction;
-use crate::commit::{OpeningProof, OpeningWitness, RowData, commit_rows, opening};
+use crate::commit::{
+    OpeningProof, OpeningWitness, RowData, commit_rows, fresh_rng, opening, random_scalars,
+};
 use crate::curve::{PointBytes, ScalarBytes};
 use crate::seal::KeyStore;
-use crate::system::{ColumnId, Segment};
 use crate::transcript::Transcript;
-
-fn random_scalars(n: usize) -> Result<Vec<F>, BundleError> {
-    let mut rng = fresh_rng()?;
-    Ok((0..n).map(|_| F::random(&mut rng)).collect())
-}
 
 /// Names of the prover's phases, in the order in which [`prove`] reports them.
 pub const PHASES: [&str; 5] = ["commit", "lookups", "sumcheck", "seal", "opening"];
@@ -56,7 +52,7 @@ pub fn prove(
     let (committed, multiplicities) = prover.commit(transcript)?;
     let (alpha, beta) = (transcript.challenge("alpha"), transcript.challenge("beta"));
     phase(PHASES[1]);
-    let helpers = prover.lookups(alpha, beta, transcript)?;
+    let mut helpers = prover.lookups(alpha, beta, transcript)?;
     let (tau, lambda) = draw_tau(transcript, public);
     phase(PHASES[2]);
     let shared = Shared {
@@ -65,7 +61,7 @@ pub fn prove(
         tau,
         lambda,
     };
-    let (reduced, spoken) = prover.reduce(&shared, &committed, &helpers, transcript)?;
+    let (reduced, spoken) = prover.reduce(&shared, &committed, &mut helpers, transcript)?;
     phase(PHASES[3]);
     let seals = prover.seal(keys, &spoken)?;
     absorb_reduced(transcript, &reduced, &seals);
@@ -149,7 +145,7 @@ fn reduce_layer(
     layer: &Layer,
     data: &LayerData,
     shared: &Shared,
-    helper: &Helper,
+    helper: &mut Helper,
     mask: F,
     seed: F,
 ) -> Result<(Reduced, Spoken), BundleError> {
@@ -159,7 +155,8 @@ fn reduce_layer(
         data,
         &ch,
         helper.helper.clone(),
-        helper.lanes.clone(),
+        // Nothing later needs the lanes.
+        std::mem::take(&mut helper.lanes),
     );
     let salt = random_scalars(1)?[0];
     let mut hidden = HiddenProver::new(&shape_of(layer)?, seed, salt, mask, reduction.sum());
@@ -261,7 +258,7 @@ impl Prover<'_> {
         &self,
         shared: &Shared,
         committed: &[Committed],
-        helpers: &[Helper],
+        helpers: &mut [Helper],
         transcript: &mut Transcript,
     ) -> Result<(Vec<Reduced>, Vec<Spoken>), BundleError> {
         let seeds = seeds(transcript, self.public);
@@ -269,17 +266,11 @@ impl Prover<'_> {
             .public
             .layers
             .par_iter()
+            .zip(helpers)
             .enumerate()
-            .map(|(l, p)| {
+            .map(|(l, (p, helper))| {
                 let data = &self.secrets[l].data;
-                reduce_layer(
-                    p.layer,
-                    data,
-                    shared,
-                    &helpers[l],
-                    committed[l].mask,
-                    seeds[l],
-                )
+                reduce_layer(p.layer, data, shared, helper, committed[l].mask, seeds[l])
             })
             .collect::<Result<_, _>>()?;
         Ok(spoken.into_iter().unzip())
@@ -316,7 +307,7 @@ impl Prover<'_> {
             data.extend(&c.witness_rows, &c.witness_blinds);
             data.extend(&field_rows(&h.helper, self.row_bits), &h.blinds);
             data.extend(
-                &vector_rows(self.public.layers[l].layer, &secret.data),
+                &vector_rows(&secret.data.externals.vectors, self.row_bits),
                 &secret.vector_blinds,
             );
             data.extend_folds(secret, &parts[l]);
@@ -429,18 +420,6 @@ fn messages(c: &Committed, h: &Helper, r: &Reduced) -> LayerMessages {
         rho: ScalarBytes::from(&r.rho),
         masked: ScalarBytes::from(&r.masked),
     }
-}
-
-/// A layer's vectors as rows: each at its offset in the vectors' segment.
-fn vector_rows(layer: &Layer, data: &LayerData) -> Vec<RowData> {
-    let mut values = vec![0; layer.layout.vectors_len];
-    for (c, column) in layer.system.columns.iter().enumerate() {
-        if let Segment::Vector(n) = column.segment {
-            let offset = layer.layout.offset(ColumnId(c));
-            values[offset..offset + column.len()].copy_from_slice(data.externals.vectors[n]);
-        }
-    }
-    wide_rows(&values, layer.layout.row_bits)
 }
 
 /// Σ L·row over the matrices of one fold, and the same of the blinds.

@@ -4,12 +4,12 @@ use pasta_curves::EqAffine;
 
 use super::{
     BundleError, BundleProof, BundlePublic, Reduced, RowMap, Shared, absorb_layer_header,
-    absorb_reduced, combined_functional, draw_tau, fresh_rng, group_by_shape, instance,
-    public_value, seeds, used_tables,
+    absorb_reduced, combined_functional, draw_tau, group_by_shape, instance, public_value, seeds,
+    used_tables,
 };
 use crate::algebra::{F, powers};
 use crate::argument::claims::Combined;
-use crate::commit::{FinalMsm, FoldPoint, ValueCommitment, opening};
+use crate::commit::{FinalMsm, FoldPoint, ValueCommitment, fresh_rng, opening};
 use crate::curve::{PointBytes, ScalarBytes, decode_points as decode_all};
 use crate::seal::{KeyStore, Sealed, verify_batch};
 use crate::transcript::Transcript;
