@@ -30,8 +30,8 @@ pub fn run(args: &Verify, report: &Report) -> Result<Outcome, Failure> {
     let start = Instant::now();
     let verified = match verify(&setup, &model, &proof) {
         Ok(verified) => verified,
-        // What is wrong with this machine or the key says nothing about the proof.
-        Err(e @ (VerifyError::Key(_) | VerifyError::Randomness(_))) => return Err(e.into()),
+        // What is wrong with this machine says nothing about the proof.
+        Err(e @ VerifyError::Randomness(_)) => return Err(e.into()),
         Err(e) => return Ok(invalid(report, &proof, &e.to_string())),
     };
     let seconds = start.elapsed().as_secs_f64();

@@ -42,12 +42,15 @@ impl Scene {
         let prompt: Vec<u32> = (0..prompt_len)
             .map(|_| (rng.draw() % shape.vocabulary as u64) as u32)
             .collect();
-        let output = generate(&model, tables.get(), &prompt, new)
-            .expect("the test model generates")
-            .output;
-        let sequence = Sequence::new(&prompt, &output, &model.manifest.architecture)
+        let generated =
+            generate(&model, tables.get(), &prompt, new).expect("the test model generates");
+        let sequence = Sequence::new(&prompt, &generated.output, &model.manifest.architecture)
             .expect("the sequence is well formed");
         let trace = run(&model, tables.get(), sequence).expect("the test model runs");
+        assert_eq!(
+            generated.trace, trace,
+            "the last token's run is the whole answer's"
+        );
         Self {
             model,
             tables,

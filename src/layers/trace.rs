@@ -9,7 +9,7 @@ use crate::quant::IntegerModel;
 use crate::system::Witness;
 
 /// A model's run on a sequence.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
     pub sequence: Sequence,
     /// h₀, …, h_L, `[slab][token][lane]` each.
@@ -115,6 +115,9 @@ fn last(boundaries: &[Vec<i64>]) -> &[i64] {
 /// What a model said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generation {
+    /// The run that gave the last token. Causality makes it the run of the whole answer: what a
+    /// longer sequence adds does not change what comes before it.
+    pub trace: Trace,
     /// The new tokens; the last is the end-of-text token if that is what stopped it.
     pub output: Vec<u32>,
     /// Whether it stopped at end-of-text, rather than at the requested length.
@@ -134,9 +137,10 @@ pub fn generate(
     let architecture = &model.manifest.architecture;
     let mut all = prompt.to_vec();
     let mut stopped = false;
+    let mut boundaries = Vec::new();
     while all.len() < prompt.len().saturating_add(max_new) && !stopped {
         let (tokens, used) = padded(&all, architecture)?;
-        let boundaries = boundaries(model, tables, &tokens)?;
+        boundaries = self::boundaries(model, tables, &tokens)?;
         let mut next = 0;
         visit_logits(model, last(&boundaries), &[used - 1], |_, logits| {
             next = argmax(logits) as u32;
@@ -144,8 +148,14 @@ pub fn generate(
         all.push(next);
         stopped = next == architecture.end_of_text;
     }
+    let output = all.split_off(prompt.len());
+    let sequence = Sequence::new(prompt, &output, architecture)?;
     Ok(Generation {
-        output: all.split_off(prompt.len()),
+        trace: Trace {
+            sequence,
+            boundaries,
+        },
+        output,
         stopped,
     })
 }

@@ -33,7 +33,7 @@ pub use vars::{Features, LANES, Vars, contracted};
 
 use thiserror::Error;
 
-use crate::system::Table;
+use crate::system::{Table, TableId};
 
 /// The function tables that running a model reads, by key: value(k) = `values[k − first_key]`.
 #[derive(Clone, Copy, Debug)]
@@ -49,9 +49,9 @@ pub struct Tables<'a> {
 impl<'a> From<&'a crate::quant::Tables> for Tables<'a> {
     fn from(tables: &'a crate::quant::Tables) -> Self {
         Self {
-            exp: &tables.exp,
-            is_zero: &tables.is_zero,
-            activation: &tables.activation,
+            exp: tables.get(TableId::Exp),
+            is_zero: tables.get(TableId::IsZero),
+            activation: tables.get(TableId::Activation),
         }
     }
 }

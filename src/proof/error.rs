@@ -1,7 +1,6 @@
 //! What can go wrong while proving and verifying.
 
 use super::LayerKind;
-use super::key::KeyError;
 use super::statement::{ModelId, StatementError};
 use crate::curve::EncodingError;
 use crate::layers::RunError;
@@ -27,8 +26,6 @@ pub enum VerifyError {
     Model { claimed: ModelId, given: ModelId },
     #[error("statement: {0}")]
     Statement(#[from] StatementError),
-    #[error("verifying key: {0}")]
-    Key(#[from] KeyError),
     #[error("boundary {index} has {found} row commitments, its shape implies {expected}")]
     Boundary {
         index: usize,
@@ -50,4 +47,15 @@ pub enum VerifyError {
     Opening,
     #[error("the operating system gave no randomness: {0}")]
     Randomness(#[from] rand::rngs::SysError),
+}
+
+impl VerifyError {
+    /// A bundle's error under the name that `refused` gives it, unless it is this machine's failure
+    /// and says nothing about the proof.
+    pub(super) fn of_bundle(error: BundleError, refused: impl Fn(BundleError) -> Self) -> Self {
+        match error {
+            BundleError::Randomness(e) => Self::Randomness(e),
+            e => refused(e),
+        }
+    }
 }

@@ -17,7 +17,7 @@ use crate::argument::layout::{Tiling, vector_offsets};
 use crate::commit::{RowData, commit_rows};
 use crate::curve::{EncodingError, Generators, PointBytes, decode_points};
 use crate::layers::{self, LayerKind};
-use crate::quant::{IntMatrix, IntegerModel, Manifest};
+use crate::quant::{IntMatrix, IntegerModel, Manifest, Tables};
 use crate::seal::bundle::vector_rows;
 
 /// The seed from which a model's blinds are derived. All zero for an open model, so that anyone
@@ -60,10 +60,11 @@ pub struct VerifyingKey {
     pub rows: Vec<Vec<PointBytes>>,
 }
 
-/// A verifying key with its points decoded and its id.
+/// A verifying key with its points decoded, its id and its lookup tables.
 pub struct CommittedModel {
     pub manifest: Manifest,
     pub id: ModelId,
+    pub tables: Tables,
     rows: Vec<Vec<EqAffine>>,
 }
 
@@ -212,7 +213,7 @@ impl VerifyingKey {
         ModelId(hash.finalize().into())
     }
 
-    /// Checks the key against its manifest and decodes its points.
+    /// Checks the key against its manifest, decodes its points and builds its tables.
     pub fn decode(&self, row_bits: usize) -> Result<CommittedModel, KeyError> {
         check_manifest(&self.manifest).map_err(KeyError::Manifest)?;
         let counts = row_counts(&self.manifest, row_bits);
@@ -240,9 +241,11 @@ impl VerifyingKey {
             .enumerate()
             .map(decode)
             .collect::<Result<_, _>>()?;
+        let tables = self.manifest.build_tables();
         Ok(CommittedModel {
             manifest: self.manifest.clone(),
             id: self.id(),
+            tables: tables.map_err(|_| KeyError::Tables)?,
             rows,
         })
     }

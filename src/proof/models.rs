@@ -8,7 +8,7 @@ use super::key::{
 use super::setup::{ROW_BITS, Setup};
 use super::statement::ModelId;
 use crate::ops;
-use crate::quant::{IntegerModel, Tables};
+use crate::quant::IntegerModel;
 
 /// The prover's model. Secret unless the model is open: weights and blinding seed.
 #[derive(Serialize, Deserialize)]
@@ -32,14 +32,13 @@ pub struct OpenedModel {
     pub model: IntegerModel,
     pub committed: CommittedModel,
     pub blinds: WeightBlinds,
-    pub tables: Tables,
     pub tokenizer: Vec<u8>,
 }
 
 impl OpenedModel {
     /// The function tables, as the ops read them.
     pub fn op_tables(&self) -> ops::Tables<'_> {
-        (&self.tables).into()
+        (&self.committed.tables).into()
     }
 }
 
@@ -85,15 +84,9 @@ impl ModelFile {
         }
         Ok(OpenedModel {
             blinds: WeightBlinds::new(manifest, &self.seed, ROW_BITS),
-            tables: key_tables(&committed)?,
             committed,
             model: self.model,
             tokenizer: self.tokenizer,
         })
     }
-}
-
-/// The lookup tables of a model, checked against its manifest.
-pub fn key_tables(model: &CommittedModel) -> Result<Tables, KeyError> {
-    model.manifest.build_tables().map_err(|_| KeyError::Tables)
 }

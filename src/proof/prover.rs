@@ -17,7 +17,7 @@ use crate::argument::claims::Layer;
 use crate::argument::data::{Externals, LayerData, MatrixRef};
 use crate::commit::{commit_rows, random_scalars};
 use crate::curve::PointBytes;
-use crate::layers::{self, Generation, Sequence, Trace};
+use crate::layers::{self, Generation, Trace};
 use crate::quant::IntMatrix;
 use crate::seal::bundle::{
     self, BoundarySecret, BundleError, BundleProof, BundlePublic, LayerSecret, wide_rows,
@@ -57,20 +57,20 @@ pub struct ProveSummary {
 type Phases = (Option<(&'static str, Instant)>, Vec<(&'static str, f64)>);
 
 /// Adds up the time between calls of `begin` under each phase's name.
-struct PhaseClock {
+pub(super) struct PhaseClock {
     start: Instant,
     state: Mutex<Phases>,
 }
 
 impl PhaseClock {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             start: Instant::now(),
             state: Mutex::new((None, Vec::new())),
         }
     }
 
-    fn begin(&self, name: Option<&'static str>) {
+    pub(super) fn begin(&self, name: Option<&'static str>) {
         let mut state = self.state.lock().expect("no holder of the clock panics");
         let now = Instant::now();
         if let Some((old, since)) = state.0.take() {
@@ -83,7 +83,7 @@ impl PhaseClock {
         state.0 = name.map(|n| (n, now));
     }
 
-    fn finish(&self) -> (Vec<(&'static str, f64)>, f64) {
+    pub(super) fn finish(&self) -> (Vec<(&'static str, f64)>, f64) {
         self.begin(None);
         let state = self.state.lock().expect("no holder of the clock panics");
         (state.1.clone(), self.start.elapsed().as_secs_f64())
@@ -91,13 +91,13 @@ impl PhaseClock {
 }
 
 /// A whole run, ready to be proved.
-struct Run {
-    statement: Statement,
+pub(super) struct Run {
+    pub(super) statement: Statement,
     kinds: Vec<LayerKind>,
-    trace: Trace,
+    pub(super) trace: Trace,
     /// The boundaries' row blinds and row commitments.
-    blinds: Vec<Vec<F>>,
-    commitments: Vec<Vec<EqAffine>>,
+    pub(super) blinds: Vec<Vec<F>>,
+    pub(super) commitments: Vec<Vec<EqAffine>>,
     /// Per layer.
     witnesses: Vec<Witness>,
 }
@@ -155,19 +155,19 @@ pub fn prove(
     ))
 }
 
-/// Runs the model over the prompt and its answer, and commits to every boundary.
-fn commit_run(
+/// Commits to every boundary of the run that gave the answer, and computes every layer's witness.
+pub(super) fn commit_run(
     setup: &Setup,
     model: &OpenedModel,
     prompt: &[u32],
     answer: Generation,
 ) -> Result<Run, ProveError> {
     let a = &model.model.manifest.architecture;
-    let sequence = Sequence::new(prompt, &answer.output, a)?;
+    let trace = answer.trace;
     let mut statement = Statement {
         model_id: model.committed.id,
         prompt: prompt.to_vec(),
-        padded: sequence.tokens().len() as u32,
+        padded: trace.sequence.tokens().len() as u32,
         output: answer.output,
         stop: if answer.stopped {
             Stop::EndOfText
@@ -176,7 +176,6 @@ fn commit_run(
         },
         chain: Vec::new(),
     };
-    let trace = layers::run(&model.model, model.op_tables(), sequence)?;
     let blinds = trace
         .boundaries
         .iter()
@@ -186,7 +185,7 @@ fn commit_run(
         .boundaries
         .par_iter()
         .zip(&blinds)
-        .map(|(h, blinds)| commit_rows(&setup.generators, &wide_rows(h, ROW_BITS), blinds))
+        .map(|(h, blinds)| commit_boundary(setup, h, blinds))
         .collect();
     statement.chain = commitments
         .iter()
@@ -206,6 +205,11 @@ fn commit_run(
         commitments,
         witnesses,
     })
+}
+
+/// The row commitments of a boundary.
+pub(super) fn commit_boundary(setup: &Setup, values: &[i64], blinds: &[F]) -> Vec<EqAffine> {
+    commit_rows(&setup.generators, &wide_rows(values, ROW_BITS), blinds)
 }
 
 type LayerCosts = Vec<(usize, Option<f64>)>;
@@ -249,7 +253,7 @@ fn prove_layers(
     }
 }
 
-fn encoded_len<T: serde::Serialize>(value: &T) -> usize {
+pub(super) fn encoded_len<T: serde::Serialize>(value: &T) -> usize {
     postcard::to_stdvec(value)
         .expect("in-memory values always encode")
         .len()
@@ -263,7 +267,7 @@ fn bundled_bytes(proof: &BundleProof) -> Vec<usize> {
 }
 
 /// Proves the given layers as one bundle.
-fn prove_bundle(
+pub(super) fn prove_bundle(
     setup: &Setup,
     model: &OpenedModel,
     run: &Run,
@@ -294,10 +298,9 @@ fn prove_bundle(
             blinds: &run.blinds[*b],
         })
         .collect();
-    let tables = systems::table_list(&model.tables);
     let public = BundlePublic {
         generators: &setup.generators,
-        tables: &tables,
+        tables: model.committed.tables.all(),
         layers: &publics,
         boundaries: &commitments,
     };

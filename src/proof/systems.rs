@@ -10,9 +10,8 @@ use super::setup::ROW_BITS;
 use super::statement::Statement;
 use crate::argument::claims::Layer;
 use crate::layers::{self, Sequence};
-use crate::quant::{Manifest, Tables};
+use crate::quant::Manifest;
 use crate::seal::bundle::LayerPublic;
-use crate::system::{Table, TableId};
 use crate::transcript::Transcript;
 
 /// The system of one layer, with layout and plan: a function of the manifest and the statement.
@@ -43,14 +42,6 @@ pub fn touched_boundaries(kinds: &[LayerKind], blocks: usize) -> BTreeMap<usize,
         .into_iter()
         .enumerate()
         .map(|(place, boundary)| (boundary, place))
-        .collect()
-}
-
-/// All tables, in tag order.
-pub fn table_list(tables: &Tables) -> Vec<Table> {
-    TableId::ALL
-        .iter()
-        .map(|id| tables.get(*id).clone())
         .collect()
 }
 

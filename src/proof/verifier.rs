@@ -5,7 +5,6 @@ use rayon::prelude::*;
 
 use super::error::VerifyError;
 use super::key::CommittedModel;
-use super::models::key_tables;
 use super::setup::{ROW_BITS, Setup};
 use super::statement::{Statement, StatementError, link};
 use super::{LayerKind, LayerProofs, ProofFile, systems};
@@ -13,7 +12,6 @@ use crate::argument::claims::Layer;
 use crate::commit::{FinalMsm, fresh_rng};
 use crate::curve::decode_points;
 use crate::seal::bundle::{self, BundleError, BundleProof, BundlePublic};
-use crate::system::Table;
 
 /// What a valid proof file shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +45,6 @@ pub fn verify(
     }
     let sequence = statement.validate(a)?;
     let boundaries = decode_boundaries(model, proof)?;
-    let tables = systems::table_list(&key_tables(model)?);
     let kinds: Vec<LayerKind> = LayerKind::all(a.layers).collect();
     let layers: Vec<Layer> = kinds
         .par_iter()
@@ -58,7 +55,6 @@ pub fn verify(
         model,
         statement,
         boundaries: &boundaries,
-        tables: &tables,
     };
 
     let mut rng = fresh_rng()?;
@@ -67,7 +63,7 @@ pub fn verify(
         LayerProofs::Bundled(bundle) => {
             check
                 .bundle(&kinds, &layers, bundle, &mut msm)
-                .map_err(VerifyError::Bundle)?;
+                .map_err(|e| VerifyError::of_bundle(e, VerifyError::Bundle))?;
         }
         LayerProofs::Separate(proofs) => {
             if proofs.len() != kinds.len() {
@@ -79,9 +75,9 @@ pub fn verify(
             for ((kind, layer), proof) in kinds.iter().zip(&layers).zip(proofs) {
                 check
                     .bundle(&[*kind], std::slice::from_ref(layer), proof, &mut msm)
-                    .map_err(|source| VerifyError::Layer {
-                        layer: *kind,
-                        source,
+                    .map_err(|e| {
+                        let layer = *kind;
+                        VerifyError::of_bundle(e, |source| VerifyError::Layer { layer, source })
                     })?;
             }
         }
@@ -135,7 +131,6 @@ pub(super) struct Check<'a> {
     pub model: &'a CommittedModel,
     pub statement: &'a Statement,
     pub boundaries: &'a [Vec<EqAffine>],
-    pub tables: &'a [Table],
 }
 
 impl Check<'_> {
@@ -156,7 +151,7 @@ impl Check<'_> {
         let publics = systems::publics(self.model, kinds, layers);
         let public = BundlePublic {
             generators: &self.setup.generators,
-            tables: self.tables,
+            tables: self.model.tables.all(),
             layers: &publics,
             boundaries: &boundaries,
         };

@@ -18,62 +18,64 @@ pub const IS_ZERO_BITS: u32 = 14;
 /// Bits of the activation table's signed keys.
 pub const ACTIVATION_BITS: u32 = 16;
 
-/// A model's lookup tables.
+/// A model's lookup tables, in the order of [`TableId::ALL`]:
+///
+/// ```text
+/// Range16      [0, 2^16), no values
+/// Exp          u ∈ [0, 2^15) ↦ round(2^e·exp(−u·2^-11))
+/// IsZero       v ∈ [0, 2^14) ↦ [v = 0]
+/// Activation   q ∈ [−2^15, 2^15) ↦ round(2^f'·gelu(q·2^-f))
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tables {
-    /// [0, 2^16), no values.
-    pub range: Table,
-    /// u ∈ [0, 2^15) ↦ round(2^e·exp(−u·2^-11)).
-    pub exp: Table,
-    /// v ∈ [0, 2^14) ↦ [v = 0].
-    pub is_zero: Table,
-    /// q ∈ [−2^15, 2^15) ↦ round(2^f'·gelu(q·2^-f)).
-    pub activation: Table,
-}
+pub struct Tables([Table; TableId::ALL.len()]);
 
 impl Tables {
     /// Builds all tables. `scales` must come from a checked manifest (see
     /// [`super::Manifest::check`]).
     pub fn new(scales: &Scales, activation: Activation) -> Self {
-        Self {
-            range: Table {
-                id: TableId::Range16,
+        Self(TableId::ALL.map(|id| match id {
+            TableId::Range16 => Table {
+                id,
                 first_key: 0,
                 len: 1 << 16,
                 values: None,
             },
-            exp: exp_table(scales.exp),
-            is_zero: is_zero_table(),
-            activation: activation_table(
-                activation,
-                scales.activation_key,
-                scales.activation_value,
-            ),
-        }
+            TableId::Exp => exp_table(scales.exp),
+            TableId::IsZero => is_zero_table(),
+            TableId::Activation => {
+                activation_table(activation, scales.activation_key, scales.activation_value)
+            }
+        }))
     }
 
     pub fn get(&self, id: TableId) -> &Table {
+        let [range, exp, is_zero, activation] = &self.0;
         match id {
-            TableId::Range16 => &self.range,
-            TableId::Exp => &self.exp,
-            TableId::IsZero => &self.is_zero,
-            TableId::Activation => &self.activation,
+            TableId::Range16 => range,
+            TableId::Exp => exp,
+            TableId::IsZero => is_zero,
+            TableId::Activation => activation,
         }
+    }
+
+    /// All of them, in order.
+    pub fn all(&self) -> &[Table] {
+        &self.0
     }
 
     /// The exp table's value at `u`, which must be below 2^15.
     pub fn exp(&self, u: i32) -> i64 {
-        value(&self.exp, u)
+        value(self.get(TableId::Exp), u)
     }
 
     /// [v = 0], for `v` below 2^14.
     pub fn is_zero(&self, v: i32) -> i64 {
-        value(&self.is_zero, v)
+        value(self.get(TableId::IsZero), v)
     }
 
     /// The activation's value at the 16-bit signed key `q`.
     pub fn activation(&self, q: i32) -> i64 {
-        value(&self.activation, q)
+        value(self.get(TableId::Activation), q)
     }
 
     /// SHA-256 over every table's tag, first key, length and values.
@@ -272,13 +274,13 @@ mod tests {
         let tables = Tables::new(&crate::quant::testing::scales(1), Activation::GeluTanh);
         let digest = tables.digest();
         let mut range = tables.clone();
-        range.range.len -= 1;
+        range.0[0].len -= 1;
         let mut shifted = tables.clone();
-        shifted.activation.first_key += 1;
+        shifted.0[3].first_key += 1;
         let mut exp = tables.clone();
-        exp.exp.values.as_mut().unwrap()[777] += 1;
+        exp.0[1].values.as_mut().unwrap()[777] += 1;
         let mut zero = tables.clone();
-        zero.is_zero.values.as_mut().unwrap()[1] = 1;
+        zero.0[2].values.as_mut().unwrap()[1] = 1;
         for changed in [range, shifted, exp, zero] {
             assert_ne!(changed.digest(), digest);
         }

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use super::*;
 use crate::commit::{FinalMsm, fresh_rng};
+use crate::layers::Sequence;
 use crate::layers::testing::{Shape, model};
 use crate::proof::verifier::Check;
 use crate::proof::{BlindingSeed, ModelFile};
@@ -60,13 +61,11 @@ fn honest_run(scene: &Scene) -> Run {
 fn prove_and_verify(scene: &Scene, run: &Run, kind: LayerKind) -> Result<(), String> {
     let proof = prove_bundle(&scene.setup, &scene.model, run, &[kind], &|_| {})
         .map_err(|e| format!("not proved: {e}"))?;
-    let tables = systems::table_list(&scene.model.tables);
     let check = Check {
         setup: &scene.setup,
         model: &scene.model.committed,
         statement: &run.statement,
         boundaries: &run.commitments,
-        tables: &tables,
     };
     let manifest = &scene.model.model.manifest;
     let sequence = run
