@@ -674,6 +674,7 @@ fn help_is_complete() {
         ("inspect", &["<PROOF>"]),
         ("model-id", &["--model"]),
         ("generate", &["--model", "--prompt", "--max-new-tokens"]),
+        ("bench", &["--dims", "--seq", "--blocks", "--full", "--svg"]),
     ];
     for (command, options) in commands {
         assert!(help.contains(command), "{command} is not in the help");
@@ -689,6 +690,42 @@ fn help_is_complete() {
     }
     let version = nanozk(&["--version"]).success().stdout;
     assert_eq!(version, concat!("nanozk ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+/// The keys that scripts read, a table that a person reads, a plot; no figure is checked.
+#[test]
+fn bench_measures_and_writes_its_files() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (json, svg) = (dir.path().join("b.json"), dir.path().join("b.svg"));
+    let args = "bench --dims 64 --seq 4,8 --bundle 1 --repeat 1".split(' ');
+    let args: Vec<&str> = args
+        .chain(["--json", arg(&json), "--svg", arg(&svg)])
+        .collect();
+    let text = nanozk(&args).success().stdout;
+    assert!(text.contains("per added token, 4 to 8 tokens"), "{text}");
+
+    let text = fs::read_to_string(&json).expect("written");
+    let json: Map<String, Value> = serde_json::from_str(&text).expect("an object");
+    has_keys(&json, &["machine", "threads", "version", "rows"]);
+    let rows = json["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 2);
+    let keys = "d heads d_ff seq blocks run_s commit_s sumcheck_s opening_s seal_s prove_s \
+                prove_bundled_s_per_block verify_s verify_bundled_s_per_block proof_bytes \
+                proof_bytes_bundled_per_block peak_rss_bytes";
+    for row in rows {
+        let row = row.as_object().expect("an object");
+        has_keys(row, &keys.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(
+            (row["d"].as_u64(), row["d_ff"].as_u64()),
+            (Some(64), Some(256))
+        );
+    }
+    let svg = fs::read_to_string(&svg).expect("written");
+    assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+
+    nanozk(&["bench", "--dims", "65"]).failed("multiple of 64");
+    nanozk(&["bench", "--seq", "5"]).failed("power of two");
+    nanozk(&["bench", "--dims", "70..100"]).failed("lies in");
 }
 
 /// `nanozk inspect | head -1` is no error.

@@ -23,14 +23,38 @@ pub struct Args {
     pub command: Command,
     #[command(flatten)]
     pub common: Common,
+    #[command(flatten)]
+    json: Json,
+}
+
+impl Args {
+    /// Whether the result is to be one JSON object on standard output.
+    pub fn json(&self) -> bool {
+        let of_command = match &self.command {
+            Command::Quantize(a) => a.json.json,
+            Command::Prove(a) => a.json.json,
+            Command::Verify(a) => a.json.json,
+            Command::Inspect(a) => a.json.json,
+            Command::ModelId(a) => a.json.json,
+            Command::Generate(a) => a.json.json,
+            // Its own option of this name takes a file.
+            Command::Bench(_) => false,
+        };
+        self.json.json || of_command
+    }
+}
+
+/// Not a global argument, because `bench` has another meaning for it.
+#[derive(Debug, ClapArgs)]
+pub struct Json {
+    /// Print one JSON object on standard output and nothing else.
+    #[arg(long)]
+    json: bool,
 }
 
 /// What every command takes.
 #[derive(Debug, ClapArgs)]
 pub struct Common {
-    /// Print one JSON object on standard output and nothing else.
-    #[arg(long, global = true)]
-    pub json: bool,
     /// The number of threads [default: all cores].
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -56,6 +80,8 @@ pub enum Command {
     ModelId(ModelIdArgs),
     /// Answer a prompt with the integer model, without a proof.
     Generate(Generate),
+    /// Measure proving and verifying on synthetic models.
+    Bench(Bench),
 }
 
 /// Which model.
@@ -69,6 +95,8 @@ pub struct ModelArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct Quantize {
+    #[command(flatten)]
+    json: Json,
     #[command(flatten)]
     pub model: ModelArgs,
     /// A text to calibrate the scales on [default: a text that the program carries].
@@ -89,6 +117,8 @@ pub struct Quantize {
 #[derive(Debug, ClapArgs)]
 pub struct Prove {
     #[command(flatten)]
+    json: Json,
+    #[command(flatten)]
     pub model: ModelArgs,
     /// The prompt.
     #[arg(long, value_name = "TEXT")]
@@ -107,6 +137,8 @@ pub struct Prove {
 
 #[derive(Debug, ClapArgs)]
 pub struct Verify {
+    #[command(flatten)]
+    json: Json,
     /// The proof file.
     pub proof: PathBuf,
     /// Accept only this model: 64 hexadecimal digits.
@@ -120,6 +152,8 @@ pub struct Verify {
 
 #[derive(Debug, ClapArgs)]
 pub struct Inspect {
+    #[command(flatten)]
+    json: Json,
     /// The proof file.
     pub proof: PathBuf,
 }
@@ -127,11 +161,15 @@ pub struct Inspect {
 #[derive(Debug, ClapArgs)]
 pub struct ModelIdArgs {
     #[command(flatten)]
+    json: Json,
+    #[command(flatten)]
     pub model: ModelArgs,
 }
 
 #[derive(Debug, ClapArgs)]
 pub struct Generate {
+    #[command(flatten)]
+    json: Json,
     #[command(flatten)]
     pub model: ModelArgs,
     /// The prompt.
@@ -140,4 +178,84 @@ pub struct Generate {
     /// How many tokens to generate at most.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_new_tokens: u32,
+}
+
+/// GPT-2's block at every width: heads of 64, a feed-forward part four times as wide, random
+/// weights with the statistics of GPT-2's initialization.
+#[derive(Debug, ClapArgs)]
+#[command(
+    after_help = "Figures are medians over --blocks × --repeat proofs, with all keys and \
+generators loaded. \nBusy machines give slow figures: the load is printed with them."
+)]
+pub struct Bench {
+    /// Widths: one (768), several (64,768), or all of 64, 128, 256, 512, 768 in a range (64..768).
+    #[arg(long, value_name = "DIMS", default_value = "64..768", value_parser = widths)]
+    pub dims: Numbers,
+    /// Sequence lengths: one, several, or all powers of two in a range (16..256).
+    #[arg(long, value_name = "TOKENS", default_value = "16", value_parser = lengths)]
+    pub seq: Numbers,
+    /// How many blocks to prove on their own.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=48))]
+    pub blocks: u16,
+    /// How many blocks to prove in one bundle.
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=48))]
+    pub bundle: u16,
+    /// How often to repeat each measurement.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub repeat: u16,
+    /// Also prove all of a model of GPT-2 small's size: 12 blocks, vocabulary of 50,257, one new
+    /// token. Takes about a minute and 3 GB of memory.
+    #[arg(long)]
+    pub full: bool,
+    /// Write all figures to a JSON file; `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Plot time and size against the width (or, for one width, the sequence length).
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+}
+
+/// A list of numbers, as one argument.
+#[derive(Clone, Debug)]
+pub struct Numbers(pub Vec<usize>);
+
+fn widths(text: &str) -> Result<Numbers, String> {
+    let all = numbers(text, &[64, 128, 256, 512, 768])?;
+    match all.iter().find(|d| **d == 0 || **d % 64 != 0 || **d > 4096) {
+        Some(d) => Err(format!("{d} is not a multiple of 64 up to 4096")),
+        None => Ok(Numbers(all)),
+    }
+}
+
+fn lengths(text: &str) -> Result<Numbers, String> {
+    let powers: Vec<usize> = (2..=10).map(|b| 1 << b).collect();
+    let all = numbers(text, &powers)?;
+    match all.iter().find(|t| !powers.contains(t)) {
+        Some(t) => Err(format!(
+            "{t} is not a power of two from 4 to 1024, as proofs are padded to"
+        )),
+        None => Ok(Numbers(all)),
+    }
+}
+
+/// `a`, `a,b,c`, or the members of `ladder` from a to b for `a..b`.
+fn numbers(text: &str, ladder: &[usize]) -> Result<Vec<usize>, String> {
+    let number = |t: &str| {
+        t.trim()
+            .parse::<usize>()
+            .map_err(|_| format!("{t:?} is not a number"))
+    };
+    let Some((from, to)) = text.split_once("..") else {
+        return text.split(',').map(number).collect();
+    };
+    let range = number(from)?..=number(to)?;
+    let all: Vec<usize> = ladder
+        .iter()
+        .copied()
+        .filter(|n| range.contains(n))
+        .collect();
+    if all.is_empty() {
+        return Err(format!("none of {ladder:?} lies in {text}"));
+    }
+    Ok(all)
 }

@@ -4,10 +4,12 @@
 //! proof of only some layers.
 
 mod args;
+mod bench;
 mod generate;
 mod inspect;
 mod model_id;
 mod models;
+mod plot;
 mod prove;
 mod quantize;
 mod report;
@@ -41,7 +43,7 @@ pub fn run() -> ExitCode {
         eprintln!("error: cannot start {threads} threads: {e}");
         return ExitCode::from(2);
     }
-    let report = Report::new(&args.common);
+    let report = Report::new(&args.common, args.json());
     let result = match &args.command {
         Command::Quantize(a) => quantize::run(a, &report),
         Command::Prove(a) => prove::run(a, &report),
@@ -49,6 +51,7 @@ pub fn run() -> ExitCode {
         Command::Inspect(a) => inspect::run(a, &report),
         Command::ModelId(a) => model_id::run(a, &report),
         Command::Generate(a) => generate::run(a, &report),
+        Command::Bench(a) => bench::run(a, &report),
     };
     match result {
         Ok(Outcome::Success) => ExitCode::SUCCESS,

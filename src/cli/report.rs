@@ -16,8 +16,8 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn new(common: &Common) -> Self {
-        let hidden = common.quiet || common.json || !std::io::stderr().is_terminal();
+    pub fn new(common: &Common, json: bool) -> Self {
+        let hidden = common.quiet || json || !std::io::stderr().is_terminal();
         let bar = if hidden {
             ProgressBar::hidden()
         } else {
@@ -28,7 +28,7 @@ impl Report {
                 .expect("a constant template"),
         );
         Self {
-            json: common.json,
+            json,
             quiet: common.quiet,
             verbose: common.verbose,
             bar,
@@ -82,6 +82,62 @@ pub fn peak_rss_bytes() -> Option<u64> {
     let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)
+}
+
+/// Makes [`peak_rss_bytes`] count from now on, where the platform can.
+pub fn reset_peak_rss() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// What the figures were measured on.
+pub struct Machine {
+    model: String,
+    cores: usize,
+    memory: Option<u64>,
+    /// Running processes in the mean over the last 1, 5 and 15 minutes, where the platform tells.
+    pub load: Option<Vec<f64>>,
+}
+
+impl Machine {
+    pub fn now() -> Self {
+        let read = |path| std::fs::read_to_string(path).ok();
+        let field = |text: &str, name: &str| -> Option<String> {
+            let line = text.lines().find(|l| l.starts_with(name))?;
+            Some(line.split_once(':')?.1.trim().to_string())
+        };
+        let memory = read("/proc/meminfo").and_then(|text| {
+            let kib = field(&text, "MemTotal")?;
+            Some(kib.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+        });
+        let load = read("/proc/loadavg")
+            .map(|text| text.split(' ').take(3).flat_map(str::parse).collect());
+        Self {
+            model: read("/proc/cpuinfo")
+                .and_then(|text| field(&text, "model name"))
+                .unwrap_or_else(|| std::env::consts::ARCH.to_string()),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            memory,
+            load,
+        }
+    }
+
+    pub fn load_text(&self) -> String {
+        let load = self.load.as_deref().unwrap_or_default();
+        match load.first() {
+            Some(l) => format!("{l:.1}"),
+            None => "unknown".into(),
+        }
+    }
+}
+
+impl std::fmt::Display for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, {} cores", self.model, self.cores)?;
+        match self.memory {
+            Some(m) => write!(f, ", {} GiB", m >> 30),
+            None => Ok(()),
+        }
+    }
 }
 
 /// 1536 → "1.5 KB": units of 1024 bytes.
