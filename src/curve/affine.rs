@@ -62,7 +62,8 @@ impl Xy {
     /// ```
     #[inline]
     pub fn add(&self, other: &Self, inverse: &Fq) -> Option<Self> {
-        let rise = if self.x != other.x {
+        // `==` is constant-time, which costs as much as a multiplication here.
+        let rise = if !(other.x - self.x).is_zero_vartime() {
             other.y - self.y
         } else if self.y == other.y {
             let xx = self.x.square();
@@ -70,12 +71,24 @@ impl Xy {
         } else {
             return None;
         };
-        let slope = rise * inverse;
+        Some(self.line(other, rise * inverse))
+    }
+
+    /// self + self, given the inverse of 2y.
+    #[inline]
+    pub fn double(&self, inverse: &Fq) -> Self {
+        let xx = self.x.square();
+        self.line(self, (xx.double() + xx) * inverse)
+    }
+
+    /// The third point of the line of this slope through self and other, negated.
+    #[inline]
+    fn line(&self, other: &Self, slope: Fq) -> Self {
         let x = slope.square() - self.x - other.x;
-        Some(Self {
+        Self {
             x,
             y: slope * (self.x - x) - self.y,
-        })
+        }
     }
 }
 

@@ -1,8 +1,7 @@
 //! Folding generators: lo + t·hi for many points and one short scalar t.
 //!
-//! Vesta has the endomorphism φ(x, y) = (ζ·x, y) = λ·(x, y), ζ and λ cube roots of one. A short
-//! challenge is t = a + b·λ with 64-bit a and b, so that t·P = a·P + b·φ(P) takes 64 doublings
-//! instead of 255. The scalar being common to all points, they walk through the same doublings and
+//! With Vesta's endomorphism φ (`endomorphism`), a short challenge is t = a + b·λ with 64-bit a and
+//! b, so that t·P = a·P + b·φ(P) takes 64 doublings instead of 255. The scalar being common to all points, they walk through the same doublings and
 //! additions, which are done in affine coordinates with shared inversions.
 
 use ff::{Field, PrimeField, WithSmallOrderMulGroup};
@@ -95,11 +94,10 @@ fn fold_chunk(lo: &[EqAffine], hi: &[EqAffine], digits: &[Vec<i32>; 2]) -> Optio
         batch.add(&mut next, twice.iter().copied())?;
         odd.push(next);
     }
-    let image = |p: &Xy| Xy {
-        x: p.x * Fq::ZETA,
-        y: p.y,
-    };
-    let images = odd.iter().map(|m| m.iter().map(image).collect()).collect();
+    let images = odd
+        .iter()
+        .map(|m| m.iter().map(Xy::image).collect())
+        .collect();
     let tables: [Vec<Vec<Xy>>; 2] = [odd, images];
 
     let mut acc: Option<Vec<Xy>> = None;
@@ -138,9 +136,7 @@ impl Batch {
         self.slopes.extend(points.iter().map(|p| p.y.double()));
         invert_all(&mut self.slopes, &mut self.prefix);
         for (p, inverse) in points.iter_mut().zip(&self.slopes) {
-            *p = p
-                .add(p, inverse)
-                .expect("a doubled point is not the identity");
+            *p = p.double(inverse);
         }
     }
 

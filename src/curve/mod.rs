@@ -8,6 +8,7 @@ pub mod generators;
 pub mod msm;
 
 mod affine;
+mod endomorphism;
 
 pub use encoding::{EncodingError, PointBytes, ScalarBytes, decode_points};
 pub use fold::{ShortChallenge, fold_bases};

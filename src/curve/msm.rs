@@ -14,13 +14,11 @@
 //! Variable time: the prover's secrets are exposed to whoever can time it.
 
 use ff::PrimeField;
-use pasta_curves::{
-    Eq, EqAffine, Fq,
-    group::{CurveAffine, Group},
-};
+use pasta_curves::{Eq, EqAffine, Fq, group::Group};
 use rayon::prelude::*;
 
 use super::affine::{Xy, invert_all};
+use super::endomorphism::{HALF_BITS, add, split};
 use crate::algebra::F;
 
 /// `Σ scalars[i]·bases[i]` for small integers, on the calling thread. Up to 17 bits of magnitude it
@@ -31,7 +29,13 @@ pub fn msm_small(bases: &[EqAffine], scalars: &[i32]) -> Eq {
         .map(|k| 32 - k.unsigned_abs().leading_zeros())
         .max();
     let scalars: Vec<[u64; 1]> = scalars.iter().map(|k| [i64::from(*k) as u64]).collect();
-    Windows::new(bits.unwrap_or(0), &scalars).sum(bases)
+    Windows::new(bits.unwrap_or(0), &scalars).sum(&points(bases, scalars.len()))
+}
+
+/// The first `n` bases; `None` for the identity. Panics if there are fewer.
+fn points(bases: &[EqAffine], n: usize) -> Vec<Option<Xy>> {
+    assert!(n <= bases.len(), "every scalar has its base");
+    bases[..n].iter().map(Xy::new).collect()
 }
 
 /// `Σ scalars[i]·bases[i]` for wide integers, on the calling thread; the cost grows with the widest
@@ -45,18 +49,29 @@ pub fn msm_wide(bases: &[EqAffine], scalars: &[i128]) -> Eq {
         .iter()
         .map(|k| [*k as u64, (*k >> 64) as u64, (*k >> 127) as u64])
         .collect();
-    Windows::new(bits.unwrap_or(0), &scalars).sum(bases)
+    Windows::new(bits.unwrap_or(0), &scalars).sum(&points(bases, scalars.len()))
 }
 
 /// `Σ scalars[i]·bases[i]`, windows in parallel. Panics if there are more scalars than bases.
+///
+/// Every scalar is split by the endomorphism: twice the points, half the windows, and so half the
+/// work on buckets.
 pub fn msm_field(bases: &[EqAffine], scalars: &[F]) -> Eq {
-    let scalars: Vec<[u64; 5]> = scalars.iter().map(limbs).collect();
-    Windows::new(F::NUM_BITS, &scalars).sum_parallel(bases)
+    let mut both = points(bases, scalars.len());
+    both.extend_from_within(..);
+    for p in both[scalars.len()..].iter_mut().flatten() {
+        *p = p.image();
+    }
+    let halves: Vec<[[u64; 3]; 2]> = scalars.iter().map(|k| split(&limbs(k))).collect();
+    let scalars: Vec<[u64; 3]> = (0..2)
+        .flat_map(|h| halves.iter().map(move |k| k[h]))
+        .collect();
+    Windows::new(HALF_BITS, &scalars).sum_parallel(&both)
 }
 
-/// A field element's canonical limbs, lowest first, and room for the digits' bias.
-fn limbs(k: &F) -> [u64; 5] {
-    let mut limbs = [0; 5];
+/// A field element's canonical limbs, lowest first.
+fn limbs(k: &F) -> [u64; 4] {
+    let mut limbs = [0; 4];
     for (limb, bytes) in limbs.iter_mut().zip(k.to_repr().chunks_exact(8)) {
         *limb = u64::from_le_bytes(bytes.try_into().expect("chunks of eight bytes"));
     }
@@ -84,7 +99,7 @@ impl<const L: usize> Windows<L> {
             let bit = width * j + width - 1;
             bias[(bit / 64) as usize] |= 1 << (bit % 64);
         }
-        let recoded = scalars.iter().map(|k| wrapping_add(k, &bias)).collect();
+        let recoded = scalars.iter().map(|k| add(k, &bias)).collect();
         Self {
             recoded,
             width,
@@ -104,7 +119,7 @@ impl<const L: usize> Windows<L> {
         (word & ((1 << self.width) - 1)) as i32 - (1 << (self.width - 1))
     }
 
-    fn sum(&self, bases: &[EqAffine]) -> Eq {
+    fn sum(&self, bases: &[Option<Xy>]) -> Eq {
         let mut buckets = Buckets::default();
         let windows: Vec<Eq> = (0..self.count)
             .map(|j| self.window_sum(bases, j, &mut buckets))
@@ -112,7 +127,7 @@ impl<const L: usize> Windows<L> {
         self.join(&windows)
     }
 
-    fn sum_parallel(&self, bases: &[EqAffine]) -> Eq {
+    fn sum_parallel(&self, bases: &[Option<Xy>]) -> Eq {
         let windows: Vec<Eq> = (0..self.count)
             .into_par_iter()
             .map_init(Buckets::default, |buckets, j| {
@@ -133,40 +148,32 @@ impl<const L: usize> Windows<L> {
     }
 
     /// Σ_i digit(i, window)·bases[i].
-    fn window_sum(&self, bases: &[EqAffine], window: u32, buckets: &mut Buckets) -> Eq {
-        assert!(
-            self.recoded.len() <= bases.len(),
-            "every scalar has its base"
-        );
+    fn window_sum(&self, bases: &[Option<Xy>], window: u32, buckets: &mut Buckets) -> Eq {
         buckets.digits.clear();
         buckets
             .digits
             .extend((0..self.recoded.len()).map(|i| self.digit(i, window)));
         buckets.fill(bases, 1 << (self.width - 1));
-        while buckets.counts.iter().any(|n| *n > 1) {
-            buckets.halve();
-        }
+        buckets.settle();
         buckets.weighted_sum()
     }
 }
 
 /// The cheapest window for `n` scalars of `bits` bits, counted in multiplications: 6 for an
-/// affine addition, 27 for a bucket's two additions in the running sums.
+/// affine addition, of which a bucket takes two, and 27 for a bucket in a running sum.
 fn window_width(bits: u32, n: usize) -> u32 {
+    let cost = |w: u32| {
+        let sums = (12 << (w - 1)) + 27 * (grid(1 << (w - 1)) + (1 << w.div_ceil(2)));
+        u64::from(bits.div_ceil(w)) * (6 * n + sums) as u64
+    };
     (2..=14)
-        .min_by_key(|w| u64::from(bits.div_ceil(*w)) * (6 * n as u64 + (27 << (w - 1))))
+        .min_by_key(|w| cost(*w))
         .expect("the range is not empty")
 }
 
-fn wrapping_add<const L: usize>(a: &[u64; L], b: &[u64; L]) -> [u64; L] {
-    let mut sum = [0; L];
-    let mut carry = false;
-    for ((s, a), b) in sum.iter_mut().zip(a).zip(b) {
-        let (t, c0) = a.overflowing_add(*b);
-        let (t, c1) = t.overflowing_add(u64::from(carry));
-        (*s, carry) = (t, c0 | c1);
-    }
-    sum
+/// How many columns a grid of `buckets` buckets has: about as many as rows, a power of two.
+fn grid(buckets: usize) -> usize {
+    1 << (buckets.ilog2() / 2)
 }
 
 /// The points of one window, sorted by bucket; bucket b (of digit b + 1) holds `counts[b]` of
@@ -182,11 +189,11 @@ struct Buckets {
 
 impl Buckets {
     /// Sorts ±bases into buckets by the digit's magnitude (counting sort).
-    fn fill(&mut self, bases: &[EqAffine], buckets: usize) {
+    fn fill(&mut self, bases: &[Option<Xy>], buckets: usize) {
         self.counts.clear();
         self.counts.resize(buckets, 0);
         for (d, base) in self.digits.iter_mut().zip(bases) {
-            if *d != 0 && bool::from(base.is_identity()) {
+            if base.is_none() {
                 *d = 0;
             }
             if *d != 0 {
@@ -207,7 +214,7 @@ impl Buckets {
         self.points.resize(total, zero);
         for (d, base) in self.digits.iter().zip(bases) {
             if *d != 0 {
-                let point = Xy::new(base).expect("identities were dropped above");
+                let point = base.expect("identities were dropped above");
                 let place = &mut next[d.unsigned_abs() as usize - 1];
                 self.points[*place] = if *d < 0 { point.neg() } else { point };
                 *place += 1;
@@ -248,8 +255,69 @@ impl Buckets {
         self.points.truncate(write);
     }
 
-    /// Σ_b (b + 1)·bucket_b, from the top: the running sum of the buckets, summed.
-    fn weighted_sum(&self) -> Eq {
+    /// Adds until no bucket holds more than one point.
+    fn settle(&mut self) {
+        while self.counts.iter().any(|n| *n > 1) {
+            self.halve();
+        }
+    }
+
+    /// Σ_b (b + 1)·bucket_b of settled buckets. They are laid out as a grid of S columns, b = S·row +
+    /// column, whose rows and columns are summed in affine coordinates:
+    ///
+    /// ```text
+    /// Σ_b (b + 1)·bucket_b = S·Σ_row row·(sum of the row) + Σ_column (column + 1)·(sum of the column)
+    /// ```
+    fn weighted_sum(&mut self) -> Eq {
+        let columns = grid(self.counts.len());
+        let rows = self.counts.len() / columns;
+        let mut lines = Self {
+            slopes: std::mem::take(&mut self.slopes),
+            prefix: std::mem::take(&mut self.prefix),
+            ..Self::default()
+        };
+        // The columns first: `places[b]` is where bucket b's point stands, if it has one.
+        let places: Vec<usize> = self
+            .counts
+            .iter()
+            .scan(0, |next, n| {
+                *next += n;
+                Some(*next - n)
+            })
+            .collect();
+        for column in 0..columns {
+            let before = lines.points.len();
+            for b in (column..self.counts.len()).step_by(columns) {
+                if self.counts[b] == 1 {
+                    lines.points.push(self.points[places[b]]);
+                }
+            }
+            lines.counts.push(lines.points.len() - before);
+        }
+        lines.settle();
+        let by_columns = lines.running_sum();
+
+        lines.counts = self
+            .counts
+            .chunks(columns)
+            .map(|row| row.iter().sum())
+            .collect();
+        std::mem::swap(&mut lines.points, &mut self.points);
+        lines.settle();
+        // Row 0 has weight 0.
+        let (first, points) = (lines.counts.remove(0), &mut lines.points);
+        points.drain(..first);
+        let mut by_rows = lines.running_sum();
+        for _ in 0..columns.ilog2() {
+            by_rows = by_rows.double();
+        }
+        debug_assert_eq!(rows, lines.counts.len() + 1);
+        (self.slopes, self.prefix) = (lines.slopes, lines.prefix);
+        by_columns + by_rows
+    }
+
+    /// Σ_b (b + 1)·bucket_b of settled buckets, from the top: the running sum, summed.
+    fn running_sum(&self) -> Eq {
         let (mut running, mut total) = (Eq::identity(), Eq::identity());
         let mut points = self.points.iter().rev();
         for n in self.counts.iter().rev() {
