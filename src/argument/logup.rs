@@ -20,6 +20,7 @@
 use std::sync::Arc;
 
 use ff::Field;
+use pasta_curves::deferred::DeferredField;
 use rayon::prelude::*;
 
 use super::challenges::Challenges;
@@ -131,9 +132,15 @@ pub fn balance(helpers: &[(usize, usize)], tables: &[(usize, Arc<Vec<F>>)]) -> F
 }
 
 /// (1) as the prover folds it.
+///
+/// In every round the sum over the pairs of entries is l(X)·q(X), l(X) = (1 − τ)(1 − X) + τ·X the
+/// round's own factor of eq (Gruen, eprint 2024/108), so that q has one degree less than the round's
+/// polynomial. Only the last pair has another factor, where N or an earlier number of entries was
+/// odd: a missing entry counts as zero.
 pub struct LogUp {
     coords: Vec<usize>,
-    /// scale · eq(τ, y) on y < N.
+    tau: Vec<F>,
+    /// scale · eq(τ, y) on y < N, with the coordinates bound so far.
     eq: Vec<F>,
     pub helper: Vec<F>,
     pub lanes: Vec<Vec<F>>,
@@ -146,23 +153,113 @@ impl LogUp {
         eq.truncate(helper.len());
         Self {
             coords: (0..bits).collect(),
+            tau: tau[..bits].to_vec(),
             eq,
             helper,
             lanes,
         }
+    }
+
+    /// τ of the coordinate that is bound next.
+    fn tau(&self) -> F {
+        let unbound = self.eq.len().next_power_of_two().ilog2() as usize;
+        self.tau[self.tau.len() - unbound]
+    }
+
+    /// (value at 0, value at 1 − value at 0) of an entry pair.
+    fn pair(table: &[F], x: usize) -> (F, F) {
+        let high = table.get(2 * x + 1).copied().unwrap_or(F::ZERO);
+        (table[2 * x], high - table[2 * x])
+    }
+
+    /// Adds weight · (h·Π d − Σ_i Π_{j≠i} d_j) of entry pair `x`, as a polynomial.
+    fn accumulate(&self, x: usize, weight: F, sums: &mut FractionSums) {
+        let (h, dh) = Self::pair(&self.helper, x);
+        let d: [(F, F); LOOKUP_LANES] = std::array::from_fn(|i| Self::pair(&self.lanes[i], x));
+        sums.add(weight, (h, dh), &d);
+    }
+}
+
+/// Degree of h·Π d.
+const DEGREE: usize = LOOKUP_LANES + 1;
+
+type Accumulator = <F as DeferredField>::Accumulator;
+
+/// A sum of weighted fraction identities: its values at 0, 1, …, DEGREE − 1 and its leading
+/// coefficient.
+#[derive(Clone, Default)]
+struct FractionSums([Accumulator; DEGREE + 1]);
+
+// The identity is written out for two pairs of lanes.
+const _: () = assert!(LOOKUP_LANES == 4);
+
+/// The product of two linear polynomials, walked from 0 upwards.
+struct Quadratic {
+    value: F,
+    difference: F,
+    second_difference: F,
+}
+
+impl Quadratic {
+    fn new((a, da): (F, F), (b, db): (F, F)) -> (Self, F) {
+        let (value, leading) = (a * b, da * db);
+        let this = Self {
+            value,
+            difference: (a + da) * (b + db) - value,
+            second_difference: leading.double(),
+        };
+        (this, leading)
+    }
+
+    fn step(&mut self) {
+        self.value += self.difference;
+        self.difference += self.second_difference;
+    }
+}
+
+impl FractionSums {
+    #[inline]
+    fn add(&mut self, weight: F, (mut h, dh): (F, F), d: &[(F, F); LOOKUP_LANES]) {
+        let (mut p, p_leading) = Quadratic::new(d[0], d[1]);
+        let (mut q, q_leading) = Quadratic::new(d[2], d[3]);
+        // Minus the sums of each pair of lanes.
+        let (mut s, ds) = (-(d[0].0 + d[1].0), d[0].1 + d[1].1);
+        let (mut t, dt) = (-(d[2].0 + d[3].0), d[2].1 + d[3].1);
+        let (last, values) = self
+            .0
+            .split_last_mut()
+            .expect("there is a leading coefficient");
+        for value in values {
+            // h·p·q − (d₀ + d₁)·q − (d₂ + d₃)·p, where p = d₀·d₁ and q = d₂·d₃
+            let identity = (h * p.value + s) * q.value + t * p.value;
+            F::mul_accumulate(value, &weight, &identity);
+            h += dh;
+            s -= ds;
+            t -= dt;
+            p.step();
+            q.step();
+        }
+        F::mul_accumulate(last, &weight, &(dh * p_leading * q_leading));
+    }
+
+    /// The coefficients, lowest first.
+    fn coefficients(self) -> Vec<F> {
+        let mut values = self.0.map(F::reduce);
+        let leading = values[DEGREE];
+        for (x, value) in values[..DEGREE].iter_mut().enumerate() {
+            *value -= leading * F::from(x as u64).pow_vartime([DEGREE as u64]);
+        }
+        let mut coefficients = interpolate(&values[..DEGREE]);
+        coefficients.push(leading);
+        coefficients
     }
 }
 
 /// h·Π d − Σ_i Π_{j≠i} d_j.
 #[inline]
 fn fraction_identity(h: F, d: &[F; LOOKUP_LANES]) -> F {
-    // (num, den) of Σ 1/d_i, one lookup at a time.
-    let (mut num, mut den) = (F::ONE, d[0]);
-    for d in &d[1..] {
-        num = num * d + den;
-        den *= d;
-    }
-    h * den - num
+    let (p, q) = (d[0] * d[1], d[2] * d[3]);
+    (h * p - (d[0] + d[1])) * q - (d[2] + d[3]) * p
 }
 
 impl Summand for LogUp {
@@ -183,35 +280,23 @@ impl Summand for LogUp {
     }
 
     fn round_polynomial(&self) -> Vec<F> {
-        const POINTS: usize = LOOKUP_LANES + 3;
-        let at = |t: &[F], y: usize| t.get(y).copied().unwrap_or(F::ZERO);
-        let pair = |t: &[F], x: usize| (at(t, 2 * x), at(t, 2 * x + 1) - at(t, 2 * x));
-        let values = (0..self.eq.len().div_ceil(2))
+        let last = self.eq.len().div_ceil(2) - 1;
+        let inner = (0..last)
             .into_par_iter()
             .with_min_len(1 << 9)
-            .fold(
-                || vec![F::ZERO; POINTS],
-                |mut values, x| {
-                    let (mut e, de) = pair(&self.eq, x);
-                    let (mut h, dh) = pair(&self.helper, x);
-                    let lanes: [(F, F); LOOKUP_LANES] =
-                        std::array::from_fn(|i| pair(&self.lanes[i], x));
-                    let mut d = lanes.map(|(low, _)| low);
-                    for (point, value) in values.iter_mut().enumerate() {
-                        if point > 0 {
-                            e += de;
-                            h += dh;
-                            d.iter_mut()
-                                .zip(&lanes)
-                                .for_each(|(d, (_, delta))| *d += *delta);
-                        }
-                        *value += e * fraction_identity(h, &d);
-                    }
-                    values
-                },
-            )
-            .reduce(|| vec![F::ZERO; POINTS], add_vectors);
-        interpolate(&values)
+            .fold(FractionSums::default, |mut sums, x| {
+                // (1 − τ)·e + τ·e, the pair's entries of eq, less its factor l.
+                self.accumulate(x, self.eq[2 * x] + self.eq[2 * x + 1], &mut sums);
+                sums
+            })
+            .map(FractionSums::coefficients)
+            .reduce(|| vec![F::ZERO; DEGREE + 1], add_vectors);
+        let tau = self.tau();
+        let polynomial = times_linear(&inner, [F::ONE - tau, tau.double() - F::ONE]);
+        let mut end = FractionSums::default();
+        self.accumulate(last, F::ONE, &mut end);
+        let (e, de) = Self::pair(&self.eq, last);
+        add_vectors(polynomial, times_linear(&end.coefficients(), [e, de]))
     }
 
     fn bind(&mut self, r: F) {
@@ -221,6 +306,16 @@ impl Summand for LogUp {
             .chain(&mut self.lanes)
             .for_each(|t| bind_table(t, r));
     }
+}
+
+/// (a₀ + a₁·X) · Σ coefficients[k]·X^k.
+fn times_linear(coefficients: &[F], [a0, a1]: [F; 2]) -> Vec<F> {
+    let mut product = vec![F::ZERO; coefficients.len() + 1];
+    for (k, c) in coefficients.iter().enumerate() {
+        product[k] += a0 * c;
+        product[k + 1] += a1 * c;
+    }
+    product
 }
 
 #[cfg(test)]
@@ -266,7 +361,7 @@ mod tests {
         let run = |s: &mut dyn Summand| {
             let mut log = vec![s.sum()];
             let mut next = 100u64;
-            prove(vec![s], 4, LOOKUP_LANES + 2, |m| {
+            prove(vec![(log[0], s)], 4, LOOKUP_LANES + 2, |m| {
                 log.extend(m);
                 next += 1;
                 F::from(next).square()

@@ -21,6 +21,8 @@ pub struct Reduction<'a> {
     logup: LogUp,
     /// Where each form claim's table stands: (group, table).
     places: HashMap<usize, (usize, usize)>,
+    /// The sums of LogUp and of each group.
+    sums: Vec<F>,
 }
 
 /// What the sumcheck ends in.
@@ -57,23 +59,28 @@ impl<'a> Reduction<'a> {
             places.extend(claims.into_iter().map(|(claim, table)| (claim, (g, table))));
             groups.push(group);
         }
+        let sums = std::iter::once(logup.sum())
+            .chain(groups.iter().map(Summand::sum))
+            .collect();
         Self {
             layer,
             groups,
             logup,
             places,
+            sums,
         }
     }
 
     /// S₀: the sum of all relations' left-hand sides, weighted by λ.
     pub fn sum(&self) -> F {
-        self.groups.iter().map(Summand::sum).sum::<F>() + self.logup.sum()
+        self.sums.iter().sum()
     }
 
     /// Runs the sumcheck; `challenge` answers each message with a coordinate.
     pub fn run(mut self, ch: &Challenges, challenge: impl FnMut(&[F]) -> F) -> Reduced {
         let mut summands: Vec<&mut dyn Summand> = vec![&mut self.logup];
         summands.extend(self.groups.iter_mut().map(|g| g as &mut dyn Summand));
+        let summands = self.sums.into_iter().zip(summands).collect();
         let plan = &self.layer.plan;
         let round = sumcheck::prove(summands, plan.rounds, plan.degree, challenge);
         let claims = plan

@@ -36,11 +36,12 @@ struct Running<'a> {
     scale: F,
 }
 
-/// Proves the sum of all `summands` over `rounds` coordinates. `challenge` is given each message
+/// Proves the sum of all `summands`, each with its own, over `rounds` coordinates. `challenge` is
+/// given each message
 /// (`degree` coefficients: g₀, g₂, …, g_degree) and answers with the coordinate of the point.
 /// Returns the point.
 pub fn prove(
-    summands: Vec<&mut dyn Summand>,
+    summands: Vec<(F, &mut dyn Summand)>,
     rounds: usize,
     degree: usize,
     mut challenge: impl FnMut(&[F]) -> F,
@@ -48,8 +49,8 @@ pub fn prove(
     let half = F::from(2).invert().expect("2 is not 0 in F");
     let mut running: Vec<Running> = summands
         .into_iter()
-        .map(|summand| Running {
-            sum: summand.sum(),
+        .map(|(sum, summand)| Running {
+            sum,
             scale: F::ONE,
             summand,
         })
@@ -266,16 +267,22 @@ mod tests {
             tables: vec![table(4, 3), table(5, 3)],
             products: vec![(F::ONE, vec![0, 1])],
         };
-        let mut sum = a.sum() + b.sum();
+        let sums = [a.sum(), b.sum()];
+        let mut sum = sums[0] + sums[1];
         let mut challenges = (1..).map(|i: u64| F::from(12345 * i).square());
-        let point = prove(vec![&mut a, &mut b], 4, 3, |message| {
-            let linear = sum - message[0].double() - message[1..].iter().sum::<F>();
-            let mut c = vec![message[0], linear];
-            c.extend(&message[1..]);
-            let r = challenges.next().expect("endless");
-            sum = evaluate(&c, r);
-            r
-        });
+        let point = prove(
+            vec![(sums[0], &mut a), (sums[1], &mut b)],
+            4,
+            3,
+            |message| {
+                let linear = sum - message[0].double() - message[1..].iter().sum::<F>();
+                let mut c = vec![message[0], linear];
+                c.extend(&message[1..]);
+                let r = challenges.next().expect("endless");
+                sum = evaluate(&c, r);
+                r
+            },
+        );
         assert_eq!(point.len(), 4);
         let t = |p: &Products, i: usize| p.tables[i][0];
         let quarter = F::from(4).invert().unwrap();
