@@ -5,8 +5,10 @@
 //! two-vectors. The prover writes `b` out; the verifier evaluates it against the tensor of fold
 //! challenges in O(k) a piece. Both get it from the same code.
 
-use ff::Field;
 use std::sync::Arc;
+
+use ff::Field;
+use rayon::prelude::*;
 
 use crate::algebra::F;
 
@@ -102,6 +104,21 @@ fn dyadic_runs(base: usize, index: usize, len: usize) -> Vec<(usize, usize)> {
     runs
 }
 
+impl Piece {
+    /// Adds the part that lies in the row that begins at `start` to it.
+    fn add_to_row(&self, start: usize, row: &mut [F]) {
+        let row_bits = row.len().ilog2() as usize;
+        let (low, high) = self.bits.split_at(self.bits.len().min(row_bits));
+        // A piece longer than a row is aligned to it: its high bits are the same in all of the row.
+        let high = high.iter().enumerate();
+        let coef = high.fold(self.coef, |c, (b, w)| c * w[start >> (row_bits + b) & 1]);
+        let from = self.offset.saturating_sub(start);
+        for (t, v) in row[from..].iter_mut().zip(tensor_table(coef, low)) {
+            *t += v;
+        }
+    }
+}
+
 impl Functional {
     /// Adds `coef · ⊗ dims` on the column that begins at `offset` and has the given dimensions,
     /// outermost first; all but the first are powers of two. The better `offset` is aligned, the
@@ -149,20 +166,42 @@ impl Functional {
             .extend(self.dense.into_iter().map(|(o, c, v)| (o, c * scale, v)));
     }
 
-    /// Writes the functional out, adding to `target`, which holds the entries from `start` on.
-    /// Parts that lie outside are the caller's mistake.
-    pub fn expand_into(&self, target: &mut [F]) {
+    /// The functional written out, as `count` rows of 2^row_bits entries, in parallel. Panics if a
+    /// part lies outside.
+    pub fn rows(&self, count: usize, row_bits: usize) -> Vec<Vec<F>> {
+        let mut pieces: Vec<Vec<&Piece>> = vec![Vec::new(); count];
         for piece in &self.pieces {
-            let table = tensor_table(piece.coef, &piece.bits);
-            for (t, v) in target[piece.offset..].iter_mut().zip(table) {
-                *t += v;
+            let last = piece.offset + (1 << piece.bits.len()) - 1;
+            for row in &mut pieces[piece.offset >> row_bits..=last >> row_bits] {
+                row.push(piece);
             }
         }
+        let mut dense: Vec<Vec<(usize, F, &[F])>> = vec![Vec::new(); count];
         for (offset, coef, values) in &self.dense {
-            for (t, v) in target[*offset..].iter_mut().zip(values.iter()) {
-                *t += *coef * v;
+            let (mut at, mut rest) = (*offset, values.as_slice());
+            while !rest.is_empty() {
+                let column = at & ((1 << row_bits) - 1);
+                let (here, next) = rest.split_at(rest.len().min((1 << row_bits) - column));
+                dense[at >> row_bits].push((column, *coef, here));
+                (at, rest) = (at + here.len(), next);
             }
         }
+        (pieces, dense)
+            .into_par_iter()
+            .enumerate()
+            .map(|(row, (pieces, dense))| {
+                let mut target = vec![F::ZERO; 1 << row_bits];
+                for piece in pieces {
+                    piece.add_to_row(row << row_bits, &mut target);
+                }
+                for (column, coef, values) in dense {
+                    for (t, v) in target[column..].iter_mut().zip(values) {
+                        *t += coef * v;
+                    }
+                }
+                target
+            })
+            .collect()
     }
 
     /// Σ_x b(x) · Π_b (factors[b] if bit b of x is set): the functional against a tensor that is 1
@@ -195,9 +234,18 @@ fn tensor_table(scale: F, bits: &[BitWeights]) -> Vec<F> {
     let mut table = vec![scale; 1 << bits.len()];
     for (b, [zero, one]) in bits.iter().enumerate() {
         let (low, high) = table[..2 << b].split_at_mut(1 << b);
-        for (l, h) in low.iter_mut().zip(high) {
-            *h = *l * one;
-            *l *= zero;
+        if *zero == F::ONE && *one == F::ONE {
+            high.copy_from_slice(low);
+        } else if *zero + one == F::ONE {
+            for (l, h) in low.iter_mut().zip(high) {
+                *h = *l * one;
+                *l -= *h;
+            }
+        } else {
+            for (l, h) in low.iter_mut().zip(high) {
+                *h = *l * one;
+                *l *= zero;
+            }
         }
     }
     table
@@ -244,8 +292,11 @@ mod tests {
     /// Every way of using a functional must agree with the plain definition on the written-out
     /// vector.
     fn check(f: &Functional, bits: usize, expected: &dyn Fn(usize) -> F) {
-        let mut dense = vec![F::ZERO; 1 << bits];
-        f.expand_into(&mut dense);
+        // However it is cut into rows.
+        let dense = f.rows(1, bits).concat();
+        for row_bits in 1..bits {
+            assert_eq!(f.rows(1 << (bits - row_bits), row_bits).concat(), dense);
+        }
         for (x, v) in dense.iter().enumerate() {
             assert_eq!(*v, expected(x), "entry {x}");
         }

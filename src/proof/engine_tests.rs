@@ -81,9 +81,9 @@ impl<'a> Placed<'a> {
             let r = fold_functional(shape, ch, round, *base, F::ONE);
             r.add_scaled_to(F::ONE, &mut combined.functional);
         }
-        let mut written = vec![F::ZERO; self.values.len()];
-        combined.functional.expand_into(&mut written);
-        inner_product(&written, &self.values) + combined.constant
+        let rows = self.values.len().div_ceil(1 << ROW_BITS);
+        let written = combined.functional.rows(rows, ROW_BITS).concat();
+        inner_product(&written[..self.values.len()], &self.values) + combined.constant
     }
 }
 

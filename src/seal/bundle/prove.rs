@@ -13,7 +13,6 @@ use crate::algebra::{F, inner_product, powers};
 use crate::argument::challenges::Challenges;
 use crate::argument::claims::{Combined, Layer};
 use crate::argument::data::LayerData;
-use crate::argument::functional::Functional;
 use crate::argument::hidden::{HiddenInstance, HiddenProver, HiddenWitness};
 use crate::argument::logup;
 use crate::argument::reduce::Reduction;
@@ -319,7 +318,7 @@ impl Prover<'_> {
         let witness = OpeningWitness {
             rows: data.rows,
             blinds: data.blinds,
-            functionals: dense_rows(&functional, map.rows, self.row_bits),
+            functionals: functional.rows(map.rows, self.row_bits),
             value_blind: -committed
                 .iter()
                 .zip(&chis)
@@ -432,11 +431,4 @@ fn folded_row(secret: &LayerSecret, fold: &[(usize, Vec<F>)], row_bits: usize) -
         blind += inner_product(coefs, &secret.matrix_blinds[*matrix]);
     }
     (row, blind)
-}
-
-/// The functional written out, row by row.
-fn dense_rows(functional: &Functional, rows: usize, row_bits: usize) -> Vec<Vec<F>> {
-    let mut all = vec![F::ZERO; rows << row_bits];
-    functional.expand_into(&mut all);
-    all.chunks(1 << row_bits).map(<[F]>::to_vec).collect()
 }
