@@ -157,31 +157,4 @@ mod tests {
         assert_eq!(fold_rows(&views, &coefs), expected);
         assert!(fold_rows(&[], &[]).is_empty());
     }
-
-    /// Figures for a person to read: `cargo test --release measure_rows -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "prints timings"]
-    fn measure_rows() {
-        let gens = Generators::derive(14);
-        let mut rng = TestRng::new(3);
-        let mut row =
-            || -> Vec<i32> { (0..1 << 14).map(|_| rng.next_u32() as i16 as i32).collect() };
-        let rows: Vec<Vec<i32>> = (0..64).map(|_| row()).collect();
-        let data: Vec<RowData> = rows.iter().cloned().map(RowData::Small).collect();
-        let blinds: Vec<F> = (1..=64).map(F::from).collect();
-        let start = std::time::Instant::now();
-        std::hint::black_box(commit_rows(&gens, &data, &blinds));
-        println!(
-            "committing a row of 2^14 16-bit values, all cores: {:?}",
-            start.elapsed() / 64
-        );
-        let views: Vec<&[i32]> = (0..448).map(|i| rows[i % 64].as_slice()).collect();
-        let coefs: Vec<F> = (1..=448).map(|i| F::from(i).invert().unwrap()).collect();
-        let start = std::time::Instant::now();
-        std::hint::black_box(fold_rows(&views, &coefs));
-        println!(
-            "folding 448 rows of 2^14 integers, all cores: {:?}",
-            start.elapsed()
-        );
-    }
 }

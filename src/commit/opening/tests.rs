@@ -617,38 +617,3 @@ fn points_of_an_all_zero_opening_are_not_the_identity() {
     );
     assert_eq!(case.verify(&case.prove()), Ok(true));
 }
-
-/// Figures for a person to read: `cargo test --release measure_opening -- --ignored --nocapture`.
-#[test]
-#[ignore = "prints timings"]
-fn measure_opening() {
-    let generators = Generators::derive(14);
-    let (rows, len) = (64, 1 << 14);
-    let mut rng = TestRng::new(1);
-    let seed: Vec<F> = (0..len).map(|_| F::random(&mut rng)).collect();
-    let run = |k: u64| -> Vec<F> { seed.iter().map(|s| *s * F::from(k)).collect() };
-    let witness = OpeningWitness {
-        rows: (1..=rows).map(run).collect(),
-        blinds: (1..=rows).map(F::from).collect(),
-        functionals: (3..3 + rows).map(run).collect(),
-        value_blind: F::ONE,
-    };
-    let start = std::time::Instant::now();
-    let proof = prove(&generators, witness, &mut transcript(), &mut rng);
-    println!("opening 64 rows of 2^14: {:?}", start.elapsed());
-    let start = std::time::Instant::now();
-    let mut msm = FinalMsm::new(&generators, &mut rng);
-    let commitments = |weights: &[F]| weights.iter().map(|w| (*w, generators.h)).collect();
-    let value = ValueCommitment::default();
-    let functional = |_: &FoldPoint| F::ONE;
-    let t = &mut transcript();
-    verify(&proof, 64, &value, commitments, functional, t, &mut msm).unwrap();
-    println!(
-        "verifying it, without the final check: {:?}",
-        start.elapsed()
-    );
-    let start = std::time::Instant::now();
-    std::hint::black_box(msm.check());
-    println!("the final check: {:?}", start.elapsed());
-    println!("bytes: {}", postcard::to_stdvec(&proof).unwrap().len());
-}
