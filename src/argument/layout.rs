@@ -1,9 +1,9 @@
 //! Where each column of a system lies in the committed vectors.
 //!
 //! The keys of all lookups come first, in g equal *lanes* of N values, so that the i-th lookup of
-//! helper entry y is simply witness value i·N + y (see [`super::logup`]). What is left of the last
-//! lane is filled with zeros that are looked up in the range table like any other key, so no entry
-//! of a lane is free. The exact columns follow. Which rows exist depends on the shape alone.
+//! helper entry y is simply witness value i·N + y (see [`super::logup`]). What is left between
+//! them and of the last lane is filled with zeros that are looked up in the range table like any
+//! other key, so no entry of a lane is free. The exact columns follow. Which rows exist depends on the shape alone.
 
 use super::functional::index_bits;
 use crate::system::{Column, Segment, System, TableId};
@@ -98,8 +98,15 @@ fn lane_len(keys: usize) -> usize {
     least.next_multiple_of((least.next_power_of_two() / 64).max(1))
 }
 
-/// Places the columns that `select` picks, largest inner block first (so that every column is
-/// aligned to its own), from `start` on. Returns the end.
+/// What a column's offset is a multiple of: its inner block, and a sixteenth of its length rounded
+/// down to a power of two, so that its functionals are sums of few tensors whatever its length.
+fn alignment(column: &Column) -> usize {
+    let sixteenth = column.len().max(1).ilog2().saturating_sub(4);
+    column.block().max(1 << sixteenth)
+}
+
+/// Places the columns that `select` picks, largest alignment first, from `start` on. Returns the
+/// end.
 fn place(
     system: &System,
     offsets: &mut [usize],
@@ -109,12 +116,12 @@ fn place(
     let mut chosen: Vec<usize> = (0..offsets.len())
         .filter(|c| select(&system.columns[*c]))
         .collect();
-    chosen.sort_by_key(|c| std::cmp::Reverse(system.columns[*c].block()));
-    let block = chosen.first().map_or(1, |c| system.columns[*c].block());
-    let mut end = start.next_multiple_of(block);
+    chosen.sort_by_key(|c| std::cmp::Reverse(alignment(&system.columns[*c])));
+    let mut end = start;
     for c in chosen {
-        offsets[c] = end;
-        end += system.columns[c].len();
+        let column = &system.columns[c];
+        offsets[c] = end.next_multiple_of(alignment(column));
+        end = offsets[c] + column.len();
     }
     end
 }
@@ -154,7 +161,14 @@ fn place_vectors(system: &System, offsets: &mut [usize]) -> usize {
 }
 
 fn key_runs(system: &System, offsets: &[usize], keys_len: usize, end: usize) -> Vec<KeyRun> {
-    let mut runs: Vec<KeyRun> = system
+    let zeros = |start: usize, end: usize| KeyRun {
+        start,
+        len: end - start,
+        table: TableId::Range16,
+        offset: 0,
+        value: None,
+    };
+    let mut looked_up: Vec<KeyRun> = system
         .lookups
         .iter()
         .map(|l| KeyRun {
@@ -165,20 +179,19 @@ fn key_runs(system: &System, offsets: &[usize], keys_len: usize, end: usize) -> 
             value: l.value.map(|v| offsets[v.0]),
         })
         .collect();
-    runs.sort_by_key(|r| r.start);
-    if keys_len < end {
-        runs.push(KeyRun {
-            start: keys_len,
-            len: end - keys_len,
-            table: TableId::Range16,
-            offset: 0,
-            value: None,
-        });
+    looked_up.sort_by_key(|r| r.start);
+    let (mut runs, mut covered) = (Vec::new(), 0);
+    for run in looked_up {
+        assert!(run.start >= covered, "every key is looked up exactly once");
+        if covered < run.start {
+            runs.push(zeros(covered, run.start));
+        }
+        covered = run.start + run.len;
+        runs.push(run);
     }
-    let mut covered = 0;
-    for run in &runs {
-        assert_eq!(run.start, covered, "every key is looked up exactly once");
-        covered += run.len;
+    assert_eq!(covered, keys_len, "every key is looked up");
+    if keys_len < end {
+        runs.push(zeros(keys_len, end));
     }
     runs
 }
@@ -244,6 +257,25 @@ mod tests {
             (padding.start, padding.len, padding.table),
             (183, 1, TableId::Range16)
         );
+    }
+
+    /// A vocabulary of odd length: four digits, each well aligned, with looked-up zeros between.
+    #[test]
+    fn long_columns_of_odd_length_are_aligned() {
+        let mut system = System::default();
+        let digits: Vec<_> = (0..4)
+            .map(|i| system.range(&format!("{i}"), &[50_257], 0))
+            .collect();
+        let layout = Layout::new(&system, 14);
+        let offsets: Vec<usize> = digits.iter().map(|d| layout.offset(*d)).collect();
+        assert_eq!(offsets, [0, 51_200, 102_400, 153_600]);
+        let mut next = 0;
+        for run in &layout.runs {
+            assert_eq!((run.start, run.table), (next, TableId::Range16));
+            next += run.len;
+        }
+        assert_eq!(next, LOOKUP_LANES * layout.lane_len);
+        assert_eq!(layout.runs.len(), 8);
     }
 
     #[test]
