@@ -34,7 +34,7 @@ use super::channel::{Channel, Native, Public, Secret};
 use crate::algebra::F;
 use crate::transcript::hidden::HiddenTranscript;
 
-/// The checks by name: the native error, the mock prover's failing region and the tests use these.
+/// The checks by name: the native error and the tests use these.
 pub mod why {
     /// r_i is the challenge that T1 gives.
     pub const ROUND_CHALLENGE: &str = "the round challenge is the transcript's";

@@ -264,7 +264,7 @@ mod tests {
     fn long_columns_of_odd_length_are_aligned() {
         let mut system = System::default();
         let digits: Vec<_> = (0..4)
-            .map(|i| system.range(&format!("{i}"), &[50_257], 0))
+            .map(|i| system.range(format!("{i}"), &[50_257], 0))
             .collect();
         let layout = Layout::new(&system, 14);
         let offsets: Vec<usize> = digits.iter().map(|d| layout.offset(*d)).collect();

@@ -3,11 +3,12 @@
 //! This is the file of the product, where there is no such thing: [`Fault`] has no values, so the
 //! code that would handle one cannot run. Tests have `faults_test.rs` in its place.
 
-use halo2_proofs::circuit::{Layouter, Region, Value};
-use halo2_proofs::plonk::{Advice, Column, Error, Selector};
+use halo2_proofs::circuit::{Region, Value};
+use halo2_proofs::plonk::{Advice, Column, Error};
 
 use crate::algebra::F;
 use crate::seal::cells::{Cell, Source};
+use crate::seal::poseidon::Gate;
 
 /// A fault, of which there is none.
 #[derive(Clone, Copy)]
@@ -24,22 +25,11 @@ impl Fault {
         match self {}
     }
 
-    pub fn tie_instance(
-        self,
-        _: &mut impl Layouter<F>,
-        _: Source<'_>,
-        _: &Cell,
-    ) -> Result<(), Error> {
+    pub fn shift(self, _: Value<F>) -> Value<F> {
         match self {}
     }
 
-    pub fn gate(
-        self,
-        _: &mut Region<'_, F>,
-        _: Selector,
-        _: Column<Advice>,
-        _: Value<F>,
-    ) -> Result<Cell, Error> {
+    pub fn leaves_out(self) -> bool {
         match self {}
     }
 }
@@ -54,6 +44,10 @@ impl Faults {
     }
 
     pub fn next_gate(&mut self) -> Option<Fault> {
+        None
+    }
+
+    pub fn next_word(&mut self, _: Gate, _: usize) -> Option<Fault> {
         None
     }
 

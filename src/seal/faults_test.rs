@@ -3,11 +3,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use halo2_proofs::circuit::{Layouter, Region, Value};
-use halo2_proofs::plonk::{Advice, Column, Error, Selector};
+use halo2_proofs::circuit::{Region, Value};
+use halo2_proofs::plonk::{Advice, Column, Error};
 
 use crate::algebra::F;
 use crate::seal::cells::{Cell, Source};
+use crate::seal::poseidon::Gate;
+use crate::transcript::hidden::WIDTH;
 
 /// What a fault hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +20,16 @@ pub enum Target {
     Tie(usize),
     /// The n-th multiply-add: the result is one too large.
     Gate(usize),
+    /// The n-th word that a gate of the permutation computes: it is one too large.
+    Word(usize),
+    /// The n-th equation of a gate of the permutation: the words are those that break it alone.
+    Equation(usize),
 }
 
 /// A shifted value; with `constrained`, the constraint that forbids it is kept.
 #[derive(Clone, Copy)]
 pub struct Fault {
+    by: F,
     constrained: bool,
 }
 
@@ -34,47 +41,22 @@ impl Fault {
         column: Column<Advice>,
         row: usize,
     ) -> Result<Cell, Error> {
+        if self.constrained {
+            source.bring(region, column, row, None)?;
+        }
         let value = match source {
             Source::Cell(cell) => cell.value().copied(),
-            Source::Constant(c) => Value::known(c),
             Source::Instance(instance, at) => region.instance_value(instance, at)?,
         };
-        let value = value.map(|v| v + F::from(1));
-        let cell = region.assign_advice(|| "shifted", column, row, || value)?;
-        match source {
-            _ if !self.constrained => {}
-            Source::Cell(original) => region.constrain_equal(original.cell(), cell.cell())?,
-            Source::Constant(c) => region.constrain_constant(cell.cell(), c)?,
-            Source::Instance(..) => {} // by tie_instance, outside the region
-        }
-        Ok(cell)
+        region.assign_advice(|| "shifted", column, row, || self.shift(value))
     }
 
-    pub fn tie_instance(
-        self,
-        layouter: &mut impl Layouter<F>,
-        source: Source<'_>,
-        cell: &Cell,
-    ) -> Result<(), Error> {
-        match source {
-            Source::Instance(instance, at) if self.constrained => {
-                layouter.constrain_instance(cell.cell(), instance, at)
-            }
-            _ => Ok(()),
-        }
+    pub fn shift(self, value: Value<F>) -> Value<F> {
+        value.map(|v| v + self.by)
     }
 
-    pub fn gate(
-        self,
-        region: &mut Region<'_, F>,
-        gate: Selector,
-        acc: Column<Advice>,
-        result: Value<F>,
-    ) -> Result<Cell, Error> {
-        if self.constrained {
-            gate.enable(region, 0)?;
-        }
-        region.assign_advice(|| "shifted", acc, 1, || result.map(|v| v + F::from(1)))
+    pub fn leaves_out(self) -> bool {
+        !self.constrained
     }
 }
 
@@ -86,34 +68,59 @@ pub struct Probe {
     pub right: F,
 }
 
+/// Places where a fault can be, counted in a synthesis.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Met {
+    pub ties: usize,
+    pub gates: usize,
+    pub words: usize,
+}
+
 /// At most one fault in a circuit, and what the assertions saw.
 #[derive(Clone, Default)]
 pub struct Faults {
     pub target: Option<Target>,
     pub constrained: bool,
     pub probes: Arc<Mutex<Vec<Probe>>>,
-    /// Ties and gates met so far in this synthesis.
-    pub ties: usize,
-    pub gates: usize,
-    /// The same, left behind by the last synthesis.
-    pub met: Arc<Mutex<(usize, usize)>>,
+    /// What this synthesis has met so far.
+    met: Met,
+    /// What the last synthesis met.
+    pub last: Arc<Mutex<Met>>,
 }
 
 impl Faults {
     pub fn next_tie(&mut self) -> Option<Fault> {
-        self.ties += 1;
-        self.fault_at(Target::Tie(self.ties - 1))
+        self.count(|met| &mut met.ties);
+        self.fault_at(Target::Tie(self.met.ties - 1))
     }
 
     pub fn next_gate(&mut self) -> Option<Fault> {
-        self.gates += 1;
-        self.fault_at(Target::Gate(self.gates - 1))
+        self.count(|met| &mut met.gates);
+        self.fault_at(Target::Gate(self.met.gates - 1))
     }
 
-    fn fault_at(&mut self, here: Target) -> Option<Fault> {
-        *self.met.lock().unwrap() = (self.ties, self.gates);
-        let constrained = self.constrained;
-        (self.target == Some(here)).then_some(Fault { constrained })
+    pub fn next_word(&mut self, gate: Gate, word: usize) -> Option<Fault> {
+        self.count(|met| &mut met.words);
+        let here = self.met.words - 1;
+        match self.target {
+            Some(Target::Equation(n)) if n / WIDTH == here / WIDTH => Some(Fault {
+                by: gate.fault(n % WIDTH, word),
+                constrained: self.constrained,
+            }),
+            _ => self.fault_at(Target::Word(here)),
+        }
+    }
+
+    fn count(&mut self, place: impl Fn(&mut Met) -> &mut usize) {
+        *place(&mut self.met) += 1;
+        *self.last.lock().unwrap() = self.met;
+    }
+
+    fn fault_at(&self, here: Target) -> Option<Fault> {
+        (self.target == Some(here)).then_some(Fault {
+            by: F::from(1),
+            constrained: self.constrained,
+        })
     }
 
     pub fn leaves_out(&mut self, why: &'static str, a: &Cell, b: &Cell) -> bool {

@@ -6,8 +6,10 @@
 //! SHA-256 is the one pinned below.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::hash::Hash;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use halo2_proofs::plonk::{ProvingKey, VerifyingKey, keygen_pk, keygen_vk};
 use halo2_proofs::poly::commitment::Params;
@@ -69,17 +71,8 @@ impl SealKeys {
         shape: &HiddenShape,
         cache_dir: Option<&Path>,
     ) -> Result<Arc<Self>, SealError> {
-        static CACHE: OnceLock<Mutex<HashMap<HiddenShape, Arc<SealKeys>>>> = OnceLock::new();
-        let mut cache = CACHE
-            .get_or_init(Mutex::default)
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(keys) = cache.get(shape) {
-            return Ok(Arc::clone(keys));
-        }
-        let keys = Arc::new(Self::generate(shape, cache_dir)?);
-        cache.insert(shape.clone(), Arc::clone(&keys));
-        Ok(keys)
+        static CACHE: LazyLock<Cache<HiddenShape, SealKeys>> = LazyLock::new(Cache::default);
+        CACHE.get_or_make(shape, || Self::generate(shape, cache_dir))
     }
 
     fn generate(shape: &HiddenShape, cache_dir: Option<&Path>) -> Result<Self, SealError> {
@@ -131,20 +124,45 @@ impl SealKeys {
     }
 }
 
+/// Values that the process makes once and keeps.
+///
+/// No lock is held while a value is made. To make one takes the thread pool, where a thread that waits
+/// for a part of its work takes up other tasks; one of them may ask for the same value and would wait
+/// for its own thread for ever. So values of different keys are made side by side, and one that is asked
+/// for twice at the same time may be made twice, in which case the first stays.
+struct Cache<K, V>(Mutex<HashMap<K, Arc<V>>>);
+
+impl<K, V> Default for Cache<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Clone + Eq + Hash, V> Cache<K, V> {
+    fn get_or_make<E>(&self, key: &K, make: impl FnOnce() -> Result<V, E>) -> Result<Arc<V>, E> {
+        if let Some(value) = self.lock().get(key) {
+            return Ok(Arc::clone(value));
+        }
+        let value = Arc::new(make()?);
+        Ok(Arc::clone(self.lock().entry(key.clone()).or_insert(value)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Arc<V>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Generators of one size, shared by all shapes of the process.
 fn shared_params(k: u32, cache_dir: Option<&Path>) -> Arc<Params<EqAffine>> {
-    static CACHE: OnceLock<Mutex<HashMap<u32, Arc<Params<EqAffine>>>>> = OnceLock::new();
-    let mut cache = CACHE
-        .get_or_init(Mutex::default)
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    Arc::clone(cache.entry(k).or_insert_with(|| {
+    static CACHE: LazyLock<Cache<u32, Params<EqAffine>>> = LazyLock::new(Cache::default);
+    let Ok(params) = CACHE.get_or_make(&k, || {
         let pinned = PINNED.iter().find(|(size, _)| *size == k);
-        Arc::new(match (cache_dir, pinned) {
+        Ok::<_, Infallible>(match (cache_dir, pinned) {
             (Some(dir), Some((_, pin))) => cached_params(k, pin, dir),
             _ => Params::new(k),
         })
-    }))
+    });
+    params
 }
 
 /// Generators from their file in `dir`; if that is missing or damaged they are made again and the
@@ -171,8 +189,23 @@ fn serialize(params: &Params<EqAffine>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use rayon::prelude::*;
+
     use super::*;
     use crate::curve::cache::hex_digest;
+
+    /// Tasks of the thread pool may ask for keys, which are made on that pool; and all get the same ones.
+    #[test]
+    fn keys_are_made_on_the_thread_pool() {
+        let shapes = [1, 2, 3, 4]
+            .map(|degree| HiddenShape::new(2, degree, vec![false; 2], vec![vec![0, 1]]).unwrap());
+        let shapes: Vec<_> = shapes.iter().cycle().take(32).collect();
+        let keys = |shape: &&HiddenShape| SealKeys::for_shape(shape, None).unwrap();
+        let keys: Vec<_> = shapes.par_iter().map(keys).collect();
+        for (i, (key, shape)) in keys.iter().zip(&shapes).enumerate() {
+            assert!(key.shape() == *shape && Arc::ptr_eq(key, &keys[i % 4]));
+        }
+    }
 
     /// Protects the pins and the cache: made once, read back, remade when damaged.
     #[test]

@@ -5,17 +5,21 @@
 //! succeeds. See there for the steps, their soundness and what the caller must check.
 //!
 //! # How
-//! `cells` is the conversation's channel in Halo2 cells, `circuit` the circuit, `keys` its keys. The
-//! proof system is zcash's Halo2 with the inner-product argument over Vesta: no trusted setup.
-//! Layers of one shape share a proof, its multi-opening and its inner-product argument.
+//! `cells` is the conversation's channel in Halo2 cells, `poseidon` the permutation's rows and gates,
+//! `circuit` the circuit, `keys` its keys. The proof system is zcash's Halo2 with the inner-product
+//! argument over Vesta: no trusted setup. Layers of one shape share a proof, its multi-opening and its
+//! inner-product argument.
 //!
 //! # Layout of the instance column
+//! The circuit's constants (0, the duplex's domain, the shape's digest, 1, −1; `instance_column`), then
 //! t₀, c_0 …, the a_j of the claims that have one, r_0 …, ρ, E ([`HiddenShape::index`]).
 //!
 //! # Soundness
-//! The verifying key, hashed into the proof's transcript, fixes the shape (its digest is a constant
-//! of the circuit); the instances are hashed before any challenge. What remains is the knowledge
-//! soundness of Halo2 under the discrete logarithm on Vesta.
+//! The verifying key, hashed into the proof's transcript, fixes columns, gates and copies; the instance
+//! columns, in which the verifier itself puts the shape's digest and the other constants, are hashed
+//! next, before any challenge. Together they fix the conversation of this shape. Why the gates force the
+//! permutation stands in `poseidon`. What remains is the knowledge soundness of Halo2 under the discrete
+//! logarithm on Vesta.
 //!
 //! [`HiddenShape::index`]: crate::argument::hidden::HiddenShape::index
 
@@ -28,6 +32,7 @@ mod faults;
 #[path = "faults_test.rs"]
 mod faults;
 mod keys;
+mod poseidon;
 
 use ff::Field;
 use halo2_proofs::plonk::{self, VerificationStrategy, create_proof, verify_proof};
@@ -40,7 +45,7 @@ pub use keys::{KeyStore, MAX_K, SealKeys};
 
 use crate::algebra::F;
 use crate::argument::hidden::{HiddenError, HiddenInstance, HiddenWitness, check};
-use circuit::SealCircuit;
+use circuit::{SealCircuit, instance_column};
 
 /// What can go wrong with a seal.
 #[derive(Debug, thiserror::Error)]
@@ -107,13 +112,24 @@ fn prove_circuits(
     instances: &[&HiddenInstance],
     rng: &mut impl CryptoRng,
 ) -> Result<Vec<u8>, SealError> {
-    let columns: Vec<_> = instances.iter().map(|i| [i.values()]).collect();
+    let columns = instance_columns(keys, instances.iter().copied());
+    let columns: Vec<_> = columns.iter().map(|c| [&c[..]]).collect();
     let columns: Vec<_> = columns.iter().map(|c| &c[..]).collect();
     let mut transcript = Blake2bWrite::<_, EqAffine, Challenge255<_>>::init(Vec::new());
     let key = keys.proving()?;
     create_proof(keys.params(), key, circuits, &columns, rng, &mut transcript)
         .map_err(SealError::Proving)?;
     Ok(transcript.finalize())
+}
+
+fn instance_columns<'a>(
+    keys: &SealKeys,
+    instances: impl IntoIterator<Item = &'a HiddenInstance>,
+) -> Vec<Vec<F>> {
+    let instances = instances.into_iter();
+    instances
+        .map(|i| instance_column(keys.shape(), i))
+        .collect()
 }
 
 /// Verifies one proof of several layers of one shape.
@@ -186,7 +202,8 @@ fn reduce<'a>(sealed: &Sealed<'a>) -> Result<MSM<'a, EqAffine>, SealError> {
     for instance in sealed.instances {
         instance.check(sealed.keys.shape())?;
     }
-    let columns: Vec<_> = sealed.instances.iter().map(|i| [i.values()]).collect();
+    let columns = instance_columns(sealed.keys, sealed.instances);
+    let columns: Vec<_> = columns.iter().map(|c| [&c[..]]).collect();
     let columns: Vec<_> = columns.iter().map(|c| &c[..]).collect();
     let mut rest = sealed.proof;
     let mut transcript = Blake2bRead::<_, EqAffine, Challenge255<_>>::init(&mut rest);

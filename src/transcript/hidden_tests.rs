@@ -20,7 +20,7 @@ fn constant_length<S: CachedSpec<W, R>, const W: usize, const R: usize>(message:
     state[0]
 }
 
-/// Protects the native permutation: it must be the library's, which the circuit uses.
+/// Protects the native permutation: it must be the library's.
 #[test]
 fn permutation_is_the_librarys() {
     let m: [F; 6] = words(6).try_into().unwrap();
