@@ -59,6 +59,24 @@ impl<'g> FinalMsm<'g> {
         Equation { msm: self }
     }
 
+    /// Adds the equations of another sum over the same generators.
+    pub fn merge(&mut self, other: Self) {
+        assert!(
+            std::ptr::eq(self.generators, other.generators),
+            "sums over the same generators"
+        );
+        self.weight *= self.omega;
+        let weight = self.weight;
+        for (sum, g) in self.g.iter_mut().zip(other.g) {
+            *sum += weight * g;
+        }
+        self.u += weight * other.u;
+        self.h += weight * other.h;
+        self.scalars
+            .extend(other.scalars.into_iter().map(|s| weight * s));
+        self.points.extend(other.points);
+    }
+
     /// Do all equations hold?
     pub fn check(mut self) -> bool {
         let mut bases = self.generators.g.clone();
@@ -141,6 +159,30 @@ mod tests {
             }
             assert_eq!(msm.check(), expected);
         }
+    }
+
+    /// Sums that were made apart are as strict together.
+    #[test]
+    fn merged_sums_pass_if_all_of_them_do() {
+        let gens = Generators::derive(2);
+        let mut rng = TestRng::new(3);
+        for (errors, expected) in [([0, 0, 0], true), ([0, 1, 0], false), ([1, 0, 0], false)] {
+            let mut parts = errors.map(|e| {
+                let mut msm = FinalMsm::new(&gens, &mut rng);
+                add_equation(&mut msm, F::ZERO);
+                add_equation(&mut msm, F::from(e));
+                Some(msm)
+            });
+            let mut all = parts[0].take().expect("the first");
+            parts.into_iter().flatten().for_each(|part| all.merge(part));
+            assert_eq!(all.check(), expected);
+        }
+        let mut opposite = FinalMsm::new(&gens, &mut rng);
+        add_equation(&mut opposite, F::ONE);
+        let mut other = FinalMsm::new(&gens, &mut rng);
+        add_equation(&mut other, -F::ONE);
+        opposite.merge(other);
+        assert!(!opposite.check(), "errors of two sums do not cancel");
     }
 
     /// Without the random weights these two would pass together.

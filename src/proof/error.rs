@@ -48,14 +48,3 @@ pub enum VerifyError {
     #[error("the operating system gave no randomness: {0}")]
     Randomness(#[from] rand::rngs::SysError),
 }
-
-impl VerifyError {
-    /// A bundle's error under the name that `refused` gives it, unless it is this machine's failure
-    /// and says nothing about the proof.
-    pub(super) fn of_bundle(error: BundleError, refused: impl Fn(BundleError) -> Self) -> Self {
-        match error {
-            BundleError::Randomness(e) => Self::Randomness(e),
-            e => refused(e),
-        }
-    }
-}

@@ -9,9 +9,8 @@ use super::error::{ProveError, VerifyError};
 use super::models::OpenedModel;
 use super::prover::{PhaseClock, Run, commit_boundary, commit_run, encoded_len, prove_bundle};
 use super::setup::Setup;
-use super::verifier::Check;
+use super::verifier::{Bundle, Check};
 use super::{LayerKind, systems};
-use crate::commit::{FinalMsm, fresh_rng};
 use crate::curve::PointBytes;
 use crate::layers;
 use crate::seal::bundle::BundleProof;
@@ -148,14 +147,11 @@ impl Bench<'_> {
             statement: &self.run.statement,
             boundaries: &self.run.commitments,
         };
-        let mut rng = fresh_rng()?;
-        let mut msm = FinalMsm::new(&self.setup.generators, &mut rng);
-        check
-            .bundle(kinds, &layers, proof, &mut msm)
-            .map_err(|e| VerifyError::of_bundle(e, VerifyError::Bundle))?;
-        if !msm.check() {
-            return Err(VerifyError::Opening);
-        }
+        check.all(&[Bundle {
+            kinds,
+            layers: &layers,
+            proof,
+        }])?;
         Ok(start.elapsed().as_secs_f64())
     }
 }

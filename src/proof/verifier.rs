@@ -12,6 +12,7 @@ use crate::argument::claims::Layer;
 use crate::commit::{FinalMsm, fresh_rng};
 use crate::curve::decode_points;
 use crate::seal::bundle::{self, BundleError, BundleProof, BundlePublic};
+use crate::seal::{Sealed, verify_batch};
 
 /// What a valid proof file shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,14 +58,12 @@ pub fn verify(
         boundaries: &boundaries,
     };
 
-    let mut rng = fresh_rng()?;
-    let mut msm = FinalMsm::new(&setup.generators, &mut rng);
-    match &proof.proofs {
-        LayerProofs::Bundled(bundle) => {
-            check
-                .bundle(&kinds, &layers, bundle, &mut msm)
-                .map_err(|e| VerifyError::of_bundle(e, VerifyError::Bundle))?;
-        }
+    let bundles: Vec<Bundle> = match &proof.proofs {
+        LayerProofs::Bundled(proof) => vec![Bundle {
+            kinds: &kinds,
+            layers: &layers,
+            proof,
+        }],
         LayerProofs::Separate(proofs) => {
             if proofs.len() != kinds.len() {
                 return Err(VerifyError::Layers {
@@ -72,19 +71,16 @@ pub fn verify(
                     found: proofs.len(),
                 });
             }
-            for ((kind, layer), proof) in kinds.iter().zip(&layers).zip(proofs) {
-                check
-                    .bundle(&[*kind], std::slice::from_ref(layer), proof, &mut msm)
-                    .map_err(|e| {
-                        let layer = *kind;
-                        VerifyError::of_bundle(e, |source| VerifyError::Layer { layer, source })
-                    })?;
-            }
+            let layers = kinds.chunks(1).zip(layers.chunks(1)).zip(proofs);
+            let bundle = |((kinds, layers), proof)| Bundle {
+                kinds,
+                layers,
+                proof,
+            };
+            layers.map(bundle).collect()
         }
-    }
-    if !msm.check() {
-        return Err(VerifyError::Opening);
-    }
+    };
+    check.all(&bundles)?;
     Ok(Verified {
         total: kinds.len(),
         layers: kinds,
@@ -133,29 +129,89 @@ pub(super) struct Check<'a> {
     pub boundaries: &'a [Vec<EqAffine>],
 }
 
+/// A bundle to be checked: its layers and their proof.
+pub(super) struct Bundle<'a> {
+    pub kinds: &'a [LayerKind],
+    pub layers: &'a [Layer],
+    pub proof: &'a BundleProof,
+}
+
+impl Bundle<'_> {
+    fn error(&self, source: BundleError) -> VerifyError {
+        match (source, self.kinds) {
+            // This machine's failure says nothing about the proof.
+            (BundleError::Randomness(e), _) => VerifyError::Randomness(e),
+            (source, [layer]) => VerifyError::Layer {
+                layer: *layer,
+                source,
+            },
+            (source, _) => VerifyError::Bundle(source),
+        }
+    }
+}
+
 impl Check<'_> {
-    /// Checks the given layers' bundle up to its group equations, which are added to `msm`.
-    pub(super) fn bundle(
+    /// Checks all bundles in parallel; their seals and their group equations together.
+    pub(super) fn all(&self, bundles: &[Bundle]) -> Result<(), VerifyError> {
+        let checked = bundles
+            .par_iter()
+            .map(|b| {
+                let mut msm = FinalMsm::new(&self.setup.generators, &mut fresh_rng()?);
+                let seals = self.bundle(b, &mut msm).map_err(|e| b.error(e))?;
+                Ok((msm, seals))
+            })
+            .collect::<Result<Vec<_>, VerifyError>>()?;
+        let (msms, seals): (Vec<FinalMsm>, Vec<Vec<Sealed>>) = checked.into_iter().unzip();
+        let (owners, seals): (Vec<&Bundle>, Vec<Sealed>) = bundles
+            .iter()
+            .zip(seals)
+            .flat_map(|(b, seals)| seals.into_iter().map(move |s| (b, s)))
+            .unzip();
+        let mut rng = fresh_rng()?;
+        let (sealed, opened) = rayon::join(
+            || verify_batch(&seals, &mut rng),
+            || {
+                let sum = msms.into_iter().reduce(|mut sum, msm| {
+                    sum.merge(msm);
+                    sum
+                });
+                sum.is_none_or(FinalMsm::check)
+            },
+        );
+        sealed.map_err(|(i, e)| owners[i].error(BundleError::Seal(e)))?;
+        if opened {
+            Ok(())
+        } else {
+            Err(VerifyError::Opening)
+        }
+    }
+
+    /// Checks a bundle up to its group equations, which are added to `msm`, and its seals.
+    fn bundle<'p>(
         &self,
-        kinds: &[LayerKind],
-        layers: &[Layer],
-        proof: &BundleProof,
+        bundle: &Bundle<'p>,
         msm: &mut FinalMsm,
-    ) -> Result<(), BundleError> {
+    ) -> Result<Vec<Sealed<'p>>, BundleError> {
         let blocks = self.model.manifest.architecture.layers;
-        let touched = systems::touched_boundaries(kinds, blocks);
+        let touched = systems::touched_boundaries(bundle.kinds, blocks);
         let boundaries: Vec<Vec<EqAffine>> = touched
             .keys()
             .map(|b| self.boundaries[*b].clone())
             .collect();
-        let publics = systems::publics(self.model, kinds, layers);
+        let publics = systems::publics(self.model, bundle.kinds, bundle.layers);
         let public = BundlePublic {
             generators: &self.setup.generators,
             tables: self.model.tables.all(),
             layers: &publics,
             boundaries: &boundaries,
         };
-        let mut transcript = systems::transcript(self.model, self.statement, kinds);
-        bundle::verify(&public, proof, &self.setup.keys, &mut transcript, msm)
+        let mut transcript = systems::transcript(self.model, self.statement, bundle.kinds);
+        bundle::verify(
+            &public,
+            bundle.proof,
+            &self.setup.keys,
+            &mut transcript,
+            msm,
+        )
     }
 }

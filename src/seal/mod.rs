@@ -34,12 +34,15 @@ mod faults;
 mod keys;
 mod poseidon;
 
+use std::sync::Arc;
+
 use ff::Field;
 use halo2_proofs::plonk::{self, VerificationStrategy, create_proof, verify_proof};
 use halo2_proofs::poly::commitment::{Guard, MSM};
 use halo2_proofs::transcript::{Blake2bRead, Blake2bWrite, Challenge255, EncodedChallenge};
 use pasta_curves::EqAffine;
 use rand_core::CryptoRng;
+use rayon::prelude::*;
 
 pub use keys::{KeyStore, MAX_K, SealKeys};
 
@@ -71,9 +74,6 @@ pub enum SealError {
     /// The proof is malformed or false.
     #[error("the seal was refused: it does not prove these layers' conversations")]
     Refused(#[source] plonk::Error),
-    /// The sum of several proofs' final checks is not zero.
-    #[error("the seals were refused: at least one does not prove its layers' conversations")]
-    BatchRefused,
     /// Bytes follow the proof.
     #[error("the seal was refused: {0} bytes follow the proof")]
     TrailingBytes(usize),
@@ -143,75 +143,84 @@ pub fn verify(
     instances: &[HiddenInstance],
     proof: &[u8],
 ) -> Result<(), SealError> {
-    let msm = reduce(&Sealed {
-        keys,
-        instances,
-        proof,
-    })?;
-    if msm.eval() {
+    if reduce(keys, instances, proof)?.eval() {
         Ok(())
     } else {
-        Err(SealError::Refused(plonk::Error::ConstraintSystemFailure))
+        Err(not_zero())
     }
 }
 
+fn not_zero() -> SealError {
+    SealError::Refused(plonk::Error::ConstraintSystemFailure)
+}
+
 /// One proof of a batch.
-#[derive(Clone, Copy)]
 pub struct Sealed<'a> {
     /// The keys of its shape.
-    pub keys: &'a SealKeys,
+    pub keys: Arc<SealKeys>,
     /// Its layers.
-    pub instances: &'a [HiddenInstance],
+    pub instances: Vec<HiddenInstance>,
     /// Its bytes.
     pub proof: &'a [u8],
 }
 
-/// Verifies several proofs, of any shapes, with one multi-scalar multiplication per circuit size.
+/// Verifies several proofs, of any shapes, in parallel and with one multi-scalar multiplication per
+/// circuit size.
 ///
 /// The proofs' final checks are added up with random factors from `rng`, which the prover must not
 /// be able to predict.
 ///
 /// # Errors
-/// As [`verify`]; [`SealError::BatchRefused`] if the final checks do not add up to zero, in which case
-/// verifying one by one tells which proof is false.
-pub fn verify_batch(proofs: &[Sealed<'_>], rng: &mut impl CryptoRng) -> Result<(), SealError> {
+/// As [`verify`], with the index of a proof that it refuses.
+pub fn verify_batch(
+    proofs: &[Sealed<'_>],
+    rng: &mut impl CryptoRng,
+) -> Result<(), (usize, SealError)> {
+    let msms: Vec<MSM<'_, EqAffine>> = proofs
+        .par_iter()
+        .enumerate()
+        .map(|(i, p)| reduce(&p.keys, &p.instances, p.proof).map_err(|e| (i, e)))
+        .collect::<Result<_, _>>()?;
     let mut sums: Vec<(u32, MSM<'_, EqAffine>)> = Vec::new();
-    for sealed in proofs {
-        let msm = reduce(sealed)?;
-        let k = sealed.keys.k();
+    for (msm, k) in msms.iter().zip(proofs.iter().map(|p| p.keys.k())) {
         match sums.iter_mut().find(|(size, _)| *size == k) {
-            None => sums.push((k, msm)),
+            None => sums.push((k, msm.clone())),
             Some((_, sum)) => {
                 sum.scale(F::random(rng));
-                sum.add_msm(&msm);
+                sum.add_msm(msm);
             }
         }
     }
     if sums.into_iter().all(|(_, sum)| sum.eval()) {
-        Ok(())
-    } else {
-        Err(SealError::BatchRefused)
+        return Ok(());
     }
+    // A sum is not zero unless one of its terms is not.
+    let culprit = msms.into_iter().position(|msm| !msm.eval());
+    Err((culprit.unwrap_or(0), not_zero()))
 }
 
 /// Verifies everything of a proof but its last equation, which is left as a sum to be zero.
-fn reduce<'a>(sealed: &Sealed<'a>) -> Result<MSM<'a, EqAffine>, SealError> {
-    if sealed.instances.is_empty() {
+fn reduce<'k>(
+    keys: &'k SealKeys,
+    instances: &[HiddenInstance],
+    proof: &[u8],
+) -> Result<MSM<'k, EqAffine>, SealError> {
+    if instances.is_empty() {
         return Err(SealError::Empty);
     }
-    for instance in sealed.instances {
-        instance.check(sealed.keys.shape())?;
+    for instance in instances {
+        instance.check(keys.shape())?;
     }
-    let columns = instance_columns(sealed.keys, sealed.instances);
+    let columns = instance_columns(keys, instances);
     let columns: Vec<_> = columns.iter().map(|c| [&c[..]]).collect();
     let columns: Vec<_> = columns.iter().map(|c| &c[..]).collect();
-    let mut rest = sealed.proof;
+    let mut rest = proof;
     let mut transcript = Blake2bRead::<_, EqAffine, Challenge255<_>>::init(&mut rest);
-    let params = sealed.keys.params();
+    let strategy = LastEquation(keys.params().empty_msm());
     let msm = verify_proof(
-        params,
-        sealed.keys.verifying(),
-        LastEquation(params.empty_msm()),
+        keys.params(),
+        keys.verifying(),
+        strategy,
         &columns,
         &mut transcript,
     )

@@ -406,43 +406,38 @@ fn batches_are_as_strict_as_single_proofs() {
     let layer = honest(tiny.shape(), "tiny");
     let tiny_proof = prove(&tiny, std::slice::from_ref(&layer), &mut TestRng(6)).unwrap();
     let (_, _, again) = sealed(2, 7);
-    let good = [
-        Sealed {
-            keys: &keys,
-            instances: &instances,
-            proof: &proof,
-        },
-        Sealed {
-            keys: &tiny,
-            instances: std::slice::from_ref(&layer.0),
-            proof: &tiny_proof,
-        },
-        Sealed {
-            keys: &keys,
-            instances: &instances,
-            proof: &again,
-        },
-    ];
-    verify_batch(&good, &mut TestRng(8)).unwrap();
-    let other = [
-        instances[0].clone(),
-        moved(keys.shape(), &instances[1], Public::Rho),
-    ];
+    let batch = || {
+        let of = |instances: &[HiddenInstance], keys: &Arc<SealKeys>, proof| Sealed {
+            keys: Arc::clone(keys),
+            instances: instances.to_vec(),
+            proof,
+        };
+        [
+            of(&instances, &keys, &proof),
+            of(std::slice::from_ref(&layer.0), &tiny, &tiny_proof),
+            of(&instances, &keys, &again),
+        ]
+    };
+    verify_batch(&batch(), &mut TestRng(8)).unwrap();
     for bad in 0..3 {
-        let mut batch = good;
-        let false_one = [moved(tiny.shape(), &layer.0, Public::Masked)];
-        batch[bad].instances = if bad == 1 { &false_one } else { &other };
+        let mut batch = batch();
+        let keys = Arc::clone(&batch[bad].keys);
+        let last = batch[bad].instances.last_mut().unwrap();
+        *last = moved(keys.shape(), last, Public::Rho);
         let verdict = verify_batch(&batch, &mut TestRng(9));
         assert!(
-            matches!(verdict, Err(SealError::BatchRefused)),
+            matches!(verdict, Err((culprit, SealError::Refused(_))) if culprit == bad),
             "proof {bad}"
         );
     }
     let mut longer = proof.clone();
     longer.push(1);
-    let mut batch = good;
-    batch[0].proof = &longer;
-    assert!(verify_batch(&batch, &mut TestRng(9)).is_err());
+    let mut batch = batch();
+    batch[2].proof = &longer;
+    assert!(matches!(
+        verify_batch(&batch, &mut TestRng(9)),
+        Err((2, SealError::TrailingBytes(1)))
+    ));
 }
 
 /// [`SealCircuit`], recording the conversation.

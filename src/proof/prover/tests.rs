@@ -5,10 +5,9 @@
 use std::sync::OnceLock;
 
 use super::*;
-use crate::commit::{FinalMsm, fresh_rng};
 use crate::layers::Sequence;
 use crate::layers::testing::{Shape, model};
-use crate::proof::verifier::Check;
+use crate::proof::verifier::{Bundle, Check};
 use crate::proof::{BlindingSeed, ModelFile};
 use crate::quant::Tables;
 use crate::system::{ColumnId, Segment, Values};
@@ -73,16 +72,12 @@ fn prove_and_verify(scene: &Scene, run: &Run, kind: LayerKind) -> Result<(), Str
         .validate(&manifest.architecture)
         .map_err(|e| e.to_string())?;
     let layer = systems::layer(manifest, &sequence, kind);
-    let mut rng = fresh_rng().expect("randomness");
-    let mut msm = FinalMsm::new(&scene.setup.generators, &mut rng);
-    check
-        .bundle(&[kind], &[layer], &proof, &mut msm)
-        .map_err(|e| format!("refused: {e}"))?;
-    if msm.check() {
-        Ok(())
-    } else {
-        Err("refused: opening".into())
-    }
+    let bundle = Bundle {
+        kinds: &[kind],
+        layers: &[layer],
+        proof: &proof,
+    };
+    check.all(&[bundle]).map_err(|e| format!("refused: {e}"))
 }
 
 /// Adds `delta` to one entry of a column.

@@ -9,9 +9,9 @@ use super::{
 };
 use crate::algebra::{F, powers};
 use crate::argument::claims::Combined;
-use crate::commit::{FinalMsm, FoldPoint, ValueCommitment, fresh_rng, opening};
+use crate::commit::{FinalMsm, FoldPoint, ValueCommitment, opening};
 use crate::curve::{PointBytes, ScalarBytes, decode_points as decode_all};
-use crate::seal::{KeyStore, Sealed, verify_batch};
+use crate::seal::{KeyStore, Sealed};
 use crate::transcript::Transcript;
 
 /// A bundle's group elements and scalars, decoded.
@@ -132,15 +132,18 @@ fn scalar(what: &'static str, s: &ScalarBytes) -> Result<F, BundleError> {
         .map_err(|source| BundleError::Encoding { what, source })
 }
 
-/// Verifies a bundle up to its group equations, which are added to `msm`: the caller must check
-/// that. `transcript` is in the state in which [`prove`] was given it.
-pub fn verify(
+/// Verifies a bundle up to its group equations, which are added to `msm`, and its seals, which are
+/// returned: the caller must check both. `transcript` is in the state in which [`prove`] was given
+/// it.
+///
+/// [`prove`]: super::prove
+pub fn verify<'p>(
     public: &BundlePublic,
-    proof: &BundleProof,
+    proof: &'p BundleProof,
     keys: &KeyStore,
     transcript: &mut Transcript,
     msm: &mut FinalMsm,
-) -> Result<(), BundleError> {
+) -> Result<Vec<Sealed<'p>>, BundleError> {
     let row_bits = public.generators.log_len();
     check_counts(public, proof)?;
     let d = Decoded::new(proof)?;
@@ -178,7 +181,7 @@ pub fn verify(
             masked: *masked,
         })
         .collect();
-    verify_seals(public, proof, keys, &seeds, &reduced)?;
+    let seals = sealed(public, proof, keys, &seeds, &reduced)?;
     absorb_reduced(transcript, &reduced, &proof.seals);
     let chi = transcript.challenge("chi");
 
@@ -201,16 +204,17 @@ pub fn verify(
         transcript,
         msm,
     )?;
-    Ok(())
+    Ok(seals)
 }
 
-fn verify_seals(
+/// The seals with what they are about.
+fn sealed<'p>(
     public: &BundlePublic,
-    proof: &BundleProof,
+    proof: &'p BundleProof,
     keys: &KeyStore,
     seeds: &[F],
     reduced: &[Reduced],
-) -> Result<(), BundleError> {
+) -> Result<Vec<Sealed<'p>>, BundleError> {
     let groups = group_by_shape(public)?;
     if groups.len() != proof.seals.len() {
         let (expected, found) = (groups.len(), proof.seals.len());
@@ -220,30 +224,20 @@ fn verify_seals(
             found,
         });
     }
-    let keys = groups
+    groups
         .iter()
-        .map(|(shape, _)| keys.for_shape(shape))
-        .collect::<Result<Vec<_>, _>>()?;
-    let instances = groups
-        .iter()
-        .map(|(shape, layers)| {
-            layers
-                .iter()
-                .map(|l| instance(shape, public.layers[*l].layer, seeds[*l], &reduced[*l]))
-                .collect()
-        })
-        .collect::<Result<Vec<Vec<_>>, _>>()?;
-    let sealed: Vec<Sealed> = keys
-        .iter()
-        .zip(&instances)
         .zip(&proof.seals)
-        .map(|((keys, instances), proof)| Sealed {
-            keys,
-            instances,
-            proof,
+        .map(|((shape, layers), proof)| {
+            let instances = layers
+                .iter()
+                .map(|l| instance(shape, public.layers[*l].layer, seeds[*l], &reduced[*l]));
+            Ok(Sealed {
+                keys: keys.for_shape(shape)?,
+                instances: instances.collect::<Result<_, _>>()?,
+                proof,
+            })
         })
-        .collect();
-    Ok(verify_batch(&sealed, &mut fresh_rng()?)?)
+        .collect()
 }
 
 /// Σ_rows weight·commitment, the folded weight rows expanded into the model's commitments. In the
