@@ -64,6 +64,13 @@ impl Layer {
         }
     }
 
+    /// Gives layers that are proved together one number of rounds, the largest, so that their seals
+    /// can have one shape. Nothing depends on a round that a layer did not have.
+    pub fn align_rounds(layers: &mut [Self]) {
+        let rounds = layers.iter().map(|l| l.plan.rounds).max().unwrap_or(0);
+        layers.iter_mut().for_each(|l| l.plan.rounds = rounds);
+    }
+
     /// SHA-256 of the system and its layout: shape, scales and public tokens.
     pub fn digest(&self) -> [u8; 32] {
         use sha2::{Digest, Sha256};

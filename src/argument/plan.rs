@@ -134,8 +134,10 @@ impl Plan {
             claims: Vec::new(),
             index: HashMap::new(),
         };
+        // LogUp's claims come first: they are all layers' first claims, whatever else a layer has.
+        let logup = builder.logup_products(layout);
         let mut products = builder.relation_products();
-        products.extend(builder.logup_products(layout));
+        products.extend(logup);
         let rhs = system
             .relations
             .iter()

@@ -76,13 +76,19 @@ impl<'a> Reduction<'a> {
         self.sums.iter().sum()
     }
 
-    /// Runs the sumcheck; `challenge` answers each message with a coordinate.
-    pub fn run(mut self, ch: &Challenges, challenge: impl FnMut(&[F]) -> F) -> Reduced {
+    /// Runs the sumcheck with messages of `degree` coefficients, at least the plan's; `challenge`
+    /// answers each with a coordinate.
+    pub fn run(
+        mut self,
+        ch: &Challenges,
+        degree: usize,
+        challenge: impl FnMut(&[F]) -> F,
+    ) -> Reduced {
         let mut summands: Vec<&mut dyn Summand> = vec![&mut self.logup];
         summands.extend(self.groups.iter_mut().map(|g| g as &mut dyn Summand));
         let summands = self.sums.into_iter().zip(summands).collect();
         let plan = &self.layer.plan;
-        let round = sumcheck::prove(summands, plan.rounds, plan.degree, challenge);
+        let round = sumcheck::prove(summands, plan.rounds, degree, challenge);
         let claims = plan
             .claims
             .iter()

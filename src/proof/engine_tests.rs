@@ -105,7 +105,7 @@ fn check(kind: LayerKind, layer: Layer, case: &Case, data: LayerData) {
         .sum();
     assert_eq!(reduction.sum(), expected, "{kind}: the sumcheck's sum");
 
-    let reduced = reduction.run(&ch, |_| rng.field());
+    let reduced = reduction.run(&ch, layer.plan.degree, |_| rng.field());
     let rho = rng.field();
     let weights = powers(rho, reduced.claims.len() + 2);
     let claimed = rho * expected + inner_product(&reduced.claims, &weights[2..]);

@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
+use super::LayerKind;
 use super::error::{ProveError, VerifyError};
 use super::models::OpenedModel;
 use super::prover::{PhaseClock, Run, commit_boundary, commit_run, encoded_len, prove_bundle};
 use super::setup::Setup;
 use super::verifier::{Bundle, Check};
-use super::{LayerKind, systems};
 use crate::curve::PointBytes;
 use crate::layers;
 use crate::seal::bundle::BundleProof;
@@ -137,21 +137,14 @@ impl Bench<'_> {
         let start = Instant::now();
         let manifest = &self.model.committed.manifest;
         let sequence = self.run.statement.validate(&manifest.architecture)?;
-        let layers: Vec<_> = kinds
-            .iter()
-            .map(|kind| systems::layer(manifest, &sequence, *kind))
-            .collect();
         let check = Check {
             setup: self.setup,
             model: &self.model.committed,
             statement: &self.run.statement,
+            sequence: &sequence,
             boundaries: &self.run.commitments,
         };
-        check.all(&[Bundle {
-            kinds,
-            layers: &layers,
-            proof,
-        }])?;
+        check.all(&[Bundle { kinds, proof }])?;
         Ok(start.elapsed().as_secs_f64())
     }
 }

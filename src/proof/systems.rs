@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::LayerKind;
@@ -17,6 +18,16 @@ use crate::transcript::Transcript;
 /// The system of one layer, with layout and plan: a function of the manifest and the statement.
 pub fn layer(manifest: &Manifest, sequence: &Sequence, kind: LayerKind) -> Layer {
     Layer::new(layers::system(manifest, sequence, kind), ROW_BITS)
+}
+
+/// The systems of layers that are proved in one bundle.
+pub fn layers(manifest: &Manifest, sequence: &Sequence, kinds: &[LayerKind]) -> Vec<Layer> {
+    let mut layers: Vec<Layer> = kinds
+        .par_iter()
+        .map(|kind| layer(manifest, sequence, *kind))
+        .collect();
+    Layer::align_rounds(&mut layers);
+    layers
 }
 
 /// (boundary read, boundary written) of a layer, out of h₀ … h_L.

@@ -8,9 +8,9 @@ use super::key::CommittedModel;
 use super::setup::{ROW_BITS, Setup};
 use super::statement::{Statement, StatementError, link};
 use super::{LayerKind, LayerProofs, ProofFile, systems};
-use crate::argument::claims::Layer;
 use crate::commit::{FinalMsm, fresh_rng};
 use crate::curve::decode_points;
+use crate::layers::Sequence;
 use crate::seal::bundle::{self, BundleError, BundleProof, BundlePublic};
 use crate::seal::{Sealed, verify_batch};
 
@@ -36,8 +36,8 @@ pub fn verify(
     model: &CommittedModel,
     proof: &ProofFile,
 ) -> Result<Verified, VerifyError> {
-    let (manifest, statement) = (&model.manifest, &proof.statement);
-    let a = &manifest.architecture;
+    let statement = &proof.statement;
+    let a = &model.manifest.architecture;
     if statement.model_id != model.id {
         return Err(VerifyError::Model {
             claimed: statement.model_id,
@@ -47,21 +47,17 @@ pub fn verify(
     let sequence = statement.validate(a)?;
     let boundaries = decode_boundaries(model, proof)?;
     let kinds: Vec<LayerKind> = LayerKind::all(a.layers).collect();
-    let layers: Vec<Layer> = kinds
-        .par_iter()
-        .map(|kind| systems::layer(manifest, &sequence, *kind))
-        .collect();
     let check = Check {
         setup,
         model,
         statement,
+        sequence: &sequence,
         boundaries: &boundaries,
     };
 
     let bundles: Vec<Bundle> = match &proof.proofs {
         LayerProofs::Bundled(proof) => vec![Bundle {
             kinds: &kinds,
-            layers: &layers,
             proof,
         }],
         LayerProofs::Separate(proofs) => {
@@ -71,13 +67,10 @@ pub fn verify(
                     found: proofs.len(),
                 });
             }
-            let layers = kinds.chunks(1).zip(layers.chunks(1)).zip(proofs);
-            let bundle = |((kinds, layers), proof)| Bundle {
-                kinds,
-                layers,
-                proof,
-            };
-            layers.map(bundle).collect()
+            let layers = kinds.chunks(1).zip(proofs);
+            layers
+                .map(|(kinds, proof)| Bundle { kinds, proof })
+                .collect()
         }
     };
     check.all(&bundles)?;
@@ -126,13 +119,14 @@ pub(super) struct Check<'a> {
     pub setup: &'a Setup,
     pub model: &'a CommittedModel,
     pub statement: &'a Statement,
+    /// The statement's tokens, validated.
+    pub sequence: &'a Sequence,
     pub boundaries: &'a [Vec<EqAffine>],
 }
 
-/// A bundle to be checked: its layers and their proof.
+/// A bundle to be checked: layers and their proof.
 pub(super) struct Bundle<'a> {
     pub kinds: &'a [LayerKind],
-    pub layers: &'a [Layer],
     pub proof: &'a BundleProof,
 }
 
@@ -198,7 +192,8 @@ impl Check<'_> {
             .keys()
             .map(|b| self.boundaries[*b].clone())
             .collect();
-        let publics = systems::publics(self.model, bundle.kinds, bundle.layers);
+        let layers = systems::layers(&self.model.manifest, self.sequence, bundle.kinds);
+        let publics = systems::publics(self.model, bundle.kinds, &layers);
         let public = BundlePublic {
             generators: &self.setup.generators,
             tables: self.model.tables.all(),

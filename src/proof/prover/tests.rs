@@ -60,23 +60,29 @@ fn honest_run(scene: &Scene) -> Run {
 fn prove_and_verify(scene: &Scene, run: &Run, kind: LayerKind) -> Result<(), String> {
     let proof = prove_bundle(&scene.setup, &scene.model, run, &[kind], &|_| {})
         .map_err(|e| format!("not proved: {e}"))?;
-    let check = Check {
-        setup: &scene.setup,
-        model: &scene.model.committed,
-        statement: &run.statement,
-        boundaries: &run.commitments,
-    };
+    verify_bundle(scene, run, &[kind], &proof)
+}
+
+/// Verifies a bundle of some layers of `run`.
+fn verify_bundle(
+    scene: &Scene,
+    run: &Run,
+    kinds: &[LayerKind],
+    proof: &BundleProof,
+) -> Result<(), String> {
     let manifest = &scene.model.model.manifest;
     let sequence = run
         .statement
         .validate(&manifest.architecture)
         .map_err(|e| e.to_string())?;
-    let layer = systems::layer(manifest, &sequence, kind);
-    let bundle = Bundle {
-        kinds: &[kind],
-        layers: &[layer],
-        proof: &proof,
+    let check = Check {
+        setup: &scene.setup,
+        model: &scene.model.committed,
+        statement: &run.statement,
+        sequence: &sequence,
+        boundaries: &run.commitments,
     };
+    let bundle = Bundle { kinds, proof };
     check.all(&[bundle]).map_err(|e| format!("refused: {e}"))
 }
 
@@ -238,5 +244,21 @@ fn a_bad_layer_spoils_its_bundle() {
             "{}",
             kinds[spoiled]
         );
+    }
+}
+
+/// One seal serves layers of several shapes; what a layer does not have must be said to be zero.
+#[test]
+fn claims_that_only_other_layers_have_must_be_zero() {
+    let scene = scene();
+    let kinds: Vec<LayerKind> = LayerKind::all(SHAPE.layers).collect();
+    let mut run = honest_run(scene);
+    for (padding, accepted) in [(F::ZERO, true), (F::ONE, false)] {
+        run.padding = padding;
+        let proof =
+            prove_bundle(&scene.setup, &scene.model, &run, &kinds, &|_| {}).expect("proved");
+        assert_eq!(proof.seals.len(), 1);
+        let verdict = verify_bundle(scene, &run, &kinds, &proof);
+        assert_eq!(verdict.is_ok(), accepted, "{verdict:?}");
     }
 }

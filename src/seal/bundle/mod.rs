@@ -12,7 +12,7 @@
 //! 2  per layer: helper rows                                                  → τ, λ
 //! 3                                                                          → t₀ per layer, which seeds T1
 //!    T1 (hidden): salt, m, S₀, round messages → r; claims → ρ;  E = m + ρ·S₀ + Σ ρ^(j+2)·v_j
-//! 4  per layer: r, ρ, E; then the seals (one Halo2 proof per shape)          → χ
+//! 4  per layer: r, ρ, E; then the seals (one Halo2 proof, or one per shape)  → χ
 //! 5  the opening of ⟨data, Σ χ^ℓ·B_ℓ + χ^L·balance⟩ = Σ χ^ℓ·(E_ℓ − const_ℓ − m_ℓ),
 //!    const_ℓ the public constants of ρ·S₀
 //! ```
@@ -37,6 +37,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::SealError;
+use super::circuit::smallest_k;
 use crate::algebra::{F, powers};
 use crate::argument::challenges::Challenges;
 use crate::argument::claims::{Bases, Combined, Layer, fold_functional};
@@ -54,7 +55,8 @@ use crate::transcript::Transcript;
 pub use prove::{PHASES, prove};
 pub use verify::verify;
 
-/// What everybody knows of a layer in a bundle.
+/// What everybody knows of a layer in a bundle. All layers have one number of rounds
+/// ([`Layer::align_rounds`]).
 pub struct LayerPublic<'a> {
     pub layer: &'a Layer,
     /// The layer's place in the model.
@@ -74,6 +76,9 @@ pub struct LayerSecret<'a> {
     /// Blinds of each matrix's rows, and of the vectors' rows.
     pub matrix_blinds: Vec<Vec<F>>,
     pub vector_blinds: Vec<F>,
+    /// What the layer's conversation says of claims that only other layers have: zero, or the
+    /// verifier refuses.
+    pub padding: F,
 }
 
 /// The values of a boundary and the blinds of its rows.
@@ -108,7 +113,8 @@ pub struct BundleProof {
     pub layers: Vec<LayerMessages>,
     /// One row commitment per row of every table that a lookup of the bundle reads.
     pub multiplicities: Vec<PointBytes>,
-    /// One Halo2 proof per shape, in the order in which the shapes first occur.
+    /// One Halo2 proof for all layers, or one per shape, in the order in which the shapes first
+    /// occur.
     pub seals: Vec<Vec<u8>>,
     pub opening: OpeningProof,
 }
@@ -272,21 +278,58 @@ fn shape_of(layer: &Layer) -> Result<HiddenShape, HiddenError> {
         .iter()
         .map(|c| matches!(c, Claim::Lane(_)))
         .collect();
-    let products = plan.products.iter().map(|p| p.claims.clone()).collect();
+    let mut products: Vec<Vec<usize>> = Vec::new();
+    for p in &plan.products {
+        if !products.contains(&p.claims) {
+            products.push(p.claims.clone());
+        }
+    }
     HiddenShape::new(plan.rounds, plan.degree, offsets, products)
 }
 
-/// Layers grouped by shape, in the order in which the shapes first occur.
+/// The seals of a bundle: (shape, layers).
+///
+/// One seal for all layers, of the union of their shapes, if that fits a circuit no larger than the
+/// largest of theirs; else one per shape, in the order in which the shapes first occur.
 fn group_by_shape(public: &BundlePublic) -> Result<Vec<(HiddenShape, Vec<usize>)>, HiddenError> {
+    let layers = public.layers.iter();
+    let shapes: Vec<HiddenShape> = layers
+        .map(|p| shape_of(p.layer))
+        .collect::<Result<_, _>>()?;
     let mut groups: Vec<(HiddenShape, Vec<usize>)> = Vec::new();
-    for (l, p) in public.layers.iter().enumerate() {
-        let shape = shape_of(p.layer)?;
+    for (l, shape) in shapes.into_iter().enumerate() {
         match groups.iter_mut().find(|(s, _)| *s == shape) {
             Some((_, list)) => list.push(l),
             None => groups.push((shape, vec![l])),
         }
     }
+    let distinct: Vec<HiddenShape> = groups.iter().map(|(s, _)| s.clone()).collect();
+    let union = HiddenShape::union(&distinct);
+    if distinct.iter().any(|s| smallest_k(s) == smallest_k(&union)) {
+        groups = vec![(union, (0..public.layers.len()).collect())];
+    }
     Ok(groups)
+}
+
+/// The public coefficients and offsets of a layer's conversation in `shape`, which is the layer's own
+/// or a union: what the layer does not have is zero.
+fn public_values(shape: &HiddenShape, layer: &Layer, ch: &Challenges, round: &[F]) -> [Vec<F>; 2] {
+    let own = layer.coefficients(ch, round);
+    let coefficient = |claims: &Vec<usize>| -> F {
+        let products = layer.plan.products.iter().zip(&own);
+        products
+            .filter(|(p, _)| p.claims == *claims)
+            .map(|(_, c)| c)
+            .sum()
+    };
+    let offsets = layer.offsets(ch, round);
+    let flagged = (0..shape.claims()).filter(|j| shape.offsets()[*j]);
+    [
+        shape.products().iter().map(coefficient).collect(),
+        flagged
+            .map(|j| offsets.get(j).copied().flatten().unwrap_or(F::ZERO))
+            .collect(),
+    ]
 }
 
 fn instance(
@@ -295,12 +338,7 @@ fn instance(
     seed: F,
     reduced: &Reduced,
 ) -> Result<HiddenInstance, HiddenError> {
-    let coefficients = layer.coefficients(&reduced.ch, &reduced.round);
-    let offsets: Vec<F> = layer
-        .offsets(&reduced.ch, &reduced.round)
-        .into_iter()
-        .flatten()
-        .collect();
+    let [coefficients, offsets] = public_values(shape, layer, &reduced.ch, &reduced.round);
     HiddenInstance::new(
         shape,
         seed,

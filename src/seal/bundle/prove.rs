@@ -7,13 +7,13 @@ use rayon::prelude::*;
 use super::{
     BoundarySecret, BundleError, BundleProof, BundlePublic, LayerMessages, LayerSecret, Reduced,
     RowMap, Shared, absorb_layer_header, absorb_reduced, combined_functional, draw_tau,
-    group_by_shape, seeds, shape_of, used_tables, vector_rows, wide_rows,
+    group_by_shape, public_values, seeds, used_tables, vector_rows, wide_rows,
 };
 use crate::algebra::{F, inner_product, powers};
 use crate::argument::challenges::Challenges;
 use crate::argument::claims::{Combined, Layer};
 use crate::argument::data::LayerData;
-use crate::argument::hidden::{HiddenInstance, HiddenProver, HiddenWitness};
+use crate::argument::hidden::{HiddenInstance, HiddenProver, HiddenShape, HiddenWitness};
 use crate::argument::logup;
 use crate::argument::reduce::Reduction;
 use crate::commit::{
@@ -45,6 +45,7 @@ pub fn prove(
         public,
         secrets,
         boundaries,
+        groups: group_by_shape(public)?,
         row_bits: public.generators.log_len(),
     };
     phase(PHASES[0]);
@@ -91,6 +92,8 @@ struct Prover<'a> {
     public: &'a BundlePublic<'a>,
     secrets: &'a [LayerSecret<'a>],
     boundaries: &'a [BoundarySecret<'a>],
+    /// The seals: (shape, layers).
+    groups: Vec<(HiddenShape, Vec<usize>)>,
     row_bits: usize,
 }
 
@@ -141,8 +144,9 @@ fn multiplicity_rows(
 
 /// Step 3 for one layer: the sumcheck, with T1 as the other side.
 fn reduce_layer(
+    shape: &HiddenShape,
     layer: &Layer,
-    data: &LayerData,
+    secret: &LayerSecret,
     shared: &Shared,
     helper: &mut Helper,
     mask: F,
@@ -151,15 +155,16 @@ fn reduce_layer(
     let ch = shared.challenges(layer);
     let reduction = Reduction::new(
         layer,
-        data,
+        &secret.data,
         &ch,
         helper.helper.clone(),
         // Nothing later needs the lanes.
         std::mem::take(&mut helper.lanes),
     );
     let salt = random_scalars(1)?[0];
-    let mut hidden = HiddenProver::new(&shape_of(layer)?, seed, salt, mask, reduction.sum());
-    let end = reduction.run(&ch, |message| hidden.round(message));
+    let mut hidden = HiddenProver::new(shape, seed, salt, mask, reduction.sum());
+    let mut end = reduction.run(&ch, shape.degree(), |message| hidden.round(message));
+    end.claims.resize(shape.claims(), secret.padding);
     let (rho, masked) = hidden.claims(&end.claims);
     let reduced = Reduced {
         ch,
@@ -167,12 +172,7 @@ fn reduce_layer(
         rho,
         masked,
     };
-    let coefficients = layer.coefficients(&reduced.ch, &reduced.round);
-    let offsets: Vec<F> = layer
-        .offsets(&reduced.ch, &reduced.round)
-        .into_iter()
-        .flatten()
-        .collect();
+    let [coefficients, offsets] = public_values(shape, layer, &reduced.ch, &reduced.round);
     let spoken = hidden.finish(&coefficients, &offsets)?;
     Ok((reduced, spoken))
 }
@@ -261,6 +261,10 @@ impl Prover<'_> {
         transcript: &mut Transcript,
     ) -> Result<(Vec<Reduced>, Vec<Spoken>), BundleError> {
         let seeds = seeds(transcript, self.public);
+        let shape = |l: usize| {
+            let group = self.groups.iter().find(|(_, layers)| layers.contains(&l));
+            &group.expect("every layer has a seal").0
+        };
         let spoken: Vec<(Reduced, Spoken)> = self
             .public
             .layers
@@ -268,20 +272,21 @@ impl Prover<'_> {
             .zip(helpers)
             .enumerate()
             .map(|(l, (p, helper))| {
-                let data = &self.secrets[l].data;
-                reduce_layer(p.layer, data, shared, helper, committed[l].mask, seeds[l])
+                let secret = &self.secrets[l];
+                let mask = committed[l].mask;
+                reduce_layer(shape(l), p.layer, secret, shared, helper, mask, seeds[l])
             })
             .collect::<Result<_, _>>()?;
         Ok(spoken.into_iter().unzip())
     }
 
-    /// Step 4: one Halo2 proof per shape.
+    /// Step 4: the Halo2 proofs.
     fn seal(&self, keys: &KeyStore, spoken: &[Spoken]) -> Result<Vec<Vec<u8>>, BundleError> {
-        group_by_shape(self.public)?
-            .into_iter()
+        self.groups
+            .iter()
             .map(|(shape, layers)| {
                 let circuits: Vec<Spoken> = layers.iter().map(|l| spoken[*l].clone()).collect();
-                let keys = keys.for_shape(&shape)?;
+                let keys = keys.for_shape(shape)?;
                 Ok(crate::seal::prove(&keys, &circuits, &mut fresh_rng()?)?)
             })
             .collect()
