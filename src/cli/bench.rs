@@ -157,6 +157,7 @@ fn to_json(machine: &Machine, args: &Bench, rows: &[Row], full: Option<&Full>) -
         "load": machine.load,
         "threads": rayon::current_num_threads(),
         "version": env!("CARGO_PKG_VERSION"),
+        "field_arithmetic": pasta_curves::BACKEND,
         "bundle": args.bundle,
         "repeat": args.repeat,
         "rows": rows.iter().map(|r| row_json(r, args)).collect::<Vec<_>>(),
@@ -196,10 +197,11 @@ fn row_json(row: &Row, args: &Bench) -> Value {
 
 fn to_text(machine: &Machine, args: &Bench, rows: &[Row], full: Option<&Full>) -> String {
     let mut text = format!(
-        "{machine}, {} threads, load {}, nanozk {}\n",
+        "{machine}, {} threads, load {}, nanozk {}, {} field arithmetic\n",
         rayon::current_num_threads(),
         machine.load_text(),
         env!("CARGO_PKG_VERSION"),
+        pasta_curves::BACKEND,
     );
     let w = &mut text;
     // Writing to a `String` cannot fail.
