@@ -468,12 +468,13 @@ const SEALS: &[Case] = &[
         let seal = bundle(p).seals[0].clone();
         bundle(p).seals.push(seal);
     }),
-    ("seals in reverse", |p, _| bundle(p).seals.reverse()),
+    ("a seal's halves exchanged", |p, _| {
+        let seal = &mut bundle(p).seals[0];
+        let half = seal.len() / 2;
+        seal.rotate_left(half);
+    }),
     ("another proof's seal", |p, other| {
         bundle(p).seals[0].clone_from(&bundle_of(other).seals[0]);
-    }),
-    ("another proof's seals", |p, other| {
-        bundle(p).seals.clone_from(&bundle_of(other).seals);
     }),
 ];
 
@@ -544,6 +545,12 @@ const SEPARATE: &[Case] = &[
     ("embedding and head exchanged", |p, _| {
         let last = layers(p).len() - 1;
         layers(p).swap(0, last);
+    }),
+    ("two blocks' seals exchanged", |p, _| {
+        let [_, a, b, ..] = layers(p).as_mut_slice() else {
+            panic!("there are blocks")
+        };
+        std::mem::swap(&mut a.seals, &mut b.seals);
     }),
     ("the head dropped", |p, _| {
         layers(p).pop();

@@ -296,6 +296,11 @@ fn group_by_shape(public: &BundlePublic) -> Result<Vec<(HiddenShape, Vec<usize>)
     let shapes: Vec<HiddenShape> = layers
         .map(|p| shape_of(p.layer))
         .collect::<Result<_, _>>()?;
+    Ok(group(shapes))
+}
+
+fn group(shapes: Vec<HiddenShape>) -> Vec<(HiddenShape, Vec<usize>)> {
+    let everyone: Vec<usize> = (0..shapes.len()).collect();
     let mut groups: Vec<(HiddenShape, Vec<usize>)> = Vec::new();
     for (l, shape) in shapes.into_iter().enumerate() {
         match groups.iter_mut().find(|(s, _)| *s == shape) {
@@ -306,9 +311,9 @@ fn group_by_shape(public: &BundlePublic) -> Result<Vec<(HiddenShape, Vec<usize>)
     let distinct: Vec<HiddenShape> = groups.iter().map(|(s, _)| s.clone()).collect();
     let union = HiddenShape::union(&distinct);
     if distinct.iter().any(|s| smallest_k(s) == smallest_k(&union)) {
-        groups = vec![(union, (0..public.layers.len()).collect())];
+        groups = vec![(union, everyone)];
     }
-    Ok(groups)
+    groups
 }
 
 /// The public coefficients and offsets of a layer's conversation in `shape`, which is the layer's own
@@ -439,4 +444,35 @@ pub fn vector_rows(vectors: &[&[i64]], row_bits: usize) -> Vec<RowData> {
         values[offset..][..v.len()].copy_from_slice(v);
     }
     wide_rows(&values, row_bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three rounds, 40 claims and the products of claim i with each of `partners`.
+    fn shape(i: usize, partners: usize) -> HiddenShape {
+        let products = (0..partners).map(|j| vec![i, j]).collect();
+        HiddenShape::new(3, 3, vec![false; 40], products).expect("a good shape")
+    }
+
+    /// One seal where the union is no larger a circuit, one per shape where it is.
+    #[test]
+    fn shapes_share_a_seal_if_it_costs_no_rows() {
+        let (a, b) = (shape(0, 3), shape(1, 4));
+        let union = HiddenShape::union(&[a.clone(), b.clone()]);
+        let layers = || vec![a.clone(), b.clone(), a.clone()];
+        assert_eq!(group(layers()), [(union, vec![0, 1, 2])]);
+
+        let many = |i| shape(i, 40);
+        let all: Vec<HiddenShape> = (0..40).map(many).collect();
+        let larger = smallest_k(&HiddenShape::union(&all));
+        assert!(all.iter().all(|s| smallest_k(s) < larger));
+        let groups = group(vec![all[0].clone(), all[1].clone(), all[0].clone()]);
+        assert!(groups.len() == 1, "two of them still fit");
+        let groups = group(all.iter().chain(&all[..2]).cloned().collect());
+        assert_eq!(groups.len(), 40);
+        assert_eq!(groups[0], (all[0].clone(), vec![0, 40]));
+        assert_eq!(groups[39], (all[39].clone(), vec![39]));
+    }
 }
