@@ -7,7 +7,7 @@ use super::field::{F, from_i128};
 /// Field elements as canonical 64-bit limbs, lowest first: the form in which they are multiplied
 /// by small integers.
 #[derive(Clone, Copy, Debug)]
-pub struct Limbs([u64; 4]);
+pub struct Limbs(pub [u64; 4]);
 
 impl From<&F> for Limbs {
     fn from(x: &F) -> Self {

@@ -16,6 +16,7 @@ use ff::WithSmallOrderMulGroup;
 use pasta_curves::Fq;
 
 use super::affine::Xy;
+use crate::algebra::{F, Limbs};
 
 /// Bits of the magnitudes of k₁ and k₂.
 pub const HALF_BITS: u32 = 128;
@@ -38,8 +39,9 @@ impl Xy {
     }
 }
 
-/// (k₁, k₂) of a scalar's canonical limbs, in two's complement of 192 bits.
-pub fn split(k: &[u64; 4]) -> [[u64; 3]; 2] {
+/// (k₁, k₂) of a scalar, in two's complement of 192 bits.
+pub fn split(k: &F) -> [[u64; 3]; 2] {
+    let Limbs(k) = &Limbs::from(k);
     let (c1, c2) = (rounded_product(k, &G1), rounded_product(k, &G2));
     // All products are meant modulo 2^192, which leaves the true values: they are below 2^128.
     let k1 = sub(&sub(&[k[0], k[1], k[2]], &mul(c1, A1)), &mul(c2, B1));
@@ -100,14 +102,9 @@ fn sub<const L: usize>(a: &[u64; L], b: &[u64; L]) -> [u64; L] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::algebra::{F, from_i128};
+    use crate::algebra::from_i128;
     use crate::curve::testing::{TestRng, points};
     use ff::{Field, PrimeField};
-
-    fn limbs(k: &F) -> [u64; 4] {
-        let repr = k.to_repr();
-        std::array::from_fn(|i| u64::from_le_bytes(repr[8 * i..8 * i + 8].try_into().unwrap()))
-    }
 
     /// The value of a 192-bit two's complement, and its magnitude's bits.
     fn value(x: &[u64; 3]) -> (F, u32) {
@@ -120,7 +117,7 @@ mod tests {
     }
 
     fn check(k: F) {
-        let [k1, k2] = split(&limbs(&k));
+        let [k1, k2] = split(&k);
         let ((k1, bits1), (k2, bits2)) = (value(&k1), value(&k2));
         assert_eq!(k1 + k2 * F::ZETA, k);
         assert!(bits1.max(bits2) <= HALF_BITS);

@@ -13,7 +13,6 @@
 //!
 //! Variable time: the prover's secrets are exposed to whoever can time it.
 
-use ff::PrimeField;
 use pasta_curves::{Eq, EqAffine, Fq, group::Group};
 use rayon::prelude::*;
 
@@ -62,20 +61,11 @@ pub fn msm_field(bases: &[EqAffine], scalars: &[F]) -> Eq {
     for p in both[scalars.len()..].iter_mut().flatten() {
         *p = p.image();
     }
-    let halves: Vec<[[u64; 3]; 2]> = scalars.iter().map(|k| split(&limbs(k))).collect();
+    let halves: Vec<[[u64; 3]; 2]> = scalars.iter().map(split).collect();
     let scalars: Vec<[u64; 3]> = (0..2)
         .flat_map(|h| halves.iter().map(move |k| k[h]))
         .collect();
     Windows::new(HALF_BITS, &scalars).sum_parallel(&both)
-}
-
-/// A field element's canonical limbs, lowest first.
-fn limbs(k: &F) -> [u64; 4] {
-    let mut limbs = [0; 4];
-    for (limb, bytes) in limbs.iter_mut().zip(k.to_repr().chunks_exact(8)) {
-        *limb = u64::from_le_bytes(bytes.try_into().expect("chunks of eight bytes"));
-    }
-    limbs
 }
 
 /// Scalars recoded into signed digits: L limbs hold k plus the bias, which is not negative.
@@ -349,7 +339,7 @@ mod tests {
         algebra::from_i128,
         curve::testing::{TestRng, points},
     };
-    use ff::{Field, WithSmallOrderMulGroup};
+    use ff::{Field, PrimeField, WithSmallOrderMulGroup};
     use pasta_curves::group::Curve;
     use rand_core::Rng;
 

@@ -310,7 +310,8 @@ fn group(shapes: Vec<HiddenShape>) -> Vec<(HiddenShape, Vec<usize>)> {
     }
     let distinct: Vec<HiddenShape> = groups.iter().map(|(s, _)| s.clone()).collect();
     let union = HiddenShape::union(&distinct);
-    if distinct.iter().any(|s| smallest_k(s) == smallest_k(&union)) {
+    let k = smallest_k(&union);
+    if distinct.iter().any(|s| smallest_k(s) == k) {
         groups = vec![(union, everyone)];
     }
     groups
