@@ -4,6 +4,7 @@ use ff::Field;
 use rayon::prelude::*;
 
 use super::challenges::Challenges;
+use super::cheat::{Cheat, Shift};
 use super::claims::{Layer, dim_weights};
 use super::functional::DimWeights;
 use super::layout::{LOOKUP_LANES, Tiling};
@@ -38,22 +39,24 @@ pub struct LayerData<'a> {
     /// What follows them.
     pub exact: Vec<i128>,
     pub externals: Externals<'a>,
+    /// Nothing, except where a test cheats.
+    pub cheat: Cheat,
 }
 
 #[derive(Clone, Copy)]
 enum Slice<'a> {
-    I32(&'a [i32]),
+    I32(&'a [i32], Shift<'a>),
     I64(&'a [i64]),
-    I128(&'a [i128]),
+    I128(&'a [i128], Shift<'a>),
 }
 
 impl Slice<'_> {
     fn get(&self, i: usize) -> F {
-        from_i128(match self {
-            Self::I32(v) => i128::from(v[i]),
-            Self::I64(v) => i128::from(v[i]),
-            Self::I128(v) => v[i],
-        })
+        match self {
+            Self::I32(v, shift) => shift.apply(i, from_i128(v[i].into())),
+            Self::I64(v) => from_i128(v[i].into()),
+            Self::I128(v, shift) => shift.apply(i, from_i128(v[i])),
+        }
     }
 }
 
@@ -85,6 +88,7 @@ impl<'a> LayerData<'a> {
             keys,
             exact,
             externals,
+            cheat: Cheat::default(),
         }
     }
 
@@ -96,12 +100,20 @@ impl<'a> LayerData<'a> {
         }
     }
 
+    /// The same, in the field.
+    pub fn witness_field(&self, index: usize) -> F {
+        self.cheat.witness(index, from_i128(self.witness(index)))
+    }
+
     fn column(&self, layer: &Layer, column: ColumnId) -> Slice<'_> {
         let c = &layer.system.columns[column.0];
         let offset = layer.layout.offset(column);
+        let shift = self.cheat.shift(offset);
         match c.segment {
-            Segment::Key => Slice::I32(&self.keys[offset..][..c.len()]),
-            Segment::Exact => Slice::I128(&self.exact[offset - self.keys.len()..][..c.len()]),
+            Segment::Key => Slice::I32(&self.keys[offset..][..c.len()], shift),
+            Segment::Exact => {
+                Slice::I128(&self.exact[offset - self.keys.len()..][..c.len()], shift)
+            }
             Segment::BoundaryIn => Slice::I64(self.externals.boundary_in),
             Segment::BoundaryOut => Slice::I64(self.externals.boundary_out),
             Segment::Vector(n) => Slice::I64(self.externals.vectors[n]),

@@ -42,9 +42,9 @@ pub fn denominators(layer: &Layer, data: &LayerData, ch: &Challenges) -> Vec<Vec
             for (run, y, start, len) in layer.lane_runs(i) {
                 let public = public_denominator(run, ch);
                 for (x, d) in d[y..y + len].iter_mut().enumerate() {
-                    *d = public - ch.alpha * from_i128(data.witness(start + x));
+                    *d = public - ch.alpha * data.witness_field(start + x);
                     if let Some(value) = run.value {
-                        *d -= alpha2 * from_i128(data.witness(value + (start - run.start) + x));
+                        *d -= alpha2 * data.witness_field(value + (start - run.start) + x);
                     }
                 }
             }

@@ -139,3 +139,5 @@ pub fn weights(model: &IntegerModel, layer: LayerKind) -> LayerWeights<'_> {
 pub mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub mod wraparound_tests;

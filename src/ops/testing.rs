@@ -110,10 +110,11 @@ fn field(values: &[i64]) -> Vec<F> {
 }
 
 /// A system with all its values.
+#[derive(Clone)]
 pub struct Case<'a> {
     pub system: &'a System,
     pub values: Assignment,
-    tables: &'a OwnedTables,
+    tables: Vec<&'a Table>,
     tau: Vec<F>,
 }
 
@@ -145,9 +146,15 @@ impl<'a> Case<'a> {
         Self {
             system,
             values,
-            tables,
+            tables: tables.all(),
             tau,
         }
+    }
+
+    /// The same with other tables.
+    pub fn with_tables(mut self, tables: &'a [Table]) -> Self {
+        self.tables = tables.iter().collect();
+        self
     }
 
     /// The case of a layer with these weights and boundaries.
@@ -216,12 +223,26 @@ impl<'a> Case<'a> {
 
     /// The names of the relations and lookups that fail.
     pub fn failures(&self) -> Vec<String> {
-        let relations = self.system.relations.iter().filter(|r| !self.holds(r));
-        let lookups = self
-            .system
-            .lookups
-            .iter()
-            .filter(|l| !lookup_holds(l, &self.values, &self.tables.all()));
+        let all: Vec<usize> = (0..self.values.len()).collect();
+        self.failures_about(&all)
+    }
+
+    /// The same of those that mention one of these columns.
+    pub fn failures_about(&self, columns: &[usize]) -> Vec<String> {
+        let mentions = |r: &&Relation| {
+            let terms = r.terms.iter().flat_map(|t| &t.factors).flat_map(|f| &f.0);
+            let views = terms
+                .map(|(_, v)| v)
+                .chain(r.rhs.iter().filter_map(|r| r.view.as_ref()));
+            views.into_iter().any(|v| columns.contains(&v.column.0))
+        };
+        let relations = self.system.relations.iter().filter(mentions);
+        let lookups = self.system.lookups.iter().filter(|l| {
+            let value = l.value.is_some_and(|v| columns.contains(&v.0));
+            value || columns.contains(&l.key.0)
+        });
+        let relations = relations.filter(|r| !self.holds(r));
+        let lookups = lookups.filter(|l| !lookup_holds(l, &self.values, &self.tables));
         relations
             .map(|r| r.name.clone())
             .chain(lookups.map(|l| format!("lookup of {}", self.system.columns[l.key.0].name)))
@@ -236,27 +257,6 @@ impl<'a> Case<'a> {
         relation_holds(self.system, relation, &self.values, &self.tau)
     }
 
-    /// Whether a lookup or a relation that mentions the column fails.
-    fn column_fails(&self, column: usize) -> bool {
-        let mentions = |r: &&Relation| {
-            let terms = r.terms.iter().flat_map(|t| &t.factors).flat_map(|f| &f.0);
-            let views = terms
-                .map(|(_, v)| v)
-                .chain(r.rhs.iter().filter_map(|r| r.view.as_ref()));
-            views.into_iter().any(|v| v.column.0 == column)
-        };
-        let lookups = self
-            .system
-            .lookups
-            .iter()
-            .filter(|l| l.key.0 == column || l.value.is_some_and(|v| v.0 == column));
-        let mut relations = self.system.relations.iter().filter(mentions);
-        lookups
-            .into_iter()
-            .any(|l| !lookup_holds(l, &self.values, &self.tables.all()))
-            || relations.any(|r| !self.holds(r))
-    }
-
     /// Changes the first, a middle and the last entry of every column (weights and boundaries
     /// included) by one and by a large number: something must notice. Weights that no token of
     /// the statement touches are the exception, listed by name in `untouched`.
@@ -268,7 +268,8 @@ impl<'a> Case<'a> {
             for entry in [0, len / 2 + len / 7, len - 1] {
                 for change in changes {
                     self.values[column][entry] += change;
-                    let noticed = self.column_fails(column) || untouched.contains(&&*name);
+                    let noticed =
+                        !self.failures_about(&[column]).is_empty() || untouched.contains(&&*name);
                     assert!(noticed, "{name}[{entry}] is free");
                     self.values[column][entry] -= change;
                 }

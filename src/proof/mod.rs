@@ -9,6 +9,8 @@ mod measure;
 mod models;
 mod prover;
 mod setup;
+#[cfg(test)]
+mod soundness_tests;
 pub mod statement;
 mod systems;
 mod verifier;

@@ -3,7 +3,6 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
-use ff::Field;
 use pasta_curves::EqAffine;
 use rand::rngs::SysError;
 use rayon::prelude::*;
@@ -101,8 +100,6 @@ pub(super) struct Run {
     pub(super) commitments: Vec<Vec<EqAffine>>,
     /// Per layer.
     witnesses: Vec<Witness>,
-    /// [`LayerSecret::padding`]: zero, except where a test cheats.
-    padding: F,
 }
 
 impl Run {
@@ -207,7 +204,6 @@ pub(super) fn commit_run(
         blinds,
         commitments,
         witnesses,
-        padding: F::ZERO,
     })
 }
 
@@ -278,11 +274,24 @@ pub(super) fn prove_bundle(
     kinds: &[LayerKind],
     phase: &(dyn Fn(&'static str) + Sync),
 ) -> Result<BundleProof, ProveError> {
+    prove_spoiled(setup, model, run, kinds, phase, |_, _| {})
+}
+
+/// As [`prove_bundle`], after `spoil` has changed what the prover knows: that is for tests, which
+/// cheat.
+fn prove_spoiled<'a>(
+    setup: &Setup,
+    model: &'a OpenedModel,
+    run: &'a Run,
+    kinds: &[LayerKind],
+    phase: &(dyn Fn(&'static str) + Sync),
+    spoil: impl FnOnce(&mut [LayerSecret<'a>], &mut [BoundarySecret<'a>]),
+) -> Result<BundleProof, ProveError> {
     phase("witness");
     let manifest = &model.model.manifest;
     let touched = systems::touched_boundaries(kinds, manifest.architecture.layers);
     let layers = systems::layers(manifest, &run.trace.sequence, kinds);
-    let secrets: Vec<LayerSecret> = kinds
+    let mut secrets: Vec<LayerSecret> = kinds
         .par_iter()
         .zip(&layers)
         .map(|(kind, layer)| layer_secret(model, run, *kind, layer))
@@ -292,13 +301,14 @@ pub(super) fn prove_bundle(
         .keys()
         .map(|b| run.commitments[*b].clone())
         .collect();
-    let boundaries: Vec<BoundarySecret> = touched
+    let mut boundaries: Vec<BoundarySecret> = touched
         .keys()
         .map(|b| BoundarySecret {
             values: &run.trace.boundaries[*b],
             blinds: &run.blinds[*b],
         })
         .collect();
+    spoil(&mut secrets, &mut boundaries);
     let public = BundlePublic {
         generators: &setup.generators,
         tables: model.committed.tables.all(),
@@ -353,9 +363,10 @@ fn layer_secret<'a>(
         data: LayerData::new(layer, witness, externals),
         matrix_blinds,
         vector_blinds,
-        padding: run.padding,
     }
 }
 
+#[cfg(test)]
+mod tamper;
 #[cfg(test)]
 mod tests;

@@ -76,9 +76,6 @@ pub struct LayerSecret<'a> {
     /// Blinds of each matrix's rows, and of the vectors' rows.
     pub matrix_blinds: Vec<Vec<F>>,
     pub vector_blinds: Vec<F>,
-    /// What the layer's conversation says of claims that only other layers have: zero, or the
-    /// verifier refuses.
-    pub padding: F,
 }
 
 /// The values of a boundary and the blinds of its rows.

@@ -162,9 +162,11 @@ fn reduce_layer(
         std::mem::take(&mut helper.lanes),
     );
     let salt = random_scalars(1)?[0];
+    let mask = secret.data.cheat.mask(mask);
     let mut hidden = HiddenProver::new(shape, seed, salt, mask, reduction.sum());
     let mut end = reduction.run(&ch, shape.degree(), |message| hidden.round(message));
-    end.claims.resize(shape.claims(), secret.padding);
+    end.claims
+        .resize(shape.claims(), secret.data.cheat.padding());
     let (rho, masked) = hidden.claims(&end.claims);
     let reduced = Reduced {
         ch,
@@ -189,7 +191,10 @@ impl Prover<'_> {
             .zip(self.secrets)
             .map(|(l, s)| commit_layer(self.public, l.layer, s))
             .collect::<Result<_, _>>()?;
-        let rows = multiplicity_rows(self.public, self.secrets, self.row_bits);
+        let mut rows = multiplicity_rows(self.public, self.secrets, self.row_bits);
+        for s in self.secrets {
+            s.data.cheat.multiplicities(&mut rows, self.row_bits);
+        }
         let blinds = random_scalars(rows.len())?;
         let commitments = commit_rows(self.public.generators, &rows, &blinds);
         for (l, c) in layers.iter().zip(&committed) {
@@ -232,7 +237,8 @@ impl Prover<'_> {
             .zip(self.secrets)
             .map(|(l, s)| {
                 let lanes = logup::denominators(l.layer, &s.data, &ch);
-                let helper = logup::helper(&lanes).ok_or(BundleError::Pole)?;
+                let mut helper = logup::helper(&lanes).ok_or(BundleError::Pole)?;
+                s.data.cheat.helper(&mut helper);
                 let rows = field_rows(&helper, self.row_bits);
                 let blinds = random_scalars(rows.len())?;
                 let commitments = commit_rows(self.public.generators, &rows, &blinds);
@@ -363,7 +369,7 @@ fn commit_layer(
 fn witness_rows(layer: &Layer, data: &LayerData) -> Vec<RowData> {
     let size = 1 << layer.layout.row_bits;
     let len = layer.layout.witness_len;
-    (0..layer.layout.rows(len))
+    let mut rows: Vec<RowData> = (0..layer.layout.rows(len))
         .map(|r| {
             let range = r * size..((r + 1) * size).min(len);
             if range.end <= data.keys.len() {
@@ -372,7 +378,9 @@ fn witness_rows(layer: &Layer, data: &LayerData) -> Vec<RowData> {
                 RowData::Wide(range.map(|x| data.witness(x)).collect())
             }
         })
-        .collect()
+        .collect();
+    data.cheat.witness_rows(&mut rows, layer.layout.row_bits);
+    rows
 }
 
 fn field_rows(values: &[F], row_bits: usize) -> Vec<RowData> {
