@@ -55,18 +55,17 @@ pub fn run(args: &Bench, report: &Report) -> Result<Outcome, Failure> {
 
     let json = to_json(&machine, args, &rows, full.as_ref());
     if let Some(path) = &args.svg {
-        std::fs::write(path, plot(&rows)).map_err(|e| format!("{}: {e}", path.display()))?;
+        container::write(path, plot(&rows).as_bytes(), false)?;
     }
     match &args.json {
         Some(path) if path.as_os_str() == "-" => {
-            report.result(&json, &json.to_string());
+            report.result(&json, &json.to_string())?;
             return Ok(Outcome::Success);
         }
-        Some(path) => std::fs::write(path, format!("{json:#}\n"))
-            .map_err(|e| format!("{}: {e}", path.display()))?,
+        Some(path) => container::write(path, format!("{json:#}\n").as_bytes(), false)?,
         None => {}
     }
-    report.result(&json, &to_text(&machine, args, &rows, full.as_ref()));
+    report.result(&json, &to_text(&machine, args, &rows, full.as_ref()))?;
     Ok(Outcome::Success)
 }
 

@@ -32,6 +32,6 @@ pub fn run(args: &Generate, report: &Report) -> Result<Outcome, Failure> {
         "tokens_in": prompt.len(),
         "tokens_out": tokens.len(),
     });
-    report.result(&json, &format!("{}{output}", args.prompt));
+    report.result(&json, &format!("{}{output}", args.prompt))?;
     Ok(Outcome::Success)
 }

@@ -42,6 +42,6 @@ pub fn run(args: &Inspect, report: &Report) -> Result<Outcome, Failure> {
         bytes(size),
         chain.join("\n            "),
     );
-    report.result(&machine, &human);
+    report.result(&machine, &human)?;
     Ok(Outcome::Success)
 }

@@ -40,7 +40,7 @@ pub fn run() -> ExitCode {
             .num_threads(threads.into())
             .build_global()
     {
-        eprintln!("error: cannot start {threads} threads: {e}");
+        report::complain(&format!("error: cannot start {threads} threads: {e}"));
         return ExitCode::from(2);
     }
     let report = Report::new(&args.common, args.json());

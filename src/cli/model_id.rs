@@ -31,6 +31,6 @@ pub fn run(args: &ModelIdArgs, report: &Report) -> Result<Outcome, Failure> {
     report.result(
         &json!({ "model_id": id, "open": provenance.open, "files": files }),
         &human,
-    );
+    )?;
     Ok(Outcome::Success)
 }

@@ -24,9 +24,13 @@ pub fn run(args: &Quantize, report: &Report) -> Result<Outcome, Failure> {
     };
     let file = models::quantize(args.model.model.as_deref(), &options, &setup, report)?;
     let encoded = container::encode(Kind::Model, &file);
-    container::write(&args.out, &encoded, true)?;
     let key = container::encode(Kind::VerifyingKey, &file.key_file());
-    container::write(&key_path, &key, false)?;
+    // A model without its key, or beside the key of the model that was there before, misleads.
+    let staged = [
+        container::stage(&args.out, &encoded, true)?,
+        container::stage(&key_path, &key, false)?,
+    ];
+    staged.into_iter().try_for_each(|file| file.persist())?;
     let id = file.id().to_string();
     let json = json!({
         "model_id": id,
@@ -42,6 +46,6 @@ pub fn run(args: &Quantize, report: &Report) -> Result<Outcome, Failure> {
         key_path.display(),
         bytes(key.len())
     );
-    report.result(&json, &human);
+    report.result(&json, &human)?;
     Ok(Outcome::Success)
 }

@@ -1,10 +1,11 @@
 //! What the user sees: progress on a terminal, a human summary or one JSON object.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::Failure;
 use super::args::Common;
 
 /// Where a command's words go.
@@ -46,20 +47,26 @@ impl Report {
     /// A detail for `--verbose`.
     pub fn detail(&self, what: &str) {
         if self.verbose && !self.json {
-            self.bar.suspend(|| eprintln!("{what}"));
+            self.bar.suspend(|| complain(what));
         }
     }
 
     /// The result: `json` for machines, `human` otherwise (`--quiet` keeps its first line).
-    pub fn result(&self, json: &serde_json::Value, human: &str) {
+    pub fn result(&self, json: &serde_json::Value, human: &str) -> Result<(), Failure> {
         self.bar.finish_and_clear();
         let text = match (self.json, self.quiet) {
             (true, _) => json.to_string(),
             (false, true) => human.lines().next().unwrap_or_default().to_string(),
             (false, false) => human.trim_end().to_string(),
         };
-        // A closed pipe is the reader's choice, not an error.
-        let _ = writeln!(std::io::stdout(), "{text}");
+        let mut stdout = std::io::stdout();
+        match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+            // A closed pipe is the reader's choice, not an error.
+            Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+                Err(format!("standard output: {e}").into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// An error that ends the command; a JSON object too where JSON was asked for.
@@ -72,8 +79,13 @@ impl Report {
                 serde_json::json!({ "error": error.to_string() })
             );
         }
-        eprintln!("error: {error}");
+        complain(&format!("error: {error}"));
     }
+}
+
+/// A line on standard error. `eprintln!` would panic where nothing can be written there.
+pub fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// The largest resident size of this process so far, in bytes, where the platform tells.

@@ -15,11 +15,11 @@ pub fn run(args: &Verify, report: &Report) -> Result<Outcome, Failure> {
     if let Some(pinned) = args.model_id
         && pinned != id
     {
-        return Ok(invalid(
+        return invalid(
             report,
             &proof,
             &format!("the proof is about model {id}, not {pinned}"),
-        ));
+        );
     }
     let home = models::home();
     report.progress("loading generators");
@@ -32,7 +32,7 @@ pub fn run(args: &Verify, report: &Report) -> Result<Outcome, Failure> {
         Ok(verified) => verified,
         // What is wrong with this machine says nothing about the proof.
         Err(e @ VerifyError::Randomness(_)) => return Err(e.into()),
-        Err(e) => return Ok(invalid(report, &proof, &e.to_string())),
+        Err(e) => return invalid(report, &proof, &e.to_string()),
     };
     let seconds = start.elapsed().as_secs_f64();
     let tokenizer = models::matching_tokenizer(&file.tokenizer, &model.manifest)?;
@@ -65,7 +65,7 @@ pub fn run(args: &Verify, report: &Report) -> Result<Outcome, Failure> {
         &format!(
             "{verdict}: model {id} answered {output:?} to {prompt:?}\n  all {total} layers, {seconds:.3} s{pinned}"
         ),
-    );
+    )?;
     Ok(if verified.complete() {
         Outcome::Success
     } else {
@@ -73,13 +73,13 @@ pub fn run(args: &Verify, report: &Report) -> Result<Outcome, Failure> {
     })
 }
 
-fn invalid(report: &Report, proof: &ProofFile, reason: &str) -> Outcome {
+fn invalid(report: &Report, proof: &ProofFile, reason: &str) -> Result<Outcome, Failure> {
     let json = json!({
         "valid": false,
         "complete": false,
         "reason": reason,
         "model_id": proof.statement.model_id.to_string(),
     });
-    report.result(&json, &format!("NOT VALID: {reason}"));
-    Outcome::Invalid
+    report.result(&json, &format!("NOT VALID: {reason}"))?;
+    Ok(Outcome::Invalid)
 }

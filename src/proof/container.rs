@@ -1,4 +1,4 @@
-//! The three files: model (`.nzk`), verifying key (`.vk`) and proof.
+//! Files: model (`.nzk`), verifying key (`.vk`), proof, and what is kept of an unfinished run.
 //!
 //! ```text
 //! magic "nanozk" · kind (1 byte) · version (1 byte) · payload length (8 bytes, little endian) · payload
@@ -26,6 +26,8 @@ pub enum Kind {
     Model = 1,
     VerifyingKey = 2,
     Proof = 3,
+    Run = 4,
+    Layer = 5,
 }
 
 impl Kind {
@@ -34,6 +36,8 @@ impl Kind {
             Self::Model => "quantized model (.nzk)",
             Self::VerifyingKey => "verifying key (.vk)",
             Self::Proof => "proof",
+            Self::Run => "unfinished run",
+            Self::Layer => "layer's proof",
         }
     }
 
@@ -42,7 +46,8 @@ impl Kind {
         match self {
             Self::Model => 1 << 36,
             Self::VerifyingKey => 1 << 30,
-            Self::Proof => 1 << 28,
+            Self::Proof | Self::Layer => 1 << 28,
+            Self::Run => 1 << 10,
         }
     }
 }
@@ -168,6 +173,29 @@ pub fn read<T: Serialize + DeserializeOwned>(kind: Kind, path: &Path) -> Result<
 /// Writes a file under a temporary name and renames it, so that nothing half-written ever stands
 /// under `path`. A `secret` file is readable by its owner only; others get the usual mode.
 pub fn write(path: &Path, bytes: &[u8], secret: bool) -> Result<(), FileError> {
+    stage(path, bytes, secret)?.persist()
+}
+
+/// A whole file under a temporary name beside its own; dropped, it is gone.
+pub struct Staged<'a> {
+    file: tempfile::NamedTempFile,
+    path: &'a Path,
+}
+
+impl Staged<'_> {
+    /// Gives the file its name.
+    pub fn persist(self) -> Result<(), FileError> {
+        let renamed = self.file.persist(self.path);
+        renamed.map(drop).map_err(|e| FileError::Io {
+            path: self.path.to_path_buf(),
+            source: e.error,
+        })
+    }
+}
+
+/// The first half of [`write`]: all that can run out of space. Files that belong together are
+/// staged before the first of them gets its name.
+pub fn stage<'a>(path: &'a Path, bytes: &[u8], secret: bool) -> Result<Staged<'a>, FileError> {
     let io = |source| FileError::Io {
         path: path.to_path_buf(),
         source,
@@ -176,8 +204,13 @@ pub fn write(path: &Path, bytes: &[u8], secret: bool) -> Result<(), FileError> {
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),
     };
-    // `tempfile` creates with mode 0600.
-    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(io)?;
+    // `tempfile` creates with mode 0600. A process that is killed while it writes leaves the file
+    // behind, under a name that tells whose it was.
+    let mut file = tempfile::Builder::new()
+        .prefix(".nanozk-")
+        .suffix(".tmp")
+        .tempfile_in(parent)
+        .map_err(io)?;
     file.write_all(bytes).map_err(io)?;
     file.as_file().sync_all().map_err(io)?;
     #[cfg(unix)]
@@ -186,8 +219,7 @@ pub fn write(path: &Path, bytes: &[u8], secret: bool) -> Result<(), FileError> {
         let mode = fs::Permissions::from_mode(0o644);
         file.as_file().set_permissions(mode).map_err(io)?;
     }
-    file.persist(path).map_err(|e| io(e.error))?;
-    Ok(())
+    Ok(Staged { file, path })
 }
 
 #[cfg(test)]
