@@ -127,7 +127,9 @@ pub struct Prove {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_new_tokens: u32,
     /// Prove each layer on its own instead of all in one bundle: larger and slower, but each
-    /// layer's proof stands alone.
+    /// layer's proof stands alone, and the same command after an interruption does not prove
+    /// finished layers again. They are kept in $NANOZK_HOME/runs until the proof is written. A
+    /// bundle is proved from the start.
     #[arg(long)]
     pub separate: bool,
     /// Where to write the proof.

@@ -1,6 +1,7 @@
 //! `nanozk prove`.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use serde_json::{Map, json};
 
@@ -8,7 +9,8 @@ use super::args::Prove;
 use super::report::{Report, bytes, peak_rss_bytes};
 use super::{Failure, Outcome, models};
 use crate::proof::{
-    Kind, LayerKind, Mode, ProofFile, ProveOptions, ProveSummary, Setup, container, prove,
+    Kind, LayerKind, Mode, OpenedModel, ProofFile, ProveOptions, ProveSummary, RunFolder, Setup,
+    container, prove, prove_resumable,
 };
 
 pub fn run(args: &Prove, report: &Report) -> Result<Outcome, Failure> {
@@ -20,6 +22,7 @@ pub fn run(args: &Prove, report: &Report) -> Result<Outcome, Failure> {
     let model = file.open()?;
     let tokenizer = models::tokenizer(&model.tokenizer)?;
     let prompt = tokenizer.encode(&args.prompt)?;
+    let progress = |what: &str| report.progress(&format!("proving: {what}"));
     let options = ProveOptions {
         max_new_tokens: args.max_new_tokens as usize,
         mode: if args.separate {
@@ -28,11 +31,22 @@ pub fn run(args: &Prove, report: &Report) -> Result<Outcome, Failure> {
             Mode::Bundled
         },
     };
-    let (proof, summary) = prove(&setup, &model, &prompt, &options, &|phase| {
-        report.progress(&format!("proving: {phase}"))
-    })?;
+    let say = |what: &str| report.detail(what);
+    let folder = home
+        .filter(|_| args.separate)
+        .and_then(|home| run_folder(&home, &model, &prompt, &options, &say));
+    let (proof, summary) = match &folder {
+        None => prove(&setup, &model, &prompt, &options, &progress)?,
+        Some(folder) => {
+            let max = options.max_new_tokens;
+            prove_resumable(&setup, &model, &prompt, max, folder, &progress)?
+        }
+    };
     let encoded = container::encode(Kind::Proof, &proof);
     container::write(&args.out, &encoded, false)?;
+    if let Some(Err(e)) = folder.map(RunFolder::remove) {
+        report.detail(&format!("the kept layers could not be removed: {e}"));
+    }
 
     let output = tokenizer.decode(&proof.statement.output)?;
     let out = args.out.display().to_string();
@@ -40,8 +54,22 @@ pub fn run(args: &Prove, report: &Report) -> Result<Outcome, Failure> {
     report.result(
         &machine,
         &to_text(args, &proof, &summary, &output, encoded.len(), &out),
-    );
+    )?;
     Ok(Outcome::Success)
+}
+
+/// Where this run keeps its finished layers. That there is no such place is no reason to fail.
+fn run_folder<'a>(
+    home: &Path,
+    model: &OpenedModel,
+    prompt: &[u32],
+    options: &ProveOptions,
+    say: &'a (dyn Fn(&str) + Sync),
+) -> Option<RunFolder<'a>> {
+    let (runs, id) = (home.join("runs"), model.committed.id);
+    let opened = RunFolder::open(&runs, id, prompt, options.max_new_tokens, say);
+    let why = |e| say(&format!("no layers are kept: {}: {e}", runs.display()));
+    opened.map_err(why).ok()
 }
 
 fn kind_name(kind: LayerKind) -> &'static str {
@@ -80,6 +108,7 @@ fn to_json(
         "tokens_in": proof.statement.prompt.len(),
         "tokens_out": proof.statement.output.len(),
         "layers": layers,
+        "layers_resumed": summary.resumed,
         "proof_bytes": len,
         "seconds": summary.seconds,
         "phases": phases,
@@ -116,6 +145,9 @@ fn to_text(
         summary.seconds,
         rayon::current_num_threads()
     );
+    if summary.resumed > 0 {
+        let _ = writeln!(w, "  {} layers kept of an interrupted run", summary.resumed);
+    }
     for (name, seconds) in &summary.phases {
         let _ = writeln!(w, "  {name:<10} {seconds:>8.2} s");
     }

@@ -36,20 +36,26 @@ impl BlindingSeed {
     /// The public seed of open models.
     pub const OPEN: Self = Self([0; 32]);
 
-    /// Blind `row` of the weight tensor number `tensor`: a PRF of (seed, manifest digest, tensor,
-    /// row). Only weights get their blinds here.
+    /// Blind `row` of the weight tensor number `tensor`. Only weights get their blinds here.
     fn weight_blind(&self, manifest: &[u8; 32], tensor: usize, row: usize) -> F {
-        let mut hash = blake2b_simd::Params::new();
-        let mut hash = hash
-            .hash_length(64)
-            .key(&self.0)
-            .personal(b"nanozk-weightsv1")
-            .to_state();
-        hash.update(manifest);
-        hash.update(&(tensor as u64).to_le_bytes());
-        hash.update(&(row as u64).to_le_bytes());
-        F::from_uniform_bytes(hash.finalize().as_array())
+        derived_blind(&self.0, b"nanozk-weightsv1", manifest, [tensor, row])
     }
+}
+
+/// The blind of `row` of `tensor` as a PRF of (seed, context, tensor, row). Each use has its own
+/// `personal`.
+pub(super) fn derived_blind(
+    seed: &[u8; 32],
+    personal: &[u8; 16],
+    context: &[u8; 32],
+    [tensor, row]: [usize; 2],
+) -> F {
+    let mut hash = blake2b_simd::Params::new();
+    let mut hash = hash.hash_length(64).key(seed).personal(personal).to_state();
+    hash.update(context);
+    hash.update(&(tensor as u64).to_le_bytes());
+    hash.update(&(row as u64).to_le_bytes());
+    F::from_uniform_bytes(hash.finalize().as_array())
 }
 
 /// One weight tensor's row commitments, in the key.

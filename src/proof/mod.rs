@@ -8,6 +8,7 @@ mod key;
 mod measure;
 mod models;
 mod prover;
+mod resume;
 mod setup;
 #[cfg(test)]
 mod soundness_tests;
@@ -20,7 +21,8 @@ pub use error::{ProveError, VerifyError};
 pub use key::{BlindingSeed, CommittedModel, KeyError, VerifyingKey, commit_model};
 pub use measure::{BlockCosts, MeasureError, measure_blocks};
 pub use models::{KeyFile, ModelFile, OpenedModel};
-pub use prover::{Mode, ProveOptions, ProveSummary, prove};
+pub use prover::{Mode, ProveOptions, ProveSummary, prove, prove_resumable};
+pub use resume::RunFolder;
 pub use setup::{ROW_BITS, Setup};
 pub use statement::{ModelId, Statement, StatementError, Stop};
 pub use verifier::{Verified, verify};

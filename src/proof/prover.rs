@@ -1,6 +1,7 @@
 //! Proving a prompt's answer.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use pasta_curves::EqAffine;
@@ -9,6 +10,7 @@ use rayon::prelude::*;
 
 use super::error::ProveError;
 use super::models::OpenedModel;
+use super::resume::RunFolder;
 use super::setup::{ROW_BITS, Setup};
 use super::statement::{Statement, Stop, link};
 use super::{LayerKind, LayerProofs, ProofFile, systems};
@@ -48,8 +50,10 @@ pub struct ProveSummary {
     /// phases of all layers are added up over the threads that prove them.
     pub phases: Vec<(&'static str, f64)>,
     /// (kind, bytes, seconds) per layer; a bundled layer has its own messages' bytes and an equal
-    /// share of the common parts and of the time.
+    /// share of the common parts and of the time. A layer that was kept took no time.
     pub layers: Vec<(LayerKind, usize, f64)>,
+    /// How many of the layers were not proved but kept of an interrupted run.
+    pub resumed: usize,
     pub seconds: f64,
 }
 
@@ -115,13 +119,42 @@ impl Run {
 }
 
 /// Answers a prompt (token ids) greedily and proves the answer. `progress` is told the name of
-/// each phase as it begins.
+/// each phase as it begins, and how many layers are done where each is proved on its own.
 pub fn prove(
     setup: &Setup,
     model: &OpenedModel,
     prompt: &[u32],
     options: &ProveOptions,
-    progress: &(dyn Fn(&'static str) + Sync),
+    progress: &(dyn Fn(&str) + Sync),
+) -> Result<(ProofFile, ProveSummary), ProveError> {
+    prove_keeping(setup, model, prompt, options, None, progress)
+}
+
+/// [`prove`] with [`Mode::Separate`]. Finished layers are kept in `folder`, and those that are kept
+/// there of an interrupted run are not proved again. The caller removes the folder when the proof
+/// is safe.
+pub fn prove_resumable(
+    setup: &Setup,
+    model: &OpenedModel,
+    prompt: &[u32],
+    max_new_tokens: usize,
+    folder: &RunFolder,
+    progress: &(dyn Fn(&str) + Sync),
+) -> Result<(ProofFile, ProveSummary), ProveError> {
+    let options = ProveOptions {
+        max_new_tokens,
+        mode: Mode::Separate,
+    };
+    prove_keeping(setup, model, prompt, &options, Some(folder), progress)
+}
+
+fn prove_keeping(
+    setup: &Setup,
+    model: &OpenedModel,
+    prompt: &[u32],
+    options: &ProveOptions,
+    folder: Option<&RunFolder>,
+    progress: &(dyn Fn(&str) + Sync),
 ) -> Result<(ProofFile, ProveSummary), ProveError> {
     let clock = PhaseClock::new();
     let phase = |name: &'static str| {
@@ -135,8 +168,25 @@ pub fn prove(
         prompt,
         options.max_new_tokens,
     )?;
-    let run = commit_run(setup, model, prompt, answer)?;
-    let (proofs, layers) = prove_layers(setup, model, &run, options.mode, &phase)?;
+    let run = match folder {
+        None => commit_run(setup, model, prompt, answer)?,
+        Some(folder) => {
+            let blinds = folder.blinds(model.committed.id, prompt, &answer)?;
+            commit_run_with(setup, model, prompt, answer, blinds)?
+        }
+    };
+    let (proofs, layers, resumed) = match options.mode {
+        Mode::Bundled => {
+            let proof = prove_bundle(setup, model, &run, &run.kinds, &phase)?;
+            let costs = bundled_bytes(&proof).into_iter().map(|b| (b, None));
+            let costs: LayerCosts = costs.collect();
+            (LayerProofs::Bundled(Box::new(proof)), costs, 0)
+        }
+        Mode::Separate => {
+            phase("layers");
+            prove_separately(setup, model, &run, folder, progress)?
+        }
+    };
     let (phases, seconds) = clock.finish();
     let layers = run
         .kinds
@@ -150,6 +200,7 @@ pub fn prove(
         ProveSummary {
             phases,
             layers,
+            resumed,
             seconds,
         },
     ))
@@ -161,6 +212,21 @@ pub(super) fn commit_run(
     model: &OpenedModel,
     prompt: &[u32],
     answer: Generation,
+) -> Result<Run, ProveError> {
+    let boundaries = answer.trace.boundaries.iter();
+    let blinds = boundaries
+        .map(|values| random_scalars(values.len().div_ceil(1 << ROW_BITS)))
+        .collect::<Result<_, SysError>>()?;
+    commit_run_with(setup, model, prompt, answer, blinds)
+}
+
+/// [`commit_run`] with given blinds of the boundaries' rows.
+fn commit_run_with(
+    setup: &Setup,
+    model: &OpenedModel,
+    prompt: &[u32],
+    answer: Generation,
+    blinds: Vec<Vec<F>>,
 ) -> Result<Run, ProveError> {
     let a = &model.model.manifest.architecture;
     let trace = answer.trace;
@@ -176,11 +242,6 @@ pub(super) fn commit_run(
         },
         chain: Vec::new(),
     };
-    let blinds = trace
-        .boundaries
-        .iter()
-        .map(|values| random_scalars(values.len().div_ceil(1 << ROW_BITS)))
-        .collect::<Result<Vec<_>, SysError>>()?;
     let commitments: Vec<Vec<EqAffine>> = trace
         .boundaries
         .par_iter()
@@ -214,43 +275,45 @@ pub(super) fn commit_boundary(setup: &Setup, values: &[i64], blinds: &[F]) -> Ve
 
 type LayerCosts = Vec<(usize, Option<f64>)>;
 
-fn prove_layers(
+/// Proves each layer on its own, but for those that `folder` has. Returns also how many it had.
+fn prove_separately(
     setup: &Setup,
     model: &OpenedModel,
     run: &Run,
-    mode: Mode,
-    phase: &(dyn Fn(&'static str) + Sync),
-) -> Result<(LayerProofs, LayerCosts), ProveError> {
-    match mode {
-        Mode::Bundled => {
-            let proof = prove_bundle(setup, model, run, &run.kinds, phase)?;
-            let bytes = bundled_bytes(&proof);
-            Ok((
-                LayerProofs::Bundled(Box::new(proof)),
-                bytes.into_iter().map(|b| (b, None)).collect(),
-            ))
-        }
-        Mode::Separate => {
-            phase("layers");
-            let proofs: Vec<(BundleProof, f64)> = run
-                .kinds
-                .par_iter()
-                .map(|kind| {
-                    let start = Instant::now();
-                    let proof = prove_bundle(setup, model, run, &[*kind], &|_| {})?;
-                    Ok((proof, start.elapsed().as_secs_f64()))
-                })
-                .collect::<Result<_, ProveError>>()?;
-            let costs = proofs
-                .iter()
-                .map(|(p, s)| (encoded_len(p), Some(*s)))
-                .collect();
-            Ok((
-                LayerProofs::Separate(proofs.into_iter().map(|(p, _)| p).collect()),
-                costs,
-            ))
-        }
-    }
+    folder: Option<&RunFolder>,
+    progress: &(dyn Fn(&str) + Sync),
+) -> Result<(LayerProofs, LayerCosts, usize), ProveError> {
+    let blocks = model.model.manifest.architecture.layers;
+    let kept = match folder {
+        Some(folder) => folder.layers(setup, model, run, &run.kinds),
+        None => vec![None; run.kinds.len()],
+    };
+    let resumed = kept.iter().flatten().count();
+    let done = AtomicUsize::new(resumed);
+    let proofs: Vec<(BundleProof, f64)> = run
+        .kinds
+        .par_iter()
+        .zip(kept)
+        .map(|(kind, kept)| {
+            let start = Instant::now();
+            if let Some(proof) = kept {
+                return Ok((proof, 0.0));
+            }
+            let proof = prove_bundle(setup, model, run, &[*kind], &|_| {})?;
+            if let Some(folder) = folder {
+                folder.keep(*kind, blocks, &proof);
+            }
+            let done = done.fetch_add(1, Relaxed) + 1;
+            progress(&format!("{done} of {} layers are done", run.kinds.len()));
+            Ok((proof, start.elapsed().as_secs_f64()))
+        })
+        .collect::<Result<_, ProveError>>()?;
+    let costs = proofs
+        .iter()
+        .map(|(p, s)| (encoded_len(p), Some(*s)))
+        .collect();
+    let proofs = proofs.into_iter().map(|(p, _)| p).collect();
+    Ok((LayerProofs::Separate(proofs), costs, resumed))
 }
 
 pub(super) fn encoded_len<T: serde::Serialize>(value: &T) -> usize {

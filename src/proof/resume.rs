@@ -1,0 +1,382 @@
+//! Keeping a run's finished layers, so that a run that was interrupted does not prove them again.
+//!
+//! A run's folder holds `run`, the seed of the boundaries' blinds; `layer-000` and so on, the proof
+//! of a layer each; and `lock`. All of it is secret: with the seed, a guess at the activations can
+//! be confirmed. The lock only saves work. Files are written whole, and none is used unchecked, so
+//! whatever else writes into the folder or removes it costs a layer that is proved again, no more.
+//!
+//! *Why resuming reveals nothing.* All that two runs share is the boundaries' commitments and whole
+//! proofs of layers. A layer that was not finished is proved again with fresh randomness: its mask,
+//! its salt and every other blind are drawn anew, and nothing of the first attempt was ever shown.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rand::TryRng;
+use rand::rngs::{SysError, SysRng};
+use rayon::prelude::*;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::container::{self, Kind};
+use super::key::derived_blind;
+use super::models::OpenedModel;
+use super::prover::Run;
+use super::setup::{ROW_BITS, Setup};
+use super::statement::ModelId;
+use super::verifier::{Bundle, Check};
+use crate::algebra::F;
+use crate::layers::{Generation, LayerKind};
+use crate::seal::bundle::BundleProof;
+
+/// Runs that nobody resumed for so long are removed when another begins: they are secrets.
+const FORGOTTEN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// The folder of one run, locked.
+pub struct RunFolder<'a> {
+    path: PathBuf,
+    _lock: File,
+    /// Told what is kept, what is used again and what could not be.
+    say: &'a (dyn Fn(&str) + Sync),
+}
+
+/// The file `run`.
+#[derive(Serialize, Deserialize)]
+struct KeptRun {
+    seed: [u8; 32],
+    /// [`run_digest`].
+    digest: [u8; 32],
+}
+
+impl<'a> RunFolder<'a> {
+    /// The folder of this run in `runs`, made if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be made or locked. A run can do without.
+    pub fn open(
+        runs: &Path,
+        model: ModelId,
+        prompt: &[u32],
+        max_new_tokens: usize,
+        say: &'a (dyn Fn(&str) + Sync),
+    ) -> io::Result<Self> {
+        let path = runs.join(key(model, prompt, max_new_tokens).to_string());
+        private_directory(runs)?;
+        private_directory(&path)?;
+        remove_forgotten(runs, &path);
+        let lock = lock_file(&path.join("lock"))?;
+        lock.try_lock().map_err(|e| match e {
+            fs::TryLockError::WouldBlock => io::Error::other("another process uses it"),
+            fs::TryLockError::Error(e) => e,
+        })?;
+        Ok(Self {
+            path,
+            _lock: lock,
+            say,
+        })
+    }
+
+    /// Removes the folder, once what it is kept for is done.
+    pub fn remove(self) -> io::Result<()> {
+        fs::remove_dir_all(&self.path)
+    }
+
+    /// The boundaries' row blinds for this answer: those of the kept run if it is the same, so that
+    /// its layers fit; otherwise new ones, which are kept.
+    pub(super) fn blinds(
+        &self,
+        model: ModelId,
+        prompt: &[u32],
+        answer: &Generation,
+    ) -> Result<Vec<Vec<F>>, SysError> {
+        let digest = |seed: &[u8; 32]| run_digest(seed, model, prompt, answer);
+        let kept: Option<KeptRun> = self.read(Kind::Run, "run");
+        let known = kept.is_some();
+        let same = kept.filter(|kept| kept.digest == digest(&kept.seed));
+        if known && same.is_none() {
+            (self.say)("what was kept is of a run with other values: beginning anew");
+        }
+        let run = match same {
+            Some(run) => run,
+            None => {
+                let mut seed = [0; 32];
+                SysRng.try_fill_bytes(&mut seed)?;
+                let digest = digest(&seed);
+                let run = KeptRun { seed, digest };
+                self.write(Kind::Run, "run", &run);
+                run
+            }
+        };
+        // Commitments to different values under one blind would show their difference. A new run
+        // has a new seed; and should a seed ever come to serve two runs, the digest of all that is
+        // committed to still keeps their blinds apart.
+        let blind = |at: [usize; 2]| derived_blind(&run.seed, b"nanozk-boundary1", &run.digest, at);
+        let of_boundary = |(boundary, values): (usize, &Vec<i64>)| {
+            let rows = values.len().div_ceil(1 << ROW_BITS);
+            (0..rows).map(|row| blind([boundary, row])).collect()
+        };
+        let boundaries = answer.trace.boundaries.iter().enumerate();
+        Ok(boundaries.map(of_boundary).collect())
+    }
+
+    /// The kept proofs of the given layers. Only what the verifier accepts is used: it tells what
+    /// is damaged and what is of another layer or statement.
+    pub(super) fn layers(
+        &self,
+        setup: &Setup,
+        model: &OpenedModel,
+        run: &Run,
+        kinds: &[LayerKind],
+    ) -> Vec<Option<BundleProof>> {
+        let check = Check {
+            setup,
+            model: &model.committed,
+            statement: &run.statement,
+            sequence: &run.trace.sequence,
+            boundaries: &run.commitments,
+        };
+        let blocks = model.model.manifest.architecture.layers;
+        let layer = |kind: &LayerKind| {
+            let name = layer_name(*kind, blocks);
+            let proof: BundleProof = self.read(Kind::Layer, &name)?;
+            let bundle = Bundle {
+                kinds: &[*kind],
+                proof: &proof,
+            };
+            match check.all(&[bundle]) {
+                Ok(()) => {
+                    (self.say)(&format!("{kind}: kept, not proved again"));
+                    Some(proof)
+                }
+                Err(e) => {
+                    (self.say)(&format!("not used: {name}: {e}"));
+                    None
+                }
+            }
+        };
+        kinds.par_iter().map(layer).collect()
+    }
+
+    /// Keeps a finished layer.
+    pub(super) fn keep(&self, kind: LayerKind, blocks: usize, proof: &BundleProof) {
+        self.write(Kind::Layer, &layer_name(kind, blocks), proof);
+    }
+
+    /// What the folder holds under a name, if anything.
+    fn read<T: Serialize + DeserializeOwned>(&self, kind: Kind, name: &str) -> Option<T> {
+        let path = self.path.join(name);
+        if !path.exists() {
+            return None;
+        }
+        let read = container::read(kind, &path);
+        read.map_err(|e| (self.say)(&format!("not used: {e}"))).ok()
+    }
+
+    /// That something cannot be kept is no reason to fail.
+    fn write<T: Serialize>(&self, kind: Kind, name: &str, value: &T) {
+        let bytes = container::encode(kind, value);
+        if let Err(e) = container::write(&self.path.join(name), &bytes, true) {
+            (self.say)(&format!("not kept: {e}"));
+        }
+    }
+}
+
+/// A folder that keeps nothing, as of a prompt that was refused, is not left behind.
+impl Drop for RunFolder<'_> {
+    fn drop(&mut self) {
+        if !self.path.join("run").exists() {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+fn layer_name(kind: LayerKind, blocks: usize) -> String {
+    format!("layer-{:03}", kind.index(blocks))
+}
+
+/// The name of a run's folder: what a command asks of which program. A secret enters it nowhere.
+fn key(model: ModelId, prompt: &[u32], max_new_tokens: usize) -> ModelId {
+    let asked = (
+        container::VERSION,
+        env!("CARGO_PKG_VERSION"),
+        model,
+        prompt,
+        max_new_tokens,
+    );
+    ModelId(tagged_digest("nanozk/run-folder/v1", &asked))
+}
+
+/// A digest of everything that a run's commitments depend on.
+fn run_digest(seed: &[u8; 32], model: ModelId, prompt: &[u32], answer: &Generation) -> [u8; 32] {
+    let boundaries = &answer.trace.boundaries;
+    tagged_digest(
+        "nanozk/run/v1",
+        &(seed, model, prompt, &answer.output, boundaries),
+    )
+}
+
+fn tagged_digest<T: Serialize>(tag: &str, value: &T) -> [u8; 32] {
+    let bytes = postcard::to_stdvec(value).expect("in-memory values always encode");
+    let mut hash = Sha256::new();
+    hash.update(tag);
+    hash.update(bytes);
+    hash.finalize().into()
+}
+
+/// Makes a directory that only its owner can read.
+fn private_directory(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)?;
+    // One that was there may have another mode, or another owner, who would know the secrets.
+    #[cfg(unix)]
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    Ok(())
+}
+
+fn lock_file(path: &Path) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Removes the folders in `runs` but `own` to which nothing was added for [`FORGOTTEN`].
+fn remove_forgotten(runs: &Path, own: &Path) {
+    for entry in fs::read_dir(runs).into_iter().flatten().flatten() {
+        let changed = entry.metadata().and_then(|m| m.modified()).ok();
+        let age = changed.and_then(|t| t.elapsed().ok());
+        if entry.path() != own && age.is_some_and(|age| age > FORGOTTEN) {
+            // Another process may be doing the same.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::testing::{Shape, manifest};
+    use crate::layers::{Sequence, Trace};
+
+    fn open(runs: &Path, max_new_tokens: usize) -> io::Result<RunFolder<'static>> {
+        RunFolder::open(runs, ModelId([1; 32]), &[2, 3], max_new_tokens, &|_| {})
+    }
+
+    fn keep_something(folder: &RunFolder) {
+        let (seed, digest) = ([4; 32], [5; 32]);
+        folder.write(Kind::Run, "run", &KeptRun { seed, digest });
+        assert!(folder.path.join("run").exists());
+    }
+
+    fn folders(runs: &Path) -> usize {
+        fs::read_dir(runs).expect("a directory").count()
+    }
+
+    /// Two processes never keep layers in one folder; it outlives its process if it keeps anything.
+    #[test]
+    fn a_folder_has_one_user_at_a_time() {
+        let runs = tempfile::tempdir().expect("a directory");
+        let first = open(runs.path(), 1).expect("the first");
+        assert!(open(runs.path(), 1).is_err(), "its lock is held");
+        let other = open(runs.path(), 2).expect("another run");
+        keep_something(&first);
+        drop((first, other));
+        assert_eq!(folders(runs.path()), 1, "the other one keeps nothing");
+        let again = open(runs.path(), 1).expect("the lock is free");
+        assert!(again.read::<KeptRun>(Kind::Run, "run").is_some());
+        again.remove().expect("removed");
+        assert_eq!(folders(runs.path()), 0);
+    }
+
+    /// Secrets do not lie around for ever, and what may still be resumed stays.
+    #[cfg(unix)]
+    #[test]
+    fn only_forgotten_runs_are_removed() {
+        let runs = tempfile::tempdir().expect("a directory");
+        for max_new_tokens in 0..3 {
+            keep_something(&open(runs.path(), max_new_tokens).expect("opened"));
+        }
+        let second = Duration::from_secs(1);
+        let aged = [
+            FORGOTTEN + second,
+            FORGOTTEN - 60 * second,
+            FORGOTTEN + second,
+        ];
+        let paths: Vec<PathBuf> = (0..3)
+            .map(|n| {
+                runs.path()
+                    .join(key(ModelId([1; 32]), &[2, 3], n).to_string())
+            })
+            .collect();
+        for (path, age) in paths.iter().zip(aged) {
+            let changed = std::time::SystemTime::now() - age;
+            let folder = File::open(path).expect("a directory");
+            folder.set_modified(changed).expect("its owner may");
+        }
+        let own = open(runs.path(), 2).expect("opened");
+        assert!(own.path.join("run").exists(), "the run that is resumed");
+        assert_eq!(
+            paths.iter().map(|p| p.exists()).collect::<Vec<_>>(),
+            [false, true, true]
+        );
+    }
+
+    const PROMPT: [u32; 2] = [2, 3];
+
+    /// An answer whose first boundary holds `value`.
+    fn answer(value: i64) -> Generation {
+        let shape = Shape {
+            width: 64,
+            layers: 1,
+            vocabulary: 70,
+            tied: true,
+        };
+        let architecture = manifest(shape).architecture;
+        Generation {
+            trace: Trace {
+                sequence: Sequence::new(&PROMPT, &[4], &architecture).expect("it fits"),
+                boundaries: vec![vec![value; 3], vec![6; (1 << ROW_BITS) + 1]],
+            },
+            output: vec![4],
+            stopped: false,
+        }
+    }
+
+    /// Two runs under one blind would give away the difference of their activations.
+    #[test]
+    fn only_the_same_run_gets_the_same_blinds() {
+        let runs = tempfile::tempdir().expect("a directory");
+        let folder = open(runs.path(), 1).expect("opened");
+        let mut seen = Vec::new();
+        let mut fresh = |blinds: Vec<Vec<F>>| {
+            let rows: Vec<usize> = blinds.iter().map(Vec::len).collect();
+            assert_eq!(rows, [1, 2]);
+            for blind in blinds.into_iter().flatten() {
+                assert!(!seen.contains(&blind), "a blind serves twice");
+                seen.push(blind);
+            }
+        };
+        let id = ModelId([1; 32]);
+        let blinds = |value| folder.blinds(id, &PROMPT, &answer(value)).expect("random");
+        let first = blinds(1);
+        assert_eq!(first, blinds(1), "the same run again");
+        fresh(first);
+        fresh(blinds(2));
+        fresh(blinds(1));
+
+        let mut kept: KeptRun = folder.read(Kind::Run, "run").expect("kept");
+        kept.digest = run_digest(&kept.seed, id, &PROMPT, &answer(3));
+        folder.write(Kind::Run, "run", &kept);
+        fresh(blinds(3));
+        kept.seed[0] ^= 1;
+        folder.write(Kind::Run, "run", &kept);
+        fresh(blinds(3));
+    }
+}
