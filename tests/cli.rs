@@ -1,5 +1,7 @@
 //! The command as its users meet it: exit codes, what is printed where, which files are written.
 
+mod common;
+
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
@@ -7,102 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use common::{PROMPT, arg, base, directory, names, nanozk, nanozk_at, read};
 use nanozk::curve::PointBytes;
 use nanozk::proof::{Kind, LayerProofs, ProofFile, container};
 use serde_json::{Map, Value};
-
-/// 9 tokens, hence 16 positions.
-const PROMPT: &str = "The capital of France is";
-
-/// What a command did.
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ran {
-    /// The one JSON object on standard output.
-    fn json(&self) -> Map<String, Value> {
-        assert_eq!(self.stdout.lines().count(), 1, "one line: {}", self.stdout);
-        serde_json::from_str(&self.stdout).expect("one JSON object and nothing else")
-    }
-
-    /// Wants the command to have succeeded.
-    fn success(self) -> Self {
-        assert_eq!(self.code, 0, "{}{}", self.stdout, self.stderr);
-        assert_eq!(self.stderr, "", "a success has nothing to complain about");
-        self
-    }
-
-    /// Wants exit code 2 and a reason on standard error only.
-    fn failed(self, reason: &str) {
-        assert_eq!(self.code, 2, "{}{}", self.stdout, self.stderr);
-        assert!(
-            self.stderr.starts_with("error: ") && self.stderr.contains(reason),
-            "{reason:?} is not said in {:?}",
-            self.stderr
-        );
-        assert_eq!(self.stdout, "", "nothing was done, nothing is printed");
-    }
-}
-
-/// Runs the command with `home` as its cache. Whatever it does, it must neither panic nor write
-/// terminal codes into a pipe.
-fn nanozk_at<S: AsRef<OsStr>>(home: &Path, args: &[S]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_nanozk"))
-        .args(args)
-        .env("NANOZK_HOME", home)
-        .env_remove("HF_HOME")
-        .current_dir(base())
-        .stdin(Stdio::null())
-        .output()
-        .expect("the program starts");
-    let ran = Ran {
-        code: output.status.code().expect("not killed by a signal"),
-        stdout: String::from_utf8(output.stdout).expect("UTF-8"),
-        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
-    };
-    for text in [&ran.stdout, &ran.stderr] {
-        assert!(!text.contains("panicked"), "{text}");
-        assert!(!text.contains(['\x1b', '\r']), "terminal codes: {text:?}");
-    }
-    ran
-}
-
-fn nanozk<S: AsRef<OsStr>>(args: &[S]) -> Ran {
-    nanozk_at(&base().join("home"), args)
-}
-
-/// The directory of this file's tests, emptied when they begin.
-fn base() -> &'static Path {
-    static BASE: OnceLock<PathBuf> = OnceLock::new();
-    BASE.get_or_init(|| {
-        let base = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli");
-        let _ = fs::remove_dir_all(&base);
-        fs::create_dir_all(&base).expect("a directory");
-        base
-    })
-}
-
-/// A new empty directory.
-fn directory() -> tempfile::TempDir {
-    tempfile::tempdir_in(base()).expect("a directory")
-}
-
-/// The names in a directory.
-fn names(dir: &Path) -> HashSet<String> {
-    fs::read_dir(dir)
-        .expect("a directory")
-        .map(|e| e.expect("an entry").file_name().into_string())
-        .map(|name| name.expect("UTF-8"))
-        .collect()
-}
-
-/// A path as an argument.
-fn arg(path: &Path) -> &str {
-    path.to_str().expect("UTF-8")
-}
 
 /// What was proved once for all tests.
 struct Scene {
@@ -159,10 +69,6 @@ fn scene() -> &'static Scene {
     })
 }
 
-fn read(path: &Path) -> ProofFile {
-    container::read(Kind::Proof, path).expect("a proof")
-}
-
 /// Every listed key is there.
 #[track_caller]
 fn has_keys(object: &Map<String, Value>, keys: &[&str]) {
@@ -197,8 +103,8 @@ fn a_proof_verifies_and_says_what_was_proved() {
 fn json_of_prove_and_verify_has_the_promised_keys() {
     let scene = scene();
     for (json, mode) in [(&scene.second_json, 1), (&scene.separate_json, 2)] {
-        let keys = "model_id prompt output tokens_in tokens_out layers proof_bytes seconds phases \
-                    threads peak_rss_bytes out";
+        let keys = "model_id prompt output tokens_in tokens_out layers layers_resumed proof_bytes \
+                    seconds phases threads peak_rss_bytes out";
         has_keys(json, &keys.split_whitespace().collect::<Vec<_>>());
         let layers = json["layers"].as_array().expect("a list");
         assert_eq!(
