@@ -13,11 +13,14 @@ use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::Duration;
 
-use common::{PROMPT, Ran, arg, base, command, directory, names, nanozk, nanozk_at, read, run};
+use common::{Ran, arg, base, command, directory, names, nanozk, nanozk_at, read, run};
 use nanozk::proof::{Kind, LayerProofs, container};
 use nanozk::seal::bundle::BundleProof;
 
 const NANOZK: &str = env!("CARGO_BIN_EXE_nanozk");
+
+/// 4 tokens, hence the fewest positions.
+const PROMPT: &str = "Hello there";
 
 /// The layers of the embedded model: embedding, four blocks, head.
 const LAYERS: usize = 6;
@@ -97,7 +100,7 @@ fn killed_at_any_time(more: &[&str]) {
     let args = ["prove", "--prompt", PROMPT, "--out", arg(&out)];
     let args = [&args[..], more].concat();
     let (_, seconds) = honest_proof();
-    for part in [0.04, 0.29, 0.51, 0.74, 0.92, 1.05] {
+    for part in [0.03, 0.2, 0.4, 0.6, 0.8, 1.0] {
         fs::write(&out, "kept").expect("written");
         let child = begin(&home, &args);
         sleep(Duration::from_secs_f64(seconds * part));
@@ -192,7 +195,7 @@ fn only_good_layers_are_used_again() {
     fs::write(&out, "kept").expect("written");
     let args = ["prove", "--separate", "--out", arg(&out), "--prompt"];
     let args = |prompt, more| [&args[..], &[prompt, more]].concat();
-    let theirs = interrupted(&home, &args("The capital of Spain is", "--quiet"));
+    let theirs = interrupted(&home, &args("Hello again", "--quiet"));
     // 10 KB hold a layer, and not the proof.
     let on_full_disk = || {
         let ran = limited(20, home.path(), &args(PROMPT, "--verbose"));

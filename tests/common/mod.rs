@@ -10,9 +10,6 @@ use std::sync::OnceLock;
 use nanozk::proof::{Kind, ProofFile, container};
 use serde_json::{Map, Value};
 
-/// 9 tokens, hence 16 positions.
-pub const PROMPT: &str = "The capital of France is";
-
 /// What a command did.
 pub struct Ran {
     pub code: i32,
