@@ -1,141 +1,32 @@
-//! Proof files that were changed after proving: whatever a forger edits, exchanges or replays,
-//! `verify` refuses it with a reason and never panics.
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
-use std::sync::OnceLock;
+//! Named edits of a proof file: what a forger would change by hand, and the reason for each refusal.
 
 use nanozk::curve::{PointBytes, ScalarBytes};
-use nanozk::layers::quantize_checkpoint;
-use nanozk::model::embedded;
 use nanozk::proof::statement::link;
-use nanozk::proof::{
-    BlindingSeed, Kind, LayerProofs, Mode, ModelFile, OpenedModel, ProofFile, ProveOptions, Setup,
-    Stop, container, prove, verify,
+use nanozk::proof::{LayerProofs, ProofFile, Stop};
+
+use crate::{
+    IDENTITY, NO_POINT, NO_SCALAR, Proofs, all_refused, bundle, bundle_of, layers, layers_of,
+    negate, nudge, scene,
 };
-use nanozk::seal::bundle::BundleProof;
-
-const CALIBRATION: &str = include_str!("../src/cli/calibration.txt");
-
-/// Two prompts of the embedded model with equally many tokens, so that every part of one's proof
-/// has the right size for the other's.
-const PROMPTS: [[u32; 3]; 2] = [[65, 300, 101], [66, 290, 104]];
-
-struct Scene {
-    setup: Setup,
-    model: OpenedModel,
-    /// Of both prompts.
-    bundled: [ProofFile; 2],
-    separate: [ProofFile; 2],
-}
-
-/// The embedded model, committed, and its proofs: made once for all tests.
-fn scene() -> &'static Scene {
-    static SCENE: OnceLock<Scene> = OnceLock::new();
-    SCENE.get_or_init(|| {
-        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("setup");
-        let setup = Setup::load(Some(&cache));
-        let checkpoint = embedded::checkpoint().expect("the embedded checkpoint");
-        let model = quantize_checkpoint(&checkpoint, CALIBRATION, 1, true).expect("quantized");
-        let tokenizer = checkpoint.tokenizer.to_json();
-        let file = ModelFile::commit(model, BlindingSeed::OPEN, tokenizer, &setup, &|_, _| {});
-        let model = file.open().expect("its own key");
-        let proofs = |mode| {
-            PROMPTS.map(|prompt| {
-                let options = ProveOptions {
-                    max_new_tokens: 2,
-                    mode,
-                };
-                let (proof, _) = prove(&setup, &model, &prompt, &options, &|_| {}).expect("proved");
-                verify(&setup, &model.committed, &proof).expect("untouched, it is valid");
-                proof
-            })
-        };
-        let (bundled, separate) = (proofs(Mode::Bundled), proofs(Mode::Separate));
-        Scene {
-            setup,
-            model,
-            bundled,
-            separate,
-        }
-    })
-}
 
 /// Changes a proof; the second is a valid proof of another prompt, to take parts from.
 type Edit = fn(&mut ProofFile, &ProofFile);
 type Case = (&'static str, Edit);
 
-/// Why `proof` is refused. `Err` if it is accepted or the verifier panics.
-fn refusal(proof: &ProofFile) -> Result<String, &'static str> {
-    let Scene { setup, model, .. } = scene();
-    match catch_unwind(AssertUnwindSafe(|| verify(setup, &model.committed, proof))) {
-        Ok(Ok(_)) => Err("ACCEPTED"),
-        Ok(Err(reason)) => Ok(reason.to_string()),
-        Err(_) => Err("PANICKED"),
-    }
-}
-
 /// Applies every edit, each to a fresh copy of the first proof, and wants every result refused.
-fn all_refused(cases: &[Case], [proof, other]: &[ProofFile; 2]) {
-    let mut failures = Vec::new();
-    for (name, edit) in cases {
-        let mut edited = proof.clone();
-        edit(&mut edited, other);
-        if edited == *proof {
-            failures.push(format!("{name}: changes nothing"));
-            continue;
-        }
-        match refusal(&edited) {
-            Ok(reason) => println!("{name}: {reason}"),
-            Err(what) => failures.push(format!("{name}: {what}")),
-        }
-    }
-    assert!(failures.is_empty(), "{failures:#?}");
-}
-
-/// The proof of a bundled file.
-fn bundle(proof: &mut ProofFile) -> &mut BundleProof {
-    match &mut proof.proofs {
-        LayerProofs::Bundled(b) => b,
-        LayerProofs::Separate(_) => unreachable!("the scene's bundled proofs"),
-    }
-}
-
-fn bundle_of(proof: &ProofFile) -> &BundleProof {
-    match &proof.proofs {
-        LayerProofs::Bundled(b) => b,
-        LayerProofs::Separate(_) => unreachable!("the scene's bundled proofs"),
-    }
-}
-
-/// The proofs of a file of separate layers.
-fn layers(proof: &mut ProofFile) -> &mut Vec<BundleProof> {
-    match &mut proof.proofs {
-        LayerProofs::Separate(p) => p,
-        LayerProofs::Bundled(_) => unreachable!("the scene's separate proofs"),
-    }
-}
-
-fn layers_of(proof: &ProofFile) -> &[BundleProof] {
-    match &proof.proofs {
-        LayerProofs::Separate(p) => p,
-        LayerProofs::Bundled(_) => unreachable!("the scene's separate proofs"),
-    }
+fn edits_are_refused(cases: &[Case], proofs: &Proofs) {
+    all_refused("edit", cases.len(), |n| {
+        let (name, edit) = cases[n];
+        let mut edited = proofs.first.clone();
+        edit(&mut edited, &proofs.other_prompt);
+        assert!(edited != proofs.first, "{name}: changes nothing");
+        Some((name.to_string(), edited))
+    });
 }
 
 /// A point of the curve that stands elsewhere in the proof.
 fn another_point(proof: &ProofFile) -> PointBytes {
     bundle_of(proof).opening.column_rounds[3].0
-}
-
-/// Changes a scalar, which stays canonical.
-fn nudge(scalar: &mut ScalarBytes) {
-    scalar.0[0] ^= 1;
-}
-
-/// −P for P.
-fn negate(point: &mut PointBytes) {
-    point.0[31] ^= 0x80;
 }
 
 /// Recomputes a link of the chain from the boundary commitments that the file now has, as a
@@ -149,12 +40,6 @@ fn relink(proof: &mut ProofFile, index: usize) {
     let padded = proof.statement.padded as usize;
     proof.statement.chain[index] = link(index, padded, width, &points);
 }
-
-const IDENTITY: PointBytes = PointBytes([0; 32]);
-/// x = 2^255 − 1 is no field element.
-const NO_POINT: PointBytes = PointBytes([0xff; 32]);
-/// The modulus begins with 0x40: this is beyond it.
-const NO_SCALAR: ScalarBytes = ScalarBytes([0x41; 32]);
 
 const STATEMENT: &[Case] = &[
     ("another last output token", |p, _| {
@@ -610,127 +495,47 @@ const SEPARATE: &[Case] = &[
 /// A proof says nothing about any statement but its own, not even about a true one.
 #[test]
 fn an_edited_statement_is_refused() {
-    all_refused(STATEMENT, &scene().bundled);
+    edits_are_refused(STATEMENT, &scene().bundled);
 }
 
 /// The chain binds every boundary, in its place.
 #[test]
 fn an_edited_chain_or_boundary_is_refused() {
-    all_refused(CHAIN, &scene().bundled);
+    edits_are_refused(CHAIN, &scene().bundled);
 }
 
 /// Every commitment is bound to its layer and its role, and is a point other than the identity.
 #[test]
 fn exchanged_or_replaced_commitments_are_refused() {
-    all_refused(COMMITMENTS, &scene().bundled);
+    edits_are_refused(COMMITMENTS, &scene().bundled);
 }
 
 /// Layers of a bundle cannot be moved, left out, repeated or taken from another proof.
 #[test]
 fn rearranged_layers_of_a_bundle_are_refused() {
-    all_refused(LAYERS, &scene().bundled);
+    edits_are_refused(LAYERS, &scene().bundled);
 }
 
 /// The scalars that close a layer's conversation are bound and canonical.
 #[test]
 fn changed_scalars_are_refused() {
-    all_refused(SCALARS, &scene().bundled);
+    edits_are_refused(SCALARS, &scene().bundled);
 }
 
 /// Seals are bound byte by byte; nothing may follow them unread.
 #[test]
 fn changed_seals_are_refused() {
-    all_refused(SEALS, &scene().bundled);
+    edits_are_refused(SEALS, &scene().bundled);
 }
 
 /// No part of the opening can be changed, moved or left out.
 #[test]
 fn a_changed_opening_is_refused() {
-    all_refused(OPENING, &scene().bundled);
+    edits_are_refused(OPENING, &scene().bundled);
 }
 
 /// A layer's own proof holds at its place in its own file only.
 #[test]
 fn rearranged_separate_proofs_are_refused() {
-    all_refused(SEPARATE, &scene().separate);
-}
-
-/// Flips one bit of every `stride`th byte of the encoded file, from `first` on: decoding or
-/// verifying must fail.
-fn flips_are_refused(first: usize, stride: usize) {
-    let file = container::encode(Kind::Proof, &scene().bundled[0]);
-    let mut failures = Vec::new();
-    for position in (first..file.len()).step_by(stride) {
-        let mut flipped = file.clone();
-        flipped[position] ^= 1 << (position / stride % 8);
-        let decoded = catch_unwind(|| {
-            container::decode::<ProofFile>(Kind::Proof, &flipped, Path::new("flipped"))
-        });
-        match decoded {
-            Ok(Err(_)) => {}
-            Ok(Ok(proof)) => {
-                if let Err(what) = refusal(&proof) {
-                    failures.push((position, what));
-                }
-            }
-            Err(_) => failures.push((position, "PANICKED while decoding")),
-        }
-    }
-    assert!(failures.is_empty(), "{failures:?}");
-}
-
-/// The header, the statement and the chain, byte by byte: no byte of what a reader believes is
-/// free.
-#[test]
-fn every_flipped_byte_of_the_statement_is_refused() {
-    let statement = &scene().bundled[0].statement;
-    let header = 16;
-    let end = header + 32 + 2 * 4 + 32 * statement.chain.len();
-    let file = container::encode(Kind::Proof, &scene().bundled[0]);
-    for position in 0..end {
-        let mut flipped = file.clone();
-        flipped[position] ^= 1 << (position % 8);
-        let proof = container::decode::<ProofFile>(Kind::Proof, &flipped, Path::new("flipped"));
-        if let Ok(proof) = proof
-            && let Err(what) = refusal(&proof)
-        {
-            panic!("byte {position}: {what}");
-        }
-    }
-}
-
-/// A sample over the whole file. The exhaustive run is the next test.
-#[test]
-fn a_sample_of_flipped_bytes_is_refused() {
-    flips_are_refused(5, 37);
-}
-
-/// Every byte of the file: `cargo test --release --test tamper_file -- --ignored`.
-#[test]
-#[ignore = "takes forty minutes: verifies the proof once per byte of its file"]
-fn every_flipped_byte_is_refused() {
-    flips_are_refused(0, 1);
-}
-
-/// A file cut off anywhere, or continued, is not decoded; nor does it panic or take long.
-#[test]
-fn truncated_and_continued_files_are_refused() {
-    let file = container::encode(Kind::Proof, &scene().bundled[0]);
-    let decode = |bytes: &[u8]| container::decode::<ProofFile>(Kind::Proof, bytes, Path::new("p"));
-    for len in 0..file.len() {
-        assert!(decode(&file[..len]).is_err(), "cut to {len} bytes");
-        // With a header that fits what is left.
-        if len >= 16 {
-            let mut cut = file[..len].to_vec();
-            cut[8..16].copy_from_slice(&(len as u64 - 16).to_le_bytes());
-            assert!(decode(&cut).is_err(), "cut to {len} bytes and relabelled");
-        }
-    }
-    let mut longer = file.clone();
-    longer.push(0);
-    assert!(decode(&longer).is_err(), "a byte too many");
-    let len = longer.len() as u64 - 16;
-    longer[8..16].copy_from_slice(&len.to_le_bytes());
-    assert!(decode(&longer).is_err(), "a byte too many, relabelled");
-    assert_eq!(decode(&file).expect("untouched"), scene().bundled[0]);
+    edits_are_refused(SEPARATE, &scene().separate);
 }

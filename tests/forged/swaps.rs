@@ -1,0 +1,1 @@
+//! Whole layers and boundaries exchanged, within a file and between files.
