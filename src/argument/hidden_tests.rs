@@ -1,7 +1,7 @@
 use ff::FromUniformBytes;
 
 use super::*;
-use crate::argument::channel::{Counter, Recorder};
+use crate::argument::channel::{Channel, Counter, Recorder};
 
 /// `n` field elements that depend on `seed` alone.
 pub(crate) fn scalars(seed: &str, n: usize) -> Vec<F> {
@@ -408,4 +408,128 @@ fn a_union_holds_all_shapes() {
     let expected = shape(&[true, false, true], &[&[0, 1], &[1], &[2, 2, 0]], 3);
     assert_eq!(union, expected);
     assert_eq!(HiddenShape::union(std::slice::from_ref(&a)), a);
+}
+
+/// The native channel, over which T1 hears one value that was not said.
+struct Misheard<'a> {
+    native: Native<'a>,
+    heard: usize,
+    wrong: usize,
+}
+
+impl Channel for Misheard<'_> {
+    type Value = F;
+    type Error = HiddenError;
+
+    fn constant(&mut self, c: F) -> Result<F, HiddenError> {
+        self.native.constant(c)
+    }
+
+    fn secret(&mut self, slot: Secret) -> Result<F, HiddenError> {
+        self.native.secret(slot)
+    }
+
+    fn public(&mut self, slot: Public) -> Result<F, HiddenError> {
+        self.native.public(slot)
+    }
+
+    fn mul_add(&mut self, a: &F, b: &F, c: &F) -> Result<F, HiddenError> {
+        self.native.mul_add(a, b, c)
+    }
+
+    fn absorb(&mut self, label: &'static str, x: &F) -> Result<(), HiddenError> {
+        let wrong = F::from(u64::from(self.heard == self.wrong));
+        self.heard += 1;
+        self.native.absorb(label, &(*x + wrong))
+    }
+
+    fn squeeze(&mut self, label: &'static str) -> Result<F, HiddenError> {
+        self.native.squeeze(label)
+    }
+
+    fn assert_equal(&mut self, a: &F, b: &F, why: &'static str) -> Result<(), HiddenError> {
+        self.native.assert_equal(a, b, why)
+    }
+}
+
+/// Every element that T1 absorbs, altered on the verifier's side alone, changes a challenge. A new one
+/// is covered without being named.
+#[test]
+fn every_absorbed_element_decides() {
+    let (mut tried, mut rejected) = (0, 0);
+    for shape in [small_shape(), block_shape()] {
+        let (instance, witness) = honest(&shape, "misheard");
+        let absorbed = 5 + shape.rounds() * shape.degree() + shape.claims();
+        for wrong in 0..=absorbed {
+            let mut channel = Misheard {
+                native: Native::new(&shape, &instance, &witness).unwrap(),
+                heard: 0,
+                wrong,
+            };
+            let verdict = converse(&shape, &mut channel);
+            if wrong == absorbed {
+                assert_eq!(verdict, Ok(()), "nothing was altered");
+                assert_eq!(channel.heard, absorbed, "and there was nothing else");
+                continue;
+            }
+            let challenge = if wrong < absorbed - shape.claims() {
+                why::ROUND_CHALLENGE
+            } else {
+                why::CLAIMS_CHALLENGE
+            };
+            tried += 1;
+            rejected += usize::from(verdict == Err(HiddenError::Refused(challenge)));
+        }
+    }
+    println!("hidden transcript: {tried} absorbed elements altered, {rejected} rejected");
+    assert_eq!(tried, rejected);
+}
+
+/// The order in which T1 absorbs and answers, as `docs/container.md` has it.
+#[test]
+fn challenges_are_drawn_after_what_they_must_depend_on() {
+    let shape = small_shape();
+    let mut recorder = Recorder::new(Counter::default());
+    let Ok(()) = converse(&shape, &mut recorder);
+    let talk = recorder.steps.iter();
+    let talk = talk.filter(|(verb, _)| ["absorb", "squeeze"].contains(verb));
+    let found: Vec<(&str, &str)> = talk.map(|(v, label)| (*v, label.as_str())).collect();
+
+    let header = [
+        "shape",
+        "digest of the public transcript",
+        "salt",
+        "mask",
+        "sum",
+    ];
+    let mut expected: Vec<(&str, &str)> = header.map(|label| ("absorb", label)).into();
+    for _ in 0..shape.rounds() {
+        expected.extend(vec![("absorb", "round message"); shape.degree()]);
+        expected.push(("squeeze", "round challenge"));
+    }
+    expected.extend(vec![("absorb", "claim"); shape.claims()]);
+    expected.push(("squeeze", "claims' challenge"));
+    assert_eq!(found, expected);
+}
+
+/// Whoever knows the whole witness can compute the mask from E, but cannot confirm the witness by
+/// replaying T1: the salt is missing, and it is all that is missing.
+#[test]
+fn a_known_witness_cannot_be_confirmed_without_the_salt() {
+    let shape = block_shape();
+    let (instance, w) = honest(&shape, "known");
+    let rho = instance.get(Public::Rho);
+    let said = [w.sum].into_iter().chain(w.claims.iter().copied());
+    let said: F = (1..).zip(said).map(|(k, v)| v * rho.pow([k])).sum();
+    let mask = instance.get(Public::Masked) - said;
+    assert_eq!(mask, w.mask, "the mask follows from E");
+    let confirms = |salt: F| {
+        let mut replay = HiddenProver::new(&shape, instance.get(Public::Digest), salt, mask, w.sum);
+        let mut points = w.messages.iter().map(|message| replay.round(message));
+        points.any(|r| (0..shape.rounds()).any(|i| r == instance.get(Public::Point(i))))
+    };
+    assert!(confirms(w.salt), "with the salt, a guess can be confirmed");
+    for guess in [F::ZERO, F::ONE, mask, w.sum, rho] {
+        assert!(!confirms(guess));
+    }
 }

@@ -9,11 +9,17 @@ mod measure;
 mod models;
 mod prover;
 mod resume;
+#[cfg(test)]
+mod secrecy_tests;
 mod setup;
 #[cfg(test)]
 mod soundness_tests;
 pub mod statement;
 mod systems;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod transcript_tests;
 mod verifier;
 
 pub use container::{FileError, Kind};

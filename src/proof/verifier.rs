@@ -13,6 +13,7 @@ use crate::curve::decode_points;
 use crate::layers::Sequence;
 use crate::seal::bundle::{self, BundleError, BundleProof, BundlePublic};
 use crate::seal::{Sealed, verify_batch};
+use crate::transcript::Transcript;
 
 /// What a valid proof file shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,6 +187,17 @@ impl Check<'_> {
         bundle: &Bundle<'p>,
         msm: &mut FinalMsm,
     ) -> Result<Vec<Sealed<'p>>, BundleError> {
+        let mut transcript = systems::transcript(self.model, self.statement, bundle.kinds);
+        self.continue_from(&mut transcript, bundle, msm)
+    }
+
+    /// [`Self::bundle`] from its transcript on, which tests replace.
+    pub(super) fn continue_from<'p>(
+        &self,
+        transcript: &mut Transcript,
+        bundle: &Bundle<'p>,
+        msm: &mut FinalMsm,
+    ) -> Result<Vec<Sealed<'p>>, BundleError> {
         let blocks = self.model.manifest.architecture.layers;
         let touched = systems::touched_boundaries(bundle.kinds, blocks);
         let boundaries: Vec<Vec<EqAffine>> = touched
@@ -200,13 +212,6 @@ impl Check<'_> {
             layers: &publics,
             boundaries: &boundaries,
         };
-        let mut transcript = systems::transcript(self.model, self.statement, bundle.kinds);
-        bundle::verify(
-            &public,
-            bundle.proof,
-            &self.setup.keys,
-            &mut transcript,
-            msm,
-        )
+        bundle::verify(&public, bundle.proof, &self.setup.keys, transcript, msm)
     }
 }

@@ -2,5 +2,7 @@
 
 pub mod hidden;
 pub mod public;
+#[cfg(test)]
+pub(crate) mod tap;
 
 pub use public::Transcript;

@@ -16,12 +16,14 @@ use blake2b_simd::{Params, State};
 use ff::{Field, FromUniformBytes, PrimeField};
 use pasta_curves::{EqAffine, group::GroupEncoding};
 
+#[cfg(test)]
+use super::tap::{Item, Tap};
 use crate::{algebra::F, curve::PointBytes};
 
 const PERSONALIZATION: &[u8; 16] = b"nanozk/T0/v1\0\0\0\0";
 
-#[derive(Clone, Copy)]
-enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
     Domain,
     Bytes,
     Scalar,
@@ -29,20 +31,30 @@ enum Kind {
     Challenge,
 }
 
+/// A state that has absorbed nothing.
+fn blank() -> State {
+    Params::new()
+        .hash_length(64)
+        .personal(PERSONALIZATION)
+        .to_state()
+}
+
 /// A running conversation with the verifier.
 #[derive(Clone, Debug)]
 pub struct Transcript {
     state: State,
+    #[cfg(test)]
+    tap: Tap,
 }
 
 impl Transcript {
     /// A conversation about one statement, in one protocol (`domain`).
     pub fn new(domain: &'static str, statement_digest: &[u8; 32]) -> Self {
-        let state = Params::new()
-            .hash_length(64)
-            .personal(PERSONALIZATION)
-            .to_state();
-        let mut transcript = Self { state };
+        let mut transcript = Self {
+            state: blank(),
+            #[cfg(test)]
+            tap: Tap::default(),
+        };
         transcript.absorb(Kind::Domain, domain, statement_digest);
         transcript
     }
@@ -83,12 +95,35 @@ impl Transcript {
     }
 
     fn absorb(&mut self, kind: Kind, label: &str, data: &[u8]) {
+        #[cfg(test)]
+        let data = &*self.tap.pass(kind, label, data);
         self.state
             .update(&[kind as u8])
             .update(&(label.len() as u64).to_le_bytes())
             .update(label.as_bytes())
             .update(&(data.len() as u64).to_le_bytes())
             .update(data);
+    }
+}
+
+#[cfg(test)]
+impl Transcript {
+    /// All items so far.
+    pub(crate) fn items(&self) -> &[Item] {
+        &self.tap.items
+    }
+
+    /// The same conversation with a bit of item `n` changed, which may be yet to come. This is bound
+    /// to the value and not to a thread, as the verifier works on many.
+    pub(crate) fn altered(&self, n: usize) -> Self {
+        let mut altered = Self {
+            state: blank(),
+            tap: Tap::altering(n),
+        };
+        for item in self.items() {
+            altered.absorb(item.kind, &item.label, &item.data);
+        }
+        altered
     }
 }
 

@@ -2,6 +2,7 @@
 //! `verify` refuses it with a reason and never panics.
 
 mod bytes;
+mod cheats;
 mod edits;
 mod parts;
 mod splices;

@@ -105,10 +105,10 @@ fn other_model(proofs: &Proofs) -> Pair<'_> {
     pair
 }
 
-/// Up to two parts from either of two proofs of one statement.
+/// One part from either of two proofs of one statement.
 #[test]
 fn two_proofs_of_one_statement_cannot_be_spliced() {
-    same_statement(&scene().bundled).refused_up_to(2, "same statement, at most two parts");
+    same_statement(&scene().bundled).refused_up_to(1, "same statement, one part");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn files_of_separate_layers_cannot_be_spliced() {
 
 /// All combinations: `cargo test --release --test forged -- --ignored --nocapture splice`.
 #[test]
-#[ignore = "exhaustive: some minutes"]
+#[ignore = "exhaustive: a quarter of an hour"]
 fn no_splice_of_one_statements_proofs_is_accepted() {
     same_statement(&scene().bundled).refused_up_to(u32::MAX, "same statement, all");
 }

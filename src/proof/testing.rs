@@ -1,0 +1,42 @@
+//! A tiny committed model for tests of whole proofs.
+
+use super::{BlindingSeed, Mode, ModelFile, OpenedModel, ProofFile, ProveOptions, Setup, prove};
+use crate::layers::testing::{Shape, model};
+use crate::quant::{IntMatrix, Tables};
+
+pub const SHAPE: Shape = Shape {
+    width: 64,
+    layers: 1,
+    vocabulary: 70,
+    tied: true,
+};
+/// Positions of the model, a power of two as of every committed matrix's sides here.
+const CONTEXT: usize = 16;
+pub const PROMPT: [u32; 3] = [3, 1, 4];
+
+/// Committed to under a secret seed.
+pub fn tiny_model(setup: &Setup) -> OpenedModel {
+    let mut model = model(SHAPE, 5);
+    let m = &mut model.manifest;
+    m.architecture.context = CONTEXT;
+    m.scales.output_bias = 40;
+    m.tables = Tables::new(&m.scales, m.architecture.activation).digest();
+    let rows = (0..SHAPE.width).flat_map(|k| &model.positions.row(k)[..CONTEXT]);
+    model.positions = IntMatrix {
+        inputs: SHAPE.width,
+        outputs: CONTEXT,
+        data: rows.copied().collect(),
+    };
+    let file = ModelFile::commit(model, BlindingSeed([7; 32]), Vec::new(), setup, &|_, _| {});
+    file.open().expect("its own key")
+}
+
+/// A proof of two tokens after [`PROMPT`].
+pub fn proof(setup: &Setup, model: &OpenedModel, mode: Mode) -> ProofFile {
+    let options = ProveOptions {
+        max_new_tokens: 2,
+        mode,
+    };
+    let (file, _) = prove(setup, model, &PROMPT, &options, &|_| {}).expect("proved");
+    file
+}
