@@ -80,13 +80,13 @@ fn a_sample_of_flipped_bytes_is_refused() {
 
 /// `cargo test --release --test forged -- --ignored --nocapture flipped`.
 #[test]
-#[ignore = "exhaustive: half an hour on two free cores"]
+#[ignore = "exhaustive: verifies the proof once per byte of its file"]
 fn every_flipped_lowest_bit_is_refused() {
     flips_are_refused(0..file().len(), |_| 0x01);
 }
 
 #[test]
-#[ignore = "exhaustive: half an hour on two free cores"]
+#[ignore = "exhaustive: verifies the proof once per byte of its file"]
 fn every_flipped_highest_bit_is_refused() {
     flips_are_refused(0..file().len(), |_| 0x80);
 }

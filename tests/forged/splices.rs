@@ -128,19 +128,19 @@ fn files_of_separate_layers_cannot_be_spliced() {
 
 /// All combinations: `cargo test --release --test forged -- --ignored --nocapture splice`.
 #[test]
-#[ignore = "exhaustive: a quarter of an hour"]
+#[ignore = "exhaustive: 8190 combinations"]
 fn no_splice_of_one_statements_proofs_is_accepted() {
     same_statement(&scene().bundled).refused_up_to(u32::MAX, "same statement, all");
 }
 
 #[test]
-#[ignore = "exhaustive: an hour"]
+#[ignore = "exhaustive: 32766 combinations"]
 fn no_splice_of_two_prompts_proofs_is_accepted() {
     other_prompt(&scene().bundled).refused_up_to(u32::MAX, "another prompt, all");
 }
 
 #[test]
-#[ignore = "exhaustive: an hour"]
+#[ignore = "exhaustive: 16382 combinations"]
 fn no_splice_of_two_models_proofs_is_accepted() {
     other_model(&scene().bundled).refused_up_to(u32::MAX, "another model, all");
 }

@@ -88,7 +88,7 @@ fn separate_layers_of_one_statement_cannot_be_exchanged() {
 
 /// Every set of layers with every set of boundaries.
 #[test]
-#[ignore = "exhaustive: some minutes"]
+#[ignore = "exhaustive: 2046 combinations"]
 fn no_exchange_of_separate_layers_is_accepted() {
     let sets: Vec<_> = (0..1 << LAYERS)
         .flat_map(|l| (0..1 << BOUNDARIES).map(move |b| (l, b)))
@@ -135,7 +135,7 @@ fn parts_of_a_separate_proof_cannot_be_exchanged() {
 
 /// Every layer, every set of up to two parts from either proof.
 #[test]
-#[ignore = "exhaustive: some minutes"]
+#[ignore = "exhaustive: 792 combinations"]
 fn no_exchange_within_a_separate_proof_is_accepted() {
     let n = BUNDLE.len() as u32;
     let sets: Vec<usize> = (1..1 << n)
