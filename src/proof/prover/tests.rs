@@ -7,18 +7,12 @@ use ff::Field;
 
 use super::*;
 use crate::layers::Sequence;
-use crate::layers::testing::{Shape, model};
+use crate::layers::testing::model;
+pub use crate::proof::testing::SHAPE;
+use crate::proof::testing::{PROMPT, tiny_model};
 use crate::proof::verifier::{Bundle, Check};
 use crate::proof::{BlindingSeed, ModelFile};
-use crate::quant::Tables;
 use crate::system::{ColumnId, Segment, Values};
-
-pub const SHAPE: Shape = Shape {
-    width: 64,
-    layers: 1,
-    vocabulary: 70,
-    tied: true,
-};
 
 pub struct Scene {
     pub setup: Setup,
@@ -30,31 +24,22 @@ pub fn scene() -> &'static Scene {
     static SCENE: OnceLock<Scene> = OnceLock::new();
     SCENE.get_or_init(|| {
         let setup = Setup::load(None);
-        let mut model = model(SHAPE, 5);
-        let m = &mut model.manifest;
-        m.architecture.context = 16;
-        m.scales.output_bias = 40;
-        m.tables = Tables::new(&m.scales, m.architecture.activation).digest();
-        model.positions = crate::quant::IntMatrix {
-            inputs: SHAPE.width,
-            outputs: 16,
-            data: (0..SHAPE.width)
-                .flat_map(|k| model.positions.row(k)[..16].to_vec())
-                .collect(),
-        };
-        let file = ModelFile::commit(model, BlindingSeed([7; 32]), Vec::new(), &setup, &|_, _| {});
         Scene {
-            model: file.open().expect("its own key"),
+            model: tiny_model(&setup),
             setup,
         }
     })
 }
 
 pub fn honest_run(scene: &Scene) -> Run {
-    let prompt = [3, 1, 4];
-    let answer =
-        layers::generate(&scene.model.model, scene.model.op_tables(), &prompt, 2).expect("it runs");
-    commit_run(&scene.setup, &scene.model, &prompt, answer).expect("it fits")
+    run_of(scene, &PROMPT, 2)
+}
+
+/// The honest run of a prompt and so many new tokens.
+fn run_of(scene: &Scene, prompt: &[u32], new: usize) -> Run {
+    let answer = layers::generate(&scene.model.model, scene.model.op_tables(), prompt, new)
+        .expect("it runs");
+    commit_run(&scene.setup, &scene.model, prompt, answer).expect("it fits")
 }
 
 /// Proves one layer of `run` and verifies it. `Ok` is what the verifier accepts.
@@ -215,5 +200,42 @@ fn claims_that_only_other_layers_have_must_be_zero() {
         assert_eq!(proof.seals.len(), 1);
         let verdict = verify_bundle(scene, &run, &kinds, &proof);
         assert_eq!(verdict.is_ok(), accepted, "{verdict:?}");
+    }
+}
+
+/// The masks of two layers are off by what would cancel if layers were weighed alike.
+#[test]
+fn masks_that_would_cancel_do_not() {
+    let scene = scene();
+    let kinds: Vec<LayerKind> = LayerKind::all(SHAPE.layers).collect();
+    let run = honest_run(scene);
+    let lie = |secrets: &mut [LayerSecret], _: &mut [BoundarySecret]| {
+        secrets[0].data.cheat.mask = F::ONE;
+        secrets[1].data.cheat.mask = -F::ONE;
+    };
+    let proof = prove_spoiled(&scene.setup, &scene.model, &run, &kinds, &|_| {}, lie);
+    let verdict = verify_bundle(scene, &run, &kinds, &proof.expect("proved"));
+    assert!(verdict.is_err(), "{verdict:?}");
+}
+
+/// The model was run on other tokens than those of the statement: another prompt's, or with a token
+/// fed back that is not the one that was put out. The embedding tells.
+#[test]
+fn a_run_of_other_tokens_is_refused() {
+    let scene = scene();
+    let a = &scene.model.model.manifest.architecture;
+    let honest = honest_run(scene);
+    let mut fed_back = PROMPT.to_vec();
+    fed_back.push((honest.statement.output[0] + 1) % 60);
+    let prompt = [PROMPT[0], PROMPT[1], PROMPT[2] + 1];
+    for (other, new) in [(&prompt[..], 2), (&fed_back, 1)] {
+        let mut run = run_of(scene, other, new);
+        assert_eq!(run.statement.padded, honest.statement.padded);
+        run.statement.prompt = PROMPT.to_vec();
+        run.statement.output.clone_from(&honest.statement.output);
+        let (prompt, output) = (&run.statement.prompt, &run.statement.output);
+        run.trace.sequence = Sequence::new(prompt, output, a).expect("it fits");
+        let verdict = prove_and_verify(scene, &run, LayerKind::Embedding);
+        assert!(verdict.is_err_and(|why| why.starts_with("refused")));
     }
 }
