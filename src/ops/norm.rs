@@ -462,6 +462,58 @@ mod tests {
         }
     }
 
+    /// A row of d features, normalized with a mean or a variance over the next power of
+    /// two, and everything else as it follows: each time the one relation that defines it tells.
+    #[test]
+    fn a_mean_or_variance_over_a_padded_width_is_refused() {
+        let tables = OwnedTables::build();
+        for width in [192, 320, 576, 768] {
+            let declared = declare(width, 4);
+            let shape = NormShape::new(width, 31, 12, 1e-5, SCALE).expect("provable");
+            let (d, padded) = (width as i128, width.next_power_of_two() as i128);
+            // Half of the features are 2^13, the others nothing: S1·d/d' is an integer.
+            let x: Vec<i64> = (0..width as i64 * 4).map(|i| (i % 2) << 13).collect();
+            let (sum, squares) = (d << 12, d << 25);
+            let over = |d: i128, sum: i128| d * d * squares - d * sum * sum + shape.floor;
+            let shrunk = sum * d / padded;
+            assert_eq!(shrunk * padded, sum * d);
+            let cheats = [
+                ("norm sum", shrunk, over(d, shrunk)),
+                ("norm variance", sum, over(padded, sum)),
+            ];
+            for (relation, sum, variance) in cheats {
+                let mut case = case(&declared, &tables, &x);
+                follow(&mut case, &shape, &x, sum, variance);
+                assert_eq!(case.failures(), [relation], "d = {width}");
+            }
+            let mut honest = case(&declared, &tables, &x);
+            follow(&mut honest, &shape, &x, sum, over(d, sum));
+            honest.assert_holds();
+        }
+    }
+
+    /// Sets what follows from S1 and V, for the first of four tokens.
+    fn follow(case: &mut Case, shape: &NormShape, x: &[i64], sum: i128, variance: i128) {
+        let (d, dropped) = (shape.width as i128, shape.dropped());
+        let root = shape.root(variance);
+        let wide = |x: i128| U256::from(x as u128);
+        let below = shape.target - wide(root * root) * wide(variance);
+        let above = wide((root + 1) * (root + 1)) * wide(variance) - 1 - shape.target;
+        let (s, v) = (case.column("norm sum"), case.column("norm variance"));
+        (case.values[s][0], case.values[v][0]) = (from_i128(sum), from_i128(variance));
+        case.set_integer_digits("norm root", 0, root);
+        case.set_integer_digits("norm below", 0, below.as_i128());
+        case.set_integer_digits("norm above", 0, above.as_i128());
+        for slab in 0..shape.width / LANES {
+            for lane in 0..LANES {
+                let entry = slab * 4 * LANES + lane;
+                let scaled = (d * i128::from(x[entry]) - sum) * root + (1 << (dropped - 1));
+                case.set_integer("norm output", entry, from_i128(scaled >> dropped));
+                case.set_integer_digits("norm rest", entry, scaled & ((1 << dropped) - 1));
+            }
+        }
+    }
+
     /// A constant added to all of x leaves z as it is, so x itself must be bound: by S1.
     #[test]
     fn shifted_inputs_are_noticed() {
