@@ -1,6 +1,6 @@
 //! `nanozk inspect`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::Inspect;
 use super::report::{Report, bytes};
@@ -9,12 +9,19 @@ use crate::proof::{Kind, LayerProofs, ProofFile, container};
 
 pub fn run(args: &Inspect, report: &Report) -> Result<Outcome, Failure> {
     let proof: ProofFile = container::read(Kind::Proof, &args.proof)?;
+    let (machine, human) = describe(&proof);
+    report.result(&machine, &human)?;
+    Ok(Outcome::Success)
+}
+
+/// What a file claims, for machines and for people. Nothing of it is checked.
+pub fn describe(proof: &ProofFile) -> (Value, String) {
     let s = &proof.statement;
     let (mode, layers) = match &proof.proofs {
         LayerProofs::Bundled(b) => ("bundled", b.layers.len()),
         LayerProofs::Separate(p) => ("separate", p.len()),
     };
-    let size = container::encode(Kind::Proof, &proof).len();
+    let size = container::encode(Kind::Proof, proof).len();
     let chain: Vec<String> = s
         .chain
         .iter()
@@ -42,6 +49,5 @@ pub fn run(args: &Inspect, report: &Report) -> Result<Outcome, Failure> {
         bytes(size),
         chain.join("\n            "),
     );
-    report.result(&machine, &human)?;
-    Ok(Outcome::Success)
+    (machine, human)
 }

@@ -19,6 +19,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+pub use inspect::describe;
+
 use args::{Args, Command};
 use report::Report;
 

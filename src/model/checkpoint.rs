@@ -163,6 +163,28 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
+/// The files that a `model.safetensors.index.json` names, sorted, all of them in its own directory.
+///
+/// # Errors
+/// The reason for which the index is refused.
+pub fn shard_names(index: &[u8]) -> Result<Vec<String>, String> {
+    let index: Index = serde_json::from_slice(index)
+        .map_err(|e| format!("not an index of safetensors files: {e}"))?;
+    let mut shards: Vec<String> = index.weight_map.into_values().collect();
+    shards.sort();
+    shards.dedup();
+    if shards.is_empty() || shards.len() > MAX_SHARDS {
+        let count = shards.len();
+        return Err(format!("{count} files, expected 1 to {MAX_SHARDS}"));
+    }
+    match shards.iter().find(|name| !is_plain(name)) {
+        Some(name) => Err(format!(
+            "\"{name}\" is not the name of a .safetensors file in the same directory"
+        )),
+        None => Ok(shards),
+    }
+}
+
 /// Reads a checkpoint's files, recording the digest of each.
 struct Loader {
     directory: PathBuf,
@@ -245,25 +267,10 @@ impl Loader {
             return Err(CheckpointError::NoWeights(self.directory.clone()));
         }
         let json = self.read_text(INDEX)?;
-        let refuse = |reason| CheckpointError::Index {
+        shard_names(&json).map_err(|reason| CheckpointError::Index {
             file: self.path(INDEX),
             reason,
-        };
-        let index: Index = serde_json::from_slice(&json)
-            .map_err(|e| refuse(format!("not an index of safetensors files: {e}")))?;
-        let mut shards: Vec<String> = index.weight_map.into_values().collect();
-        shards.sort();
-        shards.dedup();
-        if shards.is_empty() || shards.len() > MAX_SHARDS {
-            let count = shards.len();
-            return Err(refuse(format!("{count} files, expected 1 to {MAX_SHARDS}")));
-        }
-        if let Some(name) = shards.iter().find(|name| !is_plain(name)) {
-            return Err(refuse(format!(
-                "\"{name}\" is not the name of a .safetensors file in the same directory"
-            )));
-        }
-        Ok(shards)
+        })
     }
 
     /// Reads all weights and settles whether the head is tied: it is unless the files hold an

@@ -11,6 +11,7 @@ mod config;
 pub mod embedded;
 mod float;
 mod locate;
+mod pipeline;
 mod shard;
 pub mod synthetic;
 mod tokenizer;
@@ -21,7 +22,7 @@ mod checkpoint_tests;
 #[cfg(test)]
 mod float_tests;
 
-pub use checkpoint::{Checkpoint, CheckpointError};
+pub use checkpoint::{Checkpoint, CheckpointError, shard_names};
 pub use config::{Config, ConfigError};
 pub use float::{
     FloatError, FloatModel, Observer, Stage, mean_negative_log_likelihood, negative_log_likelihood,

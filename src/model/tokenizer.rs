@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
-use tokenizers::ModelWrapper;
+use tokenizers::{ModelWrapper, PostProcessorWrapper};
+
+use super::pipeline;
 
 /// The token that ends a text in GPT-2's vocabulary.
 const END_OF_TEXT: &str = "<|endoftext|>";
@@ -21,7 +23,9 @@ pub struct Tokenizer {
 /// Why a tokenizer is refused, or cannot do its work.
 #[derive(Debug, Error)]
 pub enum TokenizerError {
-    #[error("not a tokenizer ({0}): download the file again")]
+    #[error(
+        "not a BPE tokenizer of supported parts ({0}): download the file again, or use a model with another tokenizer"
+    )]
     Unreadable(String),
     #[error("merges.txt, line {line}: expected two tokens separated by a space")]
     Merge { line: usize },
@@ -47,6 +51,7 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::Unreadable`] or [`TokenizerError::Dropout`].
     pub fn from_json(json: &[u8]) -> Result<Self, TokenizerError> {
+        pipeline::check(json).map_err(TokenizerError::Unreadable)?;
         let unreadable = |e: tokenizers::Error| TokenizerError::Unreadable(e.to_string());
         let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(unreadable)?;
         inner.with_truncation(None).map_err(unreadable)?;
@@ -56,7 +61,13 @@ impl Tokenizer {
         {
             return Err(TokenizerError::Dropout(dropout));
         }
+        if !ids_are_contiguous(&inner) {
+            let reason = "the ids of n tokens are not 0 to n - 1, each once";
+            return Err(TokenizerError::Unreadable(reason.into()));
+        }
         let json = inner.to_string(false).map_err(unreadable)?.into_bytes();
+        // It would add special tokens, which we never ask for, and can repeat the text.
+        inner.with_post_processor(None::<PostProcessorWrapper>);
         Ok(Self { inner, json })
     }
 
@@ -159,6 +170,17 @@ impl Tokenizer {
     pub fn digest(&self) -> [u8; 32] {
         Sha256::digest(&self.json).into()
     }
+}
+
+/// Whether the model's tokens have the ids from 0 on, each once. The crate writes one token per id: a
+/// second would be lost, and for an absent one it complains on the standard output.
+fn ids_are_contiguous(tokenizer: &tokenizers::Tokenizer) -> bool {
+    let vocabulary = tokenizer.get_vocab(false);
+    let mut seen = vec![false; vocabulary.len()];
+    vocabulary.values().all(|id| {
+        let place = seen.get_mut(*id as usize);
+        place.is_some_and(|seen| !std::mem::replace(seen, true))
+    })
 }
 
 /// The pairs of a `merges.txt`, whose first line may be a `#version` remark.
@@ -292,6 +314,23 @@ mod tests {
             Tokenizer::from_json(random.to_string().as_bytes()),
             Err(TokenizerError::Dropout(_))
         ));
+    }
+
+    /// A file with a repeated id could not be read again once it was written; a large one alone would
+    /// be looked for from 0 on.
+    #[test]
+    fn ids_that_are_repeated_or_absent_are_refused() {
+        for vocabulary in [
+            r#"{"a": 0, "b": 0}"#,
+            r#"{"a": 0, "b": 2}"#,
+            r#"{"a": 4294967295}"#,
+        ] {
+            let read = Tokenizer::from_vocabulary(vocabulary.as_bytes(), b"");
+            assert!(
+                matches!(read, Err(TokenizerError::Unreadable(_))),
+                "{vocabulary}"
+            );
+        }
     }
 
     #[test]

@@ -1,0 +1,259 @@
+//! The parts that a `tokenizer.json` may be made of.
+//!
+//! The `tokenizers` crate panics on some files, already on one that is cut off in its decoder, and
+//! parts in a row can make a text longer without limit. A tokenizer comes with a checkpoint or a
+//! key from elsewhere, so a file is read here first: it must be JSON throughout, and made of the
+//! parts that published BPE tokenizers have, with values that exclude both.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+/// A byte-level part may double a text's length; published chains have up to five parts.
+const MAX_PARTS: usize = 8;
+
+/// A `tokenizer.json`. Post-processors are not listed: the crate parses them, none is applied.
+#[derive(Deserialize)]
+struct File {
+    normalizer: Option<Normalizer>,
+    pre_tokenizer: Option<PreTokenizer>,
+    decoder: Option<Decoder>,
+    model: Model,
+}
+
+/// BPE. GPT-2's own file leaves the type out.
+#[derive(Deserialize)]
+struct Model {
+    r#type: Option<String>,
+    continuing_subword_prefix: Option<String>,
+    #[serde(rename = "merges")]
+    _merges: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type")]
+enum Normalizer {
+    Sequence { normalizers: Vec<Normalizer> },
+    NFC,
+    NFKC,
+    Prepend { prepend: String },
+    Replace(Replace),
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type")]
+enum PreTokenizer {
+    Sequence { pretokenizers: Vec<PreTokenizer> },
+    ByteLevel,
+    Digits,
+    Metaspace,
+    Punctuation,
+    Split,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type")]
+enum Decoder {
+    Sequence { decoders: Vec<Decoder> },
+    ByteFallback,
+    ByteLevel,
+    Fuse,
+    Metaspace,
+    Replace(Replace),
+    Strip { stop: usize },
+}
+
+#[derive(Deserialize)]
+struct Replace {
+    pattern: Pattern,
+    content: String,
+}
+
+#[derive(Deserialize)]
+enum Pattern {
+    String(String),
+    Regex(IgnoredAny),
+}
+
+/// Checks a file.
+///
+/// # Errors
+/// What it is not to contain, or where it is not JSON.
+pub(super) fn check(json: &[u8]) -> Result<(), String> {
+    let file: File = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+    let model = &file.model;
+    if model.r#type.as_ref().is_some_and(|kind| kind != "BPE") {
+        return Err("the model is not BPE".into());
+    }
+    if model
+        .continuing_subword_prefix
+        .as_ref()
+        .is_some_and(|prefix| !prefix.is_empty())
+    {
+        return Err("the model has a continuing_subword_prefix".into());
+    }
+    let parts = [
+        file.normalizer.map_or(Ok(0), |n| n.parts())?,
+        file.pre_tokenizer.map_or(0, |p| p.parts()),
+        file.decoder.map_or(Ok(0), |d| d.parts())?,
+    ];
+    match parts.iter().find(|count| **count > MAX_PARTS) {
+        Some(count) => Err(format!("{count} parts in a row, more than {MAX_PARTS}")),
+        None => Ok(()),
+    }
+}
+
+impl Normalizer {
+    /// How many parts this is made of, all of them being sound.
+    fn parts(&self) -> Result<usize, String> {
+        match self {
+            Self::Sequence { normalizers } => total(normalizers.iter().map(Self::parts)),
+            Self::NFC | Self::NFKC => Ok(1),
+            Self::Prepend { prepend } => one_character(prepend),
+            Self::Replace(replace) => replace.parts(),
+        }
+    }
+}
+
+impl PreTokenizer {
+    fn parts(&self) -> usize {
+        match self {
+            Self::Sequence { pretokenizers } => {
+                1 + pretokenizers.iter().map(Self::parts).sum::<usize>()
+            }
+            Self::ByteLevel | Self::Digits | Self::Metaspace | Self::Punctuation | Self::Split => 1,
+        }
+    }
+}
+
+impl Decoder {
+    fn parts(&self) -> Result<usize, String> {
+        match self {
+            Self::Sequence { decoders } => total(decoders.iter().map(Self::parts)),
+            Self::ByteFallback | Self::ByteLevel | Self::Fuse | Self::Metaspace => Ok(1),
+            Self::Replace(replace) => replace.parts(),
+            // The crate cuts at the end of a token without looking where it begins.
+            Self::Strip { stop: 0 } => Ok(1),
+            Self::Strip { .. } => Err("a decoder strips the ends of tokens".into()),
+        }
+    }
+}
+
+impl Replace {
+    fn parts(&self) -> Result<usize, String> {
+        match &self.pattern {
+            Pattern::String(pattern) => one_character(pattern).and(one_character(&self.content)),
+            Pattern::Regex(_) => Err("a regular expression is replaced".into()),
+        }
+    }
+}
+
+/// What is put in or exchanged is one character, so that a text grows by no more.
+fn one_character(text: &str) -> Result<usize, String> {
+    match text.chars().count() {
+        1 => Ok(1),
+        _ => Err("a part puts in or replaces more or less than one character".into()),
+    }
+}
+
+/// A sequence counts as a part itself.
+fn total(parts: impl Iterator<Item = Result<usize, String>>) -> Result<usize, String> {
+    parts.sum::<Result<usize, String>>().map(|sum| sum + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Tokenizer, TokenizerError, synthetic};
+    use serde_json::{Value, json};
+
+    /// The bytes' tokenizer with one of its parts exchanged.
+    fn with(part: &str, value: &Value) -> Result<Tokenizer, TokenizerError> {
+        let mut json: Value = serde_json::from_slice(&synthetic::tokenizer().to_json()).unwrap();
+        *json.pointer_mut(part).expect("a part") = value.clone();
+        Tokenizer::from_json(json.to_string().as_bytes())
+    }
+
+    fn refused(part: &str, value: &Value) {
+        let result = with(part, value);
+        assert!(
+            matches!(result, Err(TokenizerError::Unreadable(_))),
+            "{value}: {result:?}"
+        );
+    }
+
+    /// The crate panics on each of these, when it reads the file or when it uses it.
+    #[test]
+    fn parts_that_panic_are_refused() {
+        refused("/normalizer", &json!({"type": "Precompiled"}));
+        refused(
+            "/pre_tokenizer",
+            &json!({"type": "FixedLength", "length": 0}),
+        );
+        let strip = json!({"type": "Strip", "content": "a", "start": 0, "stop": 9});
+        refused("/decoder", &strip);
+        refused(
+            "/decoder",
+            &json!({"type": "Sequence", "decoders": [strip]}),
+        );
+        refused("/model/continuing_subword_prefix", &json!("##"));
+        refused("/decoder", &json!("no object"));
+    }
+
+    /// It panics also where a file ends within the decoder.
+    #[test]
+    fn a_file_cut_off_anywhere_is_refused() {
+        let json = synthetic::tokenizer().to_json();
+        let step = json.len() / 2000 + 1;
+        for len in (0..json.len())
+            .step_by(step)
+            .chain(json.len() - 100..json.len())
+        {
+            let read = Tokenizer::from_json(&json[..len]);
+            assert!(matches!(read, Err(TokenizerError::Unreadable(_))), "{len}");
+        }
+    }
+
+    /// Forty replacements of "a" by "aa" would make 2^40 characters of one.
+    #[test]
+    fn parts_that_lengthen_a_text_without_limit_are_refused() {
+        let doubling = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"});
+        refused("/normalizer", &doubling);
+        refused("/decoder", &doubling);
+        let everywhere = json!({"type": "Replace", "pattern": {"Regex": ""}, "content": "a"});
+        refused("/normalizer", &everywhere);
+        refused("/normalizer", &json!({"type": "Prepend", "prepend": "aa"}));
+        let byte_level = json!({
+            "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+        });
+        let chain = |n| json!({"type": "Sequence", "pretokenizers": vec![&byte_level; n]});
+        refused("/pre_tokenizer", &chain(40));
+        assert!(with("/pre_tokenizer", &chain(2)).is_ok());
+    }
+
+    /// The chains of SentencePiece's BPE and of byte-level BPE behind other splitting.
+    #[test]
+    fn published_parts_are_read() {
+        let replace = |a, b| json!({"type": "Replace", "pattern": {"String": a}, "content": b});
+        let prepend = json!({"type": "Prepend", "prepend": "▁"});
+        let normalizers = json!([prepend, replace(" ", "▁"), {"type": "NFC"}]);
+        let normalizer = json!({"type": "Sequence", "normalizers": normalizers});
+        assert!(with("/normalizer", &normalizer).is_ok());
+        let strip = json!({"type": "Strip", "content": " ", "start": 1, "stop": 0});
+        let decoders =
+            json!([replace("▁", " "), {"type": "ByteFallback"}, {"type": "Fuse"}, strip]);
+        assert!(
+            with(
+                "/decoder",
+                &json!({"type": "Sequence", "decoders": decoders})
+            )
+            .is_ok()
+        );
+        let split = json!({
+            "type": "Split", "pattern": {"Regex": "\\p{L}+"}, "behavior": "Isolated",
+            "invert": false,
+        });
+        let digits = json!({"type": "Digits", "individual_digits": true});
+        let pretokenizers = json!([split, digits]);
+        let pre_tokenizer = json!({"type": "Sequence", "pretokenizers": pretokenizers});
+        assert!(with("/pre_tokenizer", &pre_tokenizer).is_ok());
+    }
+}
