@@ -1,0 +1,4 @@
+//! What the fuzz targets do, and what they start from.
+
+pub mod readers;
+pub mod seeds;

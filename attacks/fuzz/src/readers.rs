@@ -1,0 +1,276 @@
+//! Every reader of a foreign file, as a function of bytes that says whether it accepts them. It
+//! panics only where an assertion below shows that it has accepted what it must not.
+//!
+//! The first byte of an input says how the rest is meant, so that a fuzzer need not guess lengths
+//! that we can write for it: see each function.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use nanozk::curve::{EncodingError, PointBytes, ScalarBytes, decode_points};
+use nanozk::model::{Checkpoint, Config, Tokenizer, shard_names, synthetic};
+use nanozk::proof::container::{self, VERSION};
+use nanozk::proof::statement;
+use nanozk::proof::{CommittedModel, KeyFile, Kind, ModelFile, ProofFile, ROW_BITS, Setup, verify};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// A reader, by the name of its target.
+pub type Reader = (&'static str, fn(&[u8]) -> bool);
+
+/// All readers that need nothing but bytes.
+pub const READERS: [Reader; 7] = [
+    ("proof", proof),
+    ("vk", vk),
+    ("nzk", nzk),
+    ("config", config),
+    ("safetensors", safetensors),
+    ("tokenizer", tokenizer),
+    ("points", points),
+];
+
+/// The rest of the input is a whole file.
+pub const WHOLE: u8 = 0;
+/// The rest is what follows the file's header or length, which are written for it.
+pub const CONTENT: u8 = 1;
+/// The rest is of the other form that a reader knows.
+pub const OTHER: u8 = 2;
+
+/// The mode, and the rest.
+fn split(data: &[u8]) -> (u8, &[u8]) {
+    data.split_first()
+        .map_or((WHOLE, data), |(m, rest)| (m % 4, rest))
+}
+
+/// A file in our format: the input itself, or as content behind a header that fits it.
+fn file(kind: Kind, data: &[u8]) -> Cow<'_, [u8]> {
+    let (mode, rest) = split(data);
+    if mode == WHOLE {
+        return rest.into();
+    }
+    let mut file = b"nanozk".to_vec();
+    file.extend([kind as u8, VERSION]);
+    file.extend((rest.len() as u64).to_le_bytes());
+    file.extend(rest);
+    file.into()
+}
+
+fn decode<T: Serialize + DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Option<T> {
+    container::decode(kind, bytes, Path::new("fuzzed")).ok()
+}
+
+/// A proof file, as `inspect` reads it. It has one encoding.
+pub fn proof(data: &[u8]) -> bool {
+    let bytes = file(Kind::Proof, data);
+    let Some(proof) = decode::<ProofFile>(Kind::Proof, &bytes) else {
+        return false;
+    };
+    assert_eq!(container::encode(Kind::Proof, &proof), *bytes);
+    let (machine, human) = nanozk::cli::describe(&proof);
+    assert_eq!(machine["verified"], false);
+    assert!(human.starts_with("not verified"));
+    true
+}
+
+/// A verifying key, up to its points and tables. It has one encoding.
+pub fn vk(data: &[u8]) -> bool {
+    let bytes = file(Kind::VerifyingKey, data);
+    let Some(file) = decode::<KeyFile>(Kind::VerifyingKey, &bytes) else {
+        return false;
+    };
+    assert_eq!(container::encode(Kind::VerifyingKey, &file), *bytes);
+    let model = file.key.decode(ROW_BITS);
+    model.is_ok_and(|model| model.id == file.key.id())
+}
+
+/// A quantized model, checked on its own and with its key.
+pub fn nzk(data: &[u8]) -> bool {
+    let bytes = file(Kind::Model, data);
+    let Some(file) = decode::<ModelFile>(Kind::Model, &bytes) else {
+        return false;
+    };
+    let checked = file.model.check().is_ok();
+    let opened = file.open().is_ok();
+    assert!(checked || !opened);
+    opened
+}
+
+/// A `config.json`: what is accepted keeps what [`Config`] promises, and can be written and read.
+pub fn config(data: &[u8]) -> bool {
+    let Ok(config) = Config::parse(data) else {
+        return false;
+    };
+    assert_eq!(config.width, 64 * config.heads);
+    assert!(config.hidden.is_multiple_of(64));
+    let sizes = [config.layers, config.heads, config.hidden, config.context];
+    assert!(sizes.iter().all(|size| (1..=1 << 20).contains(size)));
+    assert!(config.epsilon > 0.0 && config.epsilon <= 0.1);
+    assert!((config.end_of_text as usize) < config.vocabulary);
+    let written = config.to_json().to_string();
+    assert_eq!(Config::parse(written.as_bytes()).ok(), Some(config));
+    true
+}
+
+/// The configuration that [`safetensors`] reads weights for: the smallest that there is.
+pub fn smallest() -> Config {
+    Config {
+        hidden: 64,
+        end_of_text: 0,
+        ..synthetic::config(1, 1, 2, 4)
+    }
+}
+
+const SMALLEST_TOKENIZER: &[u8] = br#"{"version": "1.0", "added_tokens": [],
+    "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true},
+    "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true},
+    "model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}}"#;
+
+/// Weights: a whole file; a header, behind a length that fits it and before as many zeros as two
+/// bytes say; the index of several files; or two files, cut where two bytes say.
+pub fn safetensors(data: &[u8]) -> bool {
+    let (mode, rest) = split(data);
+    if mode == OTHER {
+        let names = shard_names(rest).unwrap_or_default();
+        let plain = |name: &String| Path::new(name).file_name() == Some(name.as_ref());
+        assert!(names.iter().all(plain), "{names:?}");
+        return !names.is_empty();
+    }
+    let files: Vec<Cow<[u8]>> = match (mode, rest.split_first_chunk::<2>()) {
+        (WHOLE, _) | (_, None) => vec![rest.into()],
+        (CONTENT, Some((zeros, header))) => {
+            let mut file = (header.len() as u64).to_le_bytes().to_vec();
+            file.extend(header);
+            file.resize(file.len() + usize::from(u16::from_le_bytes(*zeros)), 0);
+            vec![file.into()]
+        }
+        (_, Some((cut, files))) => {
+            let cut = usize::from(u16::from_le_bytes(*cut)).min(files.len());
+            vec![files[..cut].into(), files[cut..].into()]
+        }
+    };
+    let files = ["1.safetensors", "2.safetensors"]
+        .map(String::from)
+        .into_iter()
+        .zip(files);
+    let config = smallest().to_json().to_string();
+    let read = Checkpoint::from_parts(
+        "fuzzed",
+        config.as_bytes(),
+        files.collect(),
+        SMALLEST_TOKENIZER,
+    );
+    let Ok(mut checkpoint) = read else {
+        return false;
+    };
+    for slot in checkpoint.weights.slots(&checkpoint.config) {
+        assert_eq!(slot.values.len(), slot.shape.iter().product::<usize>());
+        assert!(slot.values.iter().all(|v| v.is_finite()), "{}", slot.name);
+    }
+    true
+}
+
+/// A tokenizer: `tokenizer.json`, or `vocab.json` and `merges.txt` with a byte 255 between them,
+/// which neither can hold. What is accepted works, and its canonical form is its own.
+pub fn tokenizer(data: &[u8]) -> bool {
+    let (mode, rest) = split(data);
+    let read = if mode == WHOLE {
+        Tokenizer::from_json(rest)
+    } else {
+        let mut parts = rest.splitn(2, |b| *b == 0xff);
+        let mut part = || parts.next().unwrap_or_default();
+        Tokenizer::from_vocabulary(part(), part())
+    };
+    let Ok(tokenizer) = read else {
+        return false;
+    };
+    for text in ["Hello, tokens  of\n 2³² words🦀!", "a", ""] {
+        if let Ok(tokens) = tokenizer.encode(text) {
+            assert!(tokens.len() <= 8 * text.len(), "{tokens:?}");
+            let _ = tokenizer.decode(&tokens);
+        }
+    }
+    let _ = tokenizer.decode(&[0, 1, 2, 3, 255, 256, u32::MAX]);
+    let again = Tokenizer::from_json(&tokenizer.to_json()).expect("it was written by ourselves");
+    assert_eq!(again.to_json(), tokenizer.to_json());
+    true
+}
+
+/// Points and scalars: each has one encoding, and no point is the identity.
+pub fn points(data: &[u8]) -> bool {
+    let chunks = || data.as_chunks::<32>().0.iter();
+    let mut bad = false;
+    for bytes in chunks() {
+        match PointBytes(*bytes).decode() {
+            Ok(point) => assert_eq!(PointBytes::from(&point).0, *bytes),
+            Err(e) => {
+                assert_eq!(e == EncodingError::Identity, *bytes == [0; 32]);
+                bad = true;
+            }
+        }
+        if let Ok(scalar) = ScalarBytes(*bytes).decode() {
+            assert_eq!(ScalarBytes::from(&scalar).0, *bytes);
+        }
+    }
+    let batch: Vec<PointBytes> = chunks().map(|b| PointBytes(*b)).collect();
+    assert_eq!(decode_points(&batch).is_err(), bad);
+    !bad
+}
+
+/// Verifying against a model of which one proof is known.
+pub struct Verifier {
+    setup: Setup,
+    model: CommittedModel,
+    honest: Vec<u8>,
+}
+
+impl Verifier {
+    /// From the bytes of a good key file and of a good proof file of its model.
+    pub fn new(cache: &Path, key: &[u8], honest: &[u8]) -> Self {
+        let key: KeyFile = decode(Kind::VerifyingKey, key).expect("a key file of this version");
+        let model = key.key.decode(ROW_BITS).expect("a good key");
+        let verifier = Self {
+            setup: Setup::load(Some(cache)),
+            model,
+            honest: honest.to_vec(),
+        };
+        let proof: ProofFile = decode(Kind::Proof, honest).expect("a proof of this version");
+        verify(&verifier.setup, &verifier.model, &proof).expect("a valid proof");
+        verifier
+    }
+
+    /// A proof file; in the third and fourth mode with the model id and the chain that a forger
+    /// would fill in. None but the known one is valid.
+    pub fn read(&self, data: &[u8]) -> bool {
+        let bytes = file(Kind::Proof, data);
+        let Some(mut proof) = decode::<ProofFile>(Kind::Proof, &bytes) else {
+            return false;
+        };
+        if split(data).0 >= OTHER {
+            self.relink(&mut proof);
+        }
+        let verified = verify(&self.setup, &self.model, &proof).is_ok();
+        if verified {
+            let bytes = container::encode(Kind::Proof, &proof);
+            assert_eq!(bytes, self.honest, "a forgery is accepted");
+        }
+        verified
+    }
+
+    fn relink(&self, proof: &mut ProofFile) {
+        let statement = &mut proof.statement;
+        statement.model_id = self.model.id;
+        let (width, padded) = (
+            self.model.manifest.architecture.width,
+            statement.padded as usize,
+        );
+        for (index, (link, points)) in statement
+            .chain
+            .iter_mut()
+            .zip(&proof.boundaries)
+            .enumerate()
+        {
+            if let Ok(points) = decode_points(points) {
+                *link = statement::link(index, padded, width, &points);
+            }
+        }
+    }
+}
