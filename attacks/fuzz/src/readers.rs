@@ -11,7 +11,9 @@ use nanozk::curve::{EncodingError, PointBytes, ScalarBytes, decode_points};
 use nanozk::model::{Checkpoint, Config, Tokenizer, shard_names, synthetic};
 use nanozk::proof::container::{self, VERSION};
 use nanozk::proof::statement;
-use nanozk::proof::{CommittedModel, KeyFile, Kind, ModelFile, ProofFile, ROW_BITS, Setup, verify};
+use nanozk::proof::{
+    CommittedModel, KeyError, KeyFile, Kind, ModelFile, ProofFile, ROW_BITS, Setup, verify,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A reader, by the name of its target.
@@ -71,27 +73,33 @@ pub fn proof(data: &[u8]) -> bool {
     true
 }
 
-/// A verifying key, up to its points and tables. It has one encoding.
+/// A verifying key: its manifest, but not its points and tables. Tables take milliseconds to build,
+/// and they depend on a few small numbers alone; `tests/readers.rs` builds them, and `points` reads
+/// points. A tensor is taken away, so that decoding the key ends before it comes to them. It has one
+/// encoding.
 pub fn vk(data: &[u8]) -> bool {
     let bytes = file(Kind::VerifyingKey, data);
-    let Some(file) = decode::<KeyFile>(Kind::VerifyingKey, &bytes) else {
+    let Some(mut file) = decode::<KeyFile>(Kind::VerifyingKey, &bytes) else {
         return false;
     };
     assert_eq!(container::encode(Kind::VerifyingKey, &file), *bytes);
-    let model = file.key.decode(ROW_BITS);
-    model.is_ok_and(|model| model.id == file.key.id())
+    file.key.rows.pop();
+    matches!(
+        file.key.decode(ROW_BITS),
+        Err(KeyError::Tensors { expected, found }) if expected == found + 1
+    )
 }
 
-/// A quantized model, checked on its own and with its key.
+/// A quantized model, checked on its own and as far as [`vk`] with its key.
 pub fn nzk(data: &[u8]) -> bool {
     let bytes = file(Kind::Model, data);
-    let Some(file) = decode::<ModelFile>(Kind::Model, &bytes) else {
+    let Some(mut file) = decode::<ModelFile>(Kind::Model, &bytes) else {
         return false;
     };
+    file.key.rows.clear();
     let checked = file.model.check().is_ok();
-    let opened = file.open().is_ok();
-    assert!(checked || !opened);
-    opened
+    assert!(file.open().is_err(), "the key is empty");
+    checked
 }
 
 /// A `config.json`: what is accepted keeps what [`Config`] promises, and can be written and read.
