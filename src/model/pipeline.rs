@@ -32,10 +32,16 @@ struct Model {
 #[derive(Deserialize)]
 #[serde(tag = "type")]
 enum Normalizer {
-    Sequence { normalizers: Vec<Normalizer> },
-    NFC,
-    NFKC,
-    Prepend { prepend: String },
+    Sequence {
+        normalizers: Vec<Normalizer>,
+    },
+    #[serde(rename = "NFC")]
+    Nfc,
+    #[serde(rename = "NFKC")]
+    Nfkc,
+    Prepend {
+        prepend: String,
+    },
     Replace(Replace),
 }
 
@@ -107,7 +113,7 @@ impl Normalizer {
     fn parts(&self) -> Result<usize, String> {
         match self {
             Self::Sequence { normalizers } => total(normalizers.iter().map(Self::parts)),
-            Self::NFC | Self::NFKC => Ok(1),
+            Self::Nfc | Self::Nfkc => Ok(1),
             Self::Prepend { prepend } => one_character(prepend),
             Self::Replace(replace) => replace.parts(),
         }
@@ -196,6 +202,23 @@ mod tests {
         );
         refused("/model/continuing_subword_prefix", &json!("##"));
         refused("/decoder", &json!("no object"));
+    }
+
+    /// What is not quite BPE would be read as the first model that it fits.
+    #[test]
+    fn an_untyped_model_that_is_not_bpe_is_refused() {
+        let vocabulary = json!({"a": 0, "b": 1});
+        let read = |merges: Value| {
+            let model = json!({"vocab": vocabulary, "merges": merges, "unk_token": "a"});
+            let json = json!({"version": "1.0", "added_tokens": [], "model": model});
+            Tokenizer::from_json(json.to_string().as_bytes())
+        };
+        assert!(read(json!([])).is_ok());
+        let other = read(json!(5));
+        assert!(
+            matches!(other, Err(TokenizerError::Unreadable(_))),
+            "{other:?}"
+        );
     }
 
     /// It panics also where a file ends within the decoder.

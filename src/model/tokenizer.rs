@@ -56,9 +56,11 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(unreadable)?;
         inner.with_truncation(None).map_err(unreadable)?;
         inner.with_padding(None);
-        if let ModelWrapper::BPE(bpe) = inner.get_model()
-            && let Some(dropout) = bpe.dropout.filter(|p| *p != 0.0)
-        {
+        // A model without its type may be read as another that has the same fields and more.
+        let ModelWrapper::BPE(bpe) = inner.get_model() else {
+            return Err(TokenizerError::Unreadable("the model is not BPE".into()));
+        };
+        if let Some(dropout) = bpe.dropout.filter(|p| *p != 0.0) {
             return Err(TokenizerError::Dropout(dropout));
         }
         if !ids_are_contiguous(&inner) {
