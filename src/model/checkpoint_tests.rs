@@ -526,7 +526,9 @@ fn an_index_cannot_point_outside_its_directory() {
 fn a_tokenizer_of_another_model_is_refused() {
     let result = damaged(&Layout::default(), |path| {
         let mut json: Value = serde_json::from_slice(&synthetic::tokenizer().to_json()).unwrap();
-        json["model"]["vocab"]["beyond"] = json!(260);
+        for (token, id) in [("aa", 257), ("bb", 258), ("cc", 259), ("beyond", 260)] {
+            json["model"]["vocab"][token] = json!(id);
+        }
         fs::write(path.join("tokenizer.json"), json.to_string()).unwrap();
     });
     let message = result.unwrap_err().to_string();
