@@ -29,7 +29,10 @@ pub fn parse(text: &str) -> Result<Vec<Accepted>> {
     let mut all = Vec::new();
     for block in text.split("\n\n") {
         let mut entry = Accepted::default();
-        for line in block.lines().filter(|l| !l.starts_with('#') && !l.is_empty()) {
+        for line in block
+            .lines()
+            .filter(|l| !l.starts_with('#') && !l.is_empty())
+        {
             let (name, value) = line.split_once(' ').with_context(|| line.to_string())?;
             let value = value.to_string();
             match name {
@@ -66,7 +69,12 @@ impl std::fmt::Display for Accepted {
         let any = || "*".to_string();
         let part = |p: &Option<String>| p.clone().unwrap_or_else(any);
         let (function, kind) = (part(&self.function), part(&self.kind));
-        write!(f, "{} {function} {kind}: {}", self.file, part(&self.snippet))
+        write!(
+            f,
+            "{} {function} {kind}: {}",
+            self.file,
+            part(&self.snippet)
+        )
     }
 }
 
@@ -77,7 +85,8 @@ mod tests {
     /// An entry speaks of what it names and of nothing else.
     #[test]
     fn entries_cover_what_they_name() {
-        let text = "# why\n\nfile a.rs\nfunction f\nsnippet x == y\nreason same\n\nfile b.rs\nreason all";
+        let text =
+            "# why\n\nfile a.rs\nfunction f\nsnippet x == y\nreason same\n\nfile b.rs\nreason all";
         let entries = parse(text).expect("well formed");
         let key = |file: &str, function: &str| Key {
             file: file.into(),

@@ -205,6 +205,8 @@ impl<'ast> Visit<'ast> for Finder<'_> {
         if let Stmt::Expr(e, Some(_)) = stmt {
             let kind = match e {
                 Expr::Try(_) => Some("fallible statement removed"),
+                // Without it nothing else happens, but borrows last longer.
+                e if calls(e, &["drop"]) => None,
                 Expr::Call(_) | Expr::MethodCall(_) => Some("statement removed"),
                 Expr::Binary(b) if is_compound_assignment(&b.op) => Some("statement removed"),
                 _ => None,
@@ -235,7 +237,12 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     }
 
     fn visit_expr_match(&mut self, e: &'ast syn::ExprMatch) {
-        for (i, arm) in e.arms.iter().enumerate().filter(|(_, a)| is_refusal(&a.body)) {
+        for (i, arm) in e
+            .arms
+            .iter()
+            .enumerate()
+            .filter(|(_, a)| is_refusal(&a.body))
+        {
             match &arm.pat {
                 Pat::Guard(p) => self.wrap("arm removed", &p.guard, "(", &format!(") && !{ON}")),
                 // Without a later arm for everything the match would not be exhaustive.
@@ -313,9 +320,7 @@ fn is_unit_result(t: &Type) -> bool {
     let syn::PathArguments::AngleBracketed(args) = &last.arguments else {
         return false;
     };
-    let unit = |a: &syn::GenericArgument| {
-        matches!(a, syn::GenericArgument::Type(Type::Tuple(t)) if t.elems.is_empty())
-    };
+    let unit = |a: &syn::GenericArgument| matches!(a, syn::GenericArgument::Type(Type::Tuple(t)) if t.elems.is_empty());
     last.ident == "Result" && args.args.first().is_some_and(unit)
 }
 
@@ -329,7 +334,8 @@ fn calls(e: &Expr, names: &[&str]) -> bool {
 fn is_refusal(e: &Expr) -> bool {
     match e {
         Expr::Return(r) => r.expr.as_ref().is_some_and(|e| {
-            let success = matches!(&**e, Expr::Lit(l) if matches!(&l.lit, syn::Lit::Bool(b) if b.value));
+            let success =
+                matches!(&**e, Expr::Lit(l) if matches!(&l.lit, syn::Lit::Bool(b) if b.value));
             !success && !calls(e, &["Ok", "Some"])
         }),
         Expr::Block(b) => refuses(&b.block),

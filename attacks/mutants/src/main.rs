@@ -80,7 +80,13 @@ impl Options {
 
 impl std::fmt::Display for Mutant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Key { file, function, kind, snippet, .. } = &self.key;
+        let Key {
+            file,
+            function,
+            kind,
+            snippet,
+            ..
+        } = &self.key;
         write!(f, "{file}:{} {function} {kind}: {snippet}", self.line)
     }
 }
@@ -89,10 +95,18 @@ impl std::fmt::Display for Mutant {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Outcome {
-    Killed { test: String, timeout: bool },
-    Survived { reached_by: usize },
+    Killed {
+        test: String,
+        timeout: bool,
+    },
+    Survived {
+        reached_by: usize,
+    },
     /// The time for one mutant was over before all tests that reach it had run.
-    Unresolved { passed: usize, reached_by: usize },
+    Unresolved {
+        passed: usize,
+        reached_by: usize,
+    },
 }
 
 /// A line of the results' file.
@@ -114,7 +128,10 @@ fn main() -> Result<ExitCode> {
     let files: Vec<String> = FILES.lines().map(str::to_string).collect();
     let mutants = scratch::mutants(&root, &files)?;
     if options.list {
-        mutants.iter().filter(|m| options.chooses(m)).for_each(|m| println!("{m}"));
+        mutants
+            .iter()
+            .filter(|m| options.chooses(m))
+            .for_each(|m| println!("{m}"));
         return Ok(ExitCode::SUCCESS);
     }
     let work = std::path::absolute(&options.work)?;
@@ -153,13 +170,20 @@ fn main() -> Result<ExitCode> {
     for number in broken.iter().filter(|n| options.chooses(&mutants[**n])) {
         println!("did not compile: {}", mutants[*number]);
     }
-    let broken = broken.iter().filter(|n| options.chooses(&mutants[**n])).count();
+    let broken = broken
+        .iter()
+        .filter(|n| options.chooses(&mutants[**n]))
+        .count();
     stale(&accepted, &records);
     let survived = summary(&records, broken);
     if let Some(path) = &options.json {
         fs::write(path, serde_json::to_string_pretty(&records)?)?;
     }
-    Ok(if survived { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if survived {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<Key>> {
@@ -194,7 +218,13 @@ fn summary(records: &[Record], broken: usize) -> bool {
             Outcome::Unresolved { .. } => "unresolved",
         };
         *sums.entry(sum).or_default() += 1;
-        let Key { file, function, kind, snippet, .. } = &r.key;
+        let Key {
+            file,
+            function,
+            kind,
+            snippet,
+            ..
+        } = &r.key;
         let line = r.line;
         if sum == "survived" || sum == "unresolved" {
             let name = sum.to_uppercase();
@@ -249,10 +279,16 @@ impl Run<'_> {
             }
         }
         let (total, begin) = (settled.len() + open.len(), Instant::now());
-        eprintln!("mutants: trying {} of {total}, the others are settled", open.len());
+        eprintln!(
+            "mutants: trying {} of {total}, the others are settled",
+            open.len()
+        );
         let tried = tests::share(benches, open, |bench, number| {
             let record = self.one(bench, number)?;
-            let mut file = OpenOptions::new().create(true).append(true).open(&self.results)?;
+            let mut file = OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(&self.results)?;
             file.write_all(format!("{}\n", serde_json::to_string(&record)?).as_bytes())?;
             println!("{}", self.line(number, &record.outcome));
             Ok(record)

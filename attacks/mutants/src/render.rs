@@ -63,21 +63,25 @@ pub fn render(source: &str, edits: &[(usize, Edit)]) -> Rendered {
 
 impl Rendered {
     /// The mutants to blame for a compiler's error at `span`: those whose text is there, else the
-    /// innermost around it, else those inside it.
-    pub fn blame(&self, span: &Range<usize>) -> Vec<usize> {
-        let overlaps = |r: &Range<usize>| r.start < span.end && span.start < r.end;
+    /// innermost around it, else those among all the places `around` that the error speaks of.
+    pub fn blame(&self, span: &Range<usize>, around: &Range<usize>) -> Vec<usize> {
+        // In part, or the whole span: text well inside it is a guess.
+        let overlaps = |r: &Range<usize>| {
+            let inside = span.start < r.start && r.end < span.end;
+            r.start < span.end && span.start < r.end && !inside
+        };
         let holds = |r: &Range<usize>| r.start <= span.start && span.end <= r.end;
-        let within = |r: &Range<usize>| span.start <= r.start && r.end <= span.end;
+        let within = |r: &Range<usize>| around.start <= r.start && r.end <= around.end;
         let numbers = |all: &[(usize, Range<usize>)], keep: &dyn Fn(&Range<usize>) -> bool| {
             let kept = all.iter().filter(|(_, r)| !r.is_empty() && keep(r));
             kept.map(|(n, _)| *n).collect::<Vec<_>>()
         };
-        let direct = numbers(&self.inserted, &|r| overlaps(r) && !within(r) || r == span);
+        let direct = numbers(&self.inserted, &|r| overlaps(r));
         if !direct.is_empty() {
             return direct;
         }
-        let around = self.extents.iter().filter(|(_, r)| holds(r));
-        match around.min_by_key(|(_, r)| r.len()) {
+        let holding = self.extents.iter().filter(|(_, r)| holds(r));
+        match holding.min_by_key(|(_, r)| r.len()) {
             Some((n, _)) => vec![*n],
             None => numbers(&self.inserted, &within),
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -77,20 +78,27 @@ pub fn build(
     loop {
         let rendered = write_mutants(root, &copy, mutants, dropped)?;
         let before = dropped.len();
-        match cargo_test(&copy, &work.join("target"))? {
-            Built::Programs(programs) => return Ok(programs),
-            Built::Errors(errors) => {
-                for (file, span, _) in &errors {
-                    let blamed = rendered.get(file).map(|r| r.blame(span));
-                    dropped.extend(blamed.unwrap_or_default());
-                }
-                if dropped.len() == before {
-                    let texts: Vec<_> = errors.into_iter().map(|(.., text)| text).collect();
-                    bail!("the instrumented copy does not build:\n{}", texts.join("\n"));
-                }
-                eprintln!("mutants: {} do not compile", dropped.len());
-            }
+        let target = work.join("target");
+        // The library first: what does not compile shows before the tests are compiled with it.
+        let errors = match cargo(&copy, &target, &["build", "--lib"])? {
+            Built::Programs(_) => match cargo(&copy, &target, &["test", "--no-run", "--tests"])? {
+                Built::Programs(programs) => return Ok(programs),
+                Built::Errors(errors) => errors,
+            },
+            Built::Errors(errors) => errors,
+        };
+        for e in &errors {
+            let blamed = rendered.get(&e.file).map(|r| r.blame(&e.span, &e.around));
+            dropped.extend(blamed.unwrap_or_default());
         }
+        if dropped.len() == before {
+            let texts: Vec<_> = errors.into_iter().map(|e| e.text).collect();
+            bail!(
+                "the instrumented copy does not build:\n{}",
+                texts.join("\n")
+            );
+        }
+        eprintln!("mutants: {} do not compile", dropped.len());
     }
 }
 
@@ -129,10 +137,7 @@ fn copy_tree(root: &Path, copy: &Path, mutants: &[Mutant]) -> Result<()> {
         }
         write(&copy.join(name), &bytes)?;
     }
-    write(
-        &copy.join("src/mutant.rs"),
-        include_bytes!("switch.rs"),
-    )
+    write(&copy.join("src/mutant.rs"), include_bytes!("switch.rs"))
 }
 
 fn remove_strangers(dir: &Path, name: &str, names: &BTreeSet<String>) -> Result<()> {
@@ -182,15 +187,47 @@ fn write_mutants(
 
 enum Built {
     Programs(Vec<Program>),
-    /// File, span and text of each error.
-    Errors(Vec<(String, std::ops::Range<usize>, String)>),
+    Errors(Vec<CompileError>),
 }
 
-fn cargo_test(copy: &Path, target: &Path) -> Result<Built> {
+/// The compiler's error at a place.
+struct CompileError {
+    file: String,
+    span: Range<usize>,
+    /// All the places in the file that the error speaks of.
+    around: Range<usize>,
+    text: String,
+}
+
+/// The errors in a message of the compiler, one for each place.
+fn compile_errors(message: &Value) -> Vec<CompileError> {
+    let spans = || message["spans"].as_array().into_iter().flatten();
+    let range = |span: &Value| {
+        let at = |name: &str| span[name].as_u64().unwrap_or(0) as usize;
+        at("byte_start")..at("byte_end")
+    };
+    let primary = spans().filter(|s| s["is_primary"] == true);
+    let errors = primary.map(|span| {
+        let same_file = spans().filter(|s| s["file_name"] == span["file_name"]);
+        let union = |a: Range<usize>, b: Range<usize>| a.start.min(b.start)..a.end.max(b.end);
+        CompileError {
+            file: span["file_name"].as_str().unwrap_or_default().to_string(),
+            span: range(span),
+            around: same_file.map(range).fold(range(span), union),
+            text: message["rendered"].as_str().unwrap_or_default().to_string(),
+        }
+    });
+    errors.collect()
+}
+
+/// Runs cargo in the copy. The programs are those that it makes with tests.
+fn cargo(copy: &Path, target: &Path, command: &[&str]) -> Result<Built> {
     let output = Command::new("cargo")
-        .args(["test", "--release", "--locked", "--no-run"])
-        .args(["--tests", "--message-format=json"])
+        .args(command)
+        .args(["--release", "--locked", "--message-format=json"])
         .env("CARGO_TARGET_DIR", target)
+        // A new test changes one file.
+        .env("CARGO_INCREMENTAL", "1")
         .current_dir(copy)
         .stderr(Stdio::inherit())
         .output()?;
@@ -199,15 +236,8 @@ fn cargo_test(copy: &Path, target: &Path) -> Result<Built> {
         let Ok(entry) = serde_json::from_str::<Value>(line) else {
             continue;
         };
-        let message = &entry["message"];
-        if message["level"] == "error" {
-            let spans = message["spans"].as_array().into_iter().flatten();
-            for span in spans.filter(|s| s["is_primary"] == true) {
-                let at = |name: &str| span[name].as_u64().unwrap_or(0) as usize;
-                let file = span["file_name"].as_str().unwrap_or_default().to_string();
-                let text = message["rendered"].as_str().unwrap_or_default().to_string();
-                errors.push((file, at("byte_start")..at("byte_end"), text));
-            }
+        if entry["message"]["level"] == "error" {
+            errors.extend(compile_errors(&entry["message"]));
         }
         if let Some(path) = entry["executable"].as_str()
             && entry["profile"]["test"] == true
@@ -222,6 +252,6 @@ fn cargo_test(copy: &Path, target: &Path) -> Result<Built> {
     if output.status.success() {
         return Ok(Built::Programs(programs));
     }
-    ensure!(!errors.is_empty(), "cargo test --no-run failed");
+    ensure!(!errors.is_empty(), "cargo {} failed", command.join(" "));
     Ok(Built::Errors(errors))
 }

@@ -79,7 +79,9 @@ impl Bench {
         let ended = wait(&mut child, limit)?;
         if ended == Ended::TimedOut {
             let group = format!("-{}", child.id());
-            Command::new("kill").args(["-KILL", "--", &group]).status()?;
+            Command::new("kill")
+                .args(["-KILL", "--", &group])
+                .status()?;
             child.wait()?;
         }
         Ok(ended)
@@ -178,7 +180,11 @@ pub fn measure(programs: &[Program], kept: &Path, benches: &[Bench]) -> Result<V
             }
         }
     }
-    eprintln!("mutants: measuring {} of {} tests", open.len(), open.len() + tests.len());
+    eprintln!(
+        "mutants: measuring {} of {} tests",
+        open.len(),
+        open.len() + tests.len()
+    );
     tests.extend(share(benches, open, Bench::measure)?);
     tests.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
     fs::write(kept, serde_json::to_string(&tests)?)?;
