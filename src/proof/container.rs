@@ -255,7 +255,12 @@ mod tests {
         for i in 0..8 {
             let mut b = bytes.clone();
             b[i] ^= 0x40;
-            assert!(decode_bytes(&b).is_err(), "header byte {i}");
+            let refused = decode_bytes(&b).expect_err("damaged");
+            let expected = match i {
+                7 => matches!(refused, FileError::Version { .. }),
+                _ => matches!(refused, FileError::NotThisKind { .. }),
+            };
+            assert!(expected, "header byte {i}: {refused}");
         }
     }
 
@@ -270,6 +275,34 @@ mod tests {
             decode_bytes(&bytes),
             Err(FileError::NotCanonical { .. })
         ));
+    }
+
+    /// The limit of each kind is the largest length that its header may promise; a header suffices.
+    #[test]
+    fn a_promise_beyond_the_limit_is_refused() {
+        for kind in [Kind::Model, Kind::VerifyingKey, Kind::Proof] {
+            let header = |promised: u64| {
+                let bytes = encode(kind, &());
+                assert_eq!(bytes.len(), HEADER);
+                [&bytes[..8], &promised.to_le_bytes()].concat()
+            };
+            let check = |promised| check_header(kind, &header(promised), Path::new("p"));
+            assert_eq!(check(kind.limit()).expect("allowed"), kind.limit());
+            let refused = check(kind.limit() + 1);
+            assert!(matches!(refused, Err(FileError::TooLarge { .. })));
+            assert!(decode::<()>(kind, &header(0), Path::new("p")).is_ok());
+        }
+    }
+
+    /// Only its owner reads a model, and encoding gigabytes again takes time.
+    #[test]
+    fn a_model_need_not_be_canonical() {
+        let mut bytes = encode(Kind::Model, &vec![5u64]);
+        bytes.truncate(HEADER);
+        bytes.extend([0x81, 0x00, 5]);
+        bytes[8] = 3;
+        let model: Vec<u64> = decode(Kind::Model, &bytes, Path::new("p")).expect("read");
+        assert_eq!(model, [5]);
     }
 
     #[test]
@@ -292,10 +325,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("x.nzk");
         write(&path, b"secret", true).expect("written");
-        assert_eq!(
-            fs::metadata(&path).expect("there").permissions().mode() & 0o777,
-            0o600
-        );
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o600);
+        write(&path, b"public", false).expect("written over");
+        assert_eq!(mode(&path), 0o644);
+        assert_eq!(fs::read(&path).expect("there"), b"public");
         assert!(write(&dir.path().join("no/such/dir"), b"x", false).is_err());
         assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1);
     }

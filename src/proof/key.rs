@@ -307,3 +307,61 @@ impl WeightBlinds {
         )
     }
 }
+
+#[cfg(test)]
+impl CommittedModel {
+    /// Enough of a model for checks that come before its weights.
+    pub(super) fn without_rows(manifest: Manifest, id: ModelId) -> Self {
+        Self {
+            tables: Tables::new(&manifest.scales, manifest.architecture.activation),
+            rows: Vec::new(),
+            manifest,
+            id,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::testing::{Shape, manifest};
+
+    /// A key whose tensors or rows are not as many as its manifest implies is refused before a point of
+    /// it is decoded.
+    #[test]
+    fn a_key_has_the_rows_of_its_manifest() {
+        let shape = Shape {
+            width: 64,
+            layers: 1,
+            vocabulary: 131,
+            tied: false,
+        };
+        let manifest = manifest(shape);
+        let counts = row_counts(&manifest, 14);
+        let rows: Vec<_> = counts
+            .iter()
+            .map(|n| vec![PointBytes([0xff; 32]); *n])
+            .collect();
+        let refused = |rows: &[Vec<PointBytes>]| {
+            let (manifest, rows) = (manifest.clone(), rows.to_vec());
+            let key = VerifyingKey { manifest, rows };
+            key.decode(14).err().expect("no point of it is one")
+        };
+        assert!(matches!(refused(&rows), KeyError::Point { .. }));
+        let fewer = &rows[..rows.len() - 1];
+        let more = [&rows[..], &rows[..1]].concat();
+        for rows in [fewer, &more] {
+            assert!(matches!(refused(rows), KeyError::Tensors { .. }));
+        }
+        for tensor in 0..rows.len() {
+            let mut longer = rows.clone();
+            longer[tensor].push(rows[tensor][0]);
+            let mut shorter = rows.clone();
+            shorter[tensor].pop();
+            for rows in [longer, shorter] {
+                let error = refused(&rows);
+                assert!(matches!(error, KeyError::Rows { tensor: t, .. } if t == tensor));
+            }
+        }
+    }
+}

@@ -130,3 +130,99 @@ pub fn link(index: usize, padded: usize, width: usize, commitments: &[EqAffine])
     }
     hash.finalize().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use pasta_curves::group::CurveAffine;
+
+    use super::*;
+    use crate::quant::testing::architecture;
+
+    fn sha(parts: &[&[u8]]) -> [u8; 32] {
+        Sha256::digest(parts.concat()).into()
+    }
+
+    /// A link is the hash that `docs/container.md` writes down: its domain, each number, each commitment.
+    #[test]
+    fn a_link_is_the_documented_hash() {
+        let g = EqAffine::generator();
+        let n = |n: u64| n.to_le_bytes();
+        let numbers = [n(3), n(16), n(64), n(2)].concat();
+        let points = [PointBytes::from(&g).0, PointBytes::from(&-g).0].concat();
+        let expected = sha(&[b"nanozk/activation/v1", &numbers, &points]);
+        assert_eq!(link(3, 16, 64, &[g, -g]), expected);
+    }
+
+    /// So is the statement's digest, with which every transcript begins.
+    #[test]
+    fn the_digest_is_the_documented_hash() {
+        let statement = Statement {
+            model_id: ModelId([7; 32]),
+            prompt: vec![1, 300],
+            output: vec![2],
+            stop: Stop::Length,
+            padded: 16,
+            chain: vec![[9; 32]],
+        };
+        let tail = [&[2, 1, 0xac, 2, 1, 2, 1, 16, 1][..], &[9; 32]].concat();
+        let expected = sha(&[b"nanozk/statement/v1", &[7; 32], &tail]);
+        assert_eq!(statement.digest(), expected);
+    }
+
+    /// A model id is read from 64 hexadecimal digits and from nothing else.
+    #[test]
+    fn a_model_id_is_64_digits() {
+        let id = ModelId(std::array::from_fn(|i| i as u8));
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for wrong in ["", &"0".repeat(63), &"0".repeat(65), &"g".repeat(64)] {
+            assert!(wrong.parse::<ModelId>().is_err(), "{wrong:?}");
+        }
+    }
+
+    /// What a statement says twice must agree: T', the length of the chain and why generation ended
+    /// follow from the tokens and the model's shape.
+    #[test]
+    fn what_does_not_follow_from_the_tokens_is_refused() {
+        let a = architecture(2, 1);
+        let ended = |output: &[u32], stop| Statement {
+            model_id: ModelId([7; 32]),
+            prompt: vec![1, 2, 3, 4],
+            output: output.to_vec(),
+            stop,
+            padded: 8,
+            chain: vec![[9; 32]; 3],
+        };
+        let good = ended(&[5, 6], Stop::Length);
+        assert_eq!(good.validate(&a).expect("good").tokens().len(), 8);
+        for padded in [0, 4, 7, 16] {
+            let error = Statement {
+                padded,
+                ..good.clone()
+            }
+            .validate(&a);
+            let found = padded as usize;
+            assert_eq!(error, Err(StatementError::Padding { expected: 8, found }));
+        }
+        for found in [0, 2, 4] {
+            let chain = vec![[9; 32]; found];
+            let error = Statement {
+                chain,
+                ..good.clone()
+            }
+            .validate(&a);
+            assert_eq!(error, Err(StatementError::Chain { expected: 3, found }));
+        }
+        let end = a.end_of_text;
+        assert!(ended(&[5, end], Stop::EndOfText).validate(&a).is_ok());
+        for (output, stop) in [
+            ([5, 6], Stop::EndOfText),
+            ([5, end], Stop::Length),
+            ([end, 6], Stop::EndOfText),
+            ([end, 6], Stop::Length),
+            ([end, end], Stop::EndOfText),
+        ] {
+            let error = ended(&output, stop).validate(&a);
+            assert_eq!(error, Err(StatementError::Stop(stop)), "{output:?}");
+        }
+    }
+}

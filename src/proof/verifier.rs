@@ -215,3 +215,7 @@ impl Check<'_> {
         bundle::verify(&public, bundle.proof, &self.setup.keys, transcript, msm)
     }
 }
+
+#[cfg(test)]
+#[path = "verifier_tests.rs"]
+mod tests;

@@ -38,22 +38,24 @@ pub fn on(n: usize) -> bool {
     state.active == Some(n)
 }
 
+// A bound's mutant differs for equal numbers only, and is asked for only there.
+
 /// `a < b`, and with mutant `n` its neighbour.
 pub fn lt<A: PartialOrd<B> + ?Sized, B: ?Sized>(n: usize, a: &A, b: &B) -> bool {
-    if on(n) { a <= b } else { a < b }
+    a < b || a <= b && on(n)
 }
 
 /// `a <= b`, and with mutant `n` its neighbour.
 pub fn le<A: PartialOrd<B> + ?Sized, B: ?Sized>(n: usize, a: &A, b: &B) -> bool {
-    if on(n) { a < b } else { a <= b }
+    a <= b && (a < b || !on(n))
 }
 
 /// `a > b`, and with mutant `n` its neighbour.
 pub fn gt<A: PartialOrd<B> + ?Sized, B: ?Sized>(n: usize, a: &A, b: &B) -> bool {
-    if on(n) { a >= b } else { a > b }
+    a > b || a >= b && on(n)
 }
 
 /// `a >= b`, and with mutant `n` its neighbour.
 pub fn ge<A: PartialOrd<B> + ?Sized, B: ?Sized>(n: usize, a: &A, b: &B) -> bool {
-    if on(n) { a > b } else { a >= b }
+    a >= b && (a > b || !on(n))
 }

@@ -617,3 +617,63 @@ fn points_of_an_all_zero_opening_are_not_the_identity() {
     );
     assert_eq!(case.verify(&case.prove()), Ok(true));
 }
+
+/// Every challenge of an opening, in the order in which they are drawn.
+fn drawn(proof: &OpeningProof, rows: usize, log_len: usize) -> Vec<F> {
+    let c = proof.challenges(rows, log_len, &mut transcript());
+    let (rows, columns) = (c.rows.t.into_iter().rev(), c.columns.t.into_iter().rev());
+    rows.chain([c.z]).chain(columns).chain([c.e]).collect()
+}
+
+/// What is left out of the transcript on both sides leaves honest proofs valid, so challenges are looked
+/// at themselves: each depends on the shape and on all that was sent before it, on nothing else.
+#[test]
+fn challenges_depend_on_all_that_was_sent_before_them() {
+    let point = |i: u8| PointBytes([i; 32]);
+    let rounds = |from: u8| {
+        (0..3)
+            .map(|i| (point(from + i), point(from + i + 10)))
+            .collect()
+    };
+    let honest = OpeningProof {
+        row_rounds: rounds(0),
+        column_rounds: rounds(30),
+        commitment: point(60),
+        data_response: ScalarBytes::from(&F::ONE),
+        blind_response: ScalarBytes::from(&F::ONE),
+    };
+    let challenges = drawn(&honest, 8, LOG_LEN);
+    let differ_from = |first: usize, others: Vec<F>, what: &str| {
+        let differ: Vec<bool> = others
+            .iter()
+            .zip(&challenges)
+            .map(|(a, b)| a != b)
+            .collect();
+        let expected: Vec<bool> = (0..challenges.len()).map(|i| i >= first).collect();
+        assert_eq!(differ, expected, "{what}");
+    };
+    differ_from(0, drawn(&honest, 7, LOG_LEN), "rows");
+    differ_from(0, drawn(&honest, 8, LOG_LEN + 1), "columns");
+    for i in 0..3 {
+        let changed = |change: &dyn Fn(&mut OpeningProof)| {
+            let mut proof = honest.clone();
+            change(&mut proof);
+            drawn(&proof, 8, LOG_LEN)
+        };
+        differ_from(i, changed(&|p| p.row_rounds[i].0 = point(99)), "row L");
+        differ_from(i, changed(&|p| p.row_rounds[i].1 = point(99)), "row R");
+        // z is drawn between the two kinds of rounds.
+        let column = 4 + i;
+        differ_from(
+            column,
+            changed(&|p| p.column_rounds[i].0 = point(99)),
+            "column L",
+        );
+        differ_from(
+            column,
+            changed(&|p| p.column_rounds[i].1 = point(99)),
+            "column R",
+        );
+        differ_from(7, changed(&|p| p.commitment = point(99)), "A");
+    }
+}

@@ -473,4 +473,39 @@ mod tests {
         assert_eq!(groups[0], (all[0].clone(), vec![0, 40]));
         assert_eq!(groups[39], (all[39].clone(), vec![39]));
     }
+
+    /// χ keeps layers apart because it is drawn after all that they say: each part of it, left out on
+    /// both sides, would leave honest proofs valid.
+    #[test]
+    fn chi_depends_on_every_layers_messages_and_every_seal() {
+        let chi = |values: [u64; 6], seals: [&[u8]; 2]| {
+            let values = values.map(F::from);
+            let reduced: Vec<Reduced> = values
+                .chunks_exact(3)
+                .map(|v| Reduced {
+                    ch: Challenges {
+                        alpha: F::ONE,
+                        beta: F::ONE,
+                        tau: Vec::new(),
+                        lambdas: Vec::new(),
+                    },
+                    round: vec![F::ZERO, v[0]],
+                    rho: v[1],
+                    masked: v[2],
+                })
+                .collect();
+            let mut transcript = Transcript::new("test", &[1; 32]);
+            absorb_reduced(&mut transcript, &reduced, &seals.map(<[u8]>::to_vec));
+            transcript.challenge("chi")
+        };
+        let (values, seals) = ([1, 2, 3, 4, 5, 6], [&b"a"[..], &b"b"[..]]);
+        let honest = chi(values, seals);
+        for i in 0..6 {
+            let mut other = values;
+            other[i] += 10;
+            assert_ne!(chi(other, seals), honest, "value {i}");
+        }
+        assert_ne!(chi(values, [b"c", b"b"]), honest);
+        assert_ne!(chi(values, [b"a", b"c"]), honest);
+    }
 }

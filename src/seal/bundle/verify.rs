@@ -272,3 +272,7 @@ fn row_terms(
     }
     terms
 }
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;

@@ -1,0 +1,246 @@
+use ff::Field;
+use pasta_curves::group::CurveAffine;
+
+use super::super::LayerMessages;
+use super::*;
+use crate::argument::claims::Layer;
+use crate::commit::opening::OpeningProof;
+use crate::curve::{Generators, testing::TestRng};
+use crate::layers::testing::{Shape, manifest};
+use crate::layers::{LayerKind, Sequence, system};
+use crate::quant::{Manifest, Tables};
+use crate::seal::bundle::LayerPublic;
+
+/// A block of the smallest model, without a proof: its counts are right, its points are none.
+struct Dummy {
+    generators: Generators,
+    tables: Tables,
+    layer: Layer,
+    matrices: Vec<Vec<EqAffine>>,
+    vectors: Vec<EqAffine>,
+    boundaries: Vec<Vec<EqAffine>>,
+    proof: BundleProof,
+}
+
+fn small() -> Manifest {
+    manifest(Shape {
+        width: 64,
+        layers: 1,
+        vocabulary: 70,
+        tied: true,
+    })
+}
+
+fn layer(kind: LayerKind) -> Layer {
+    let manifest = small();
+    let sequence = Sequence::new(&[1, 2], &[3], &manifest.architecture).expect("well formed");
+    Layer::new(system(&manifest, &sequence, kind), 14)
+}
+
+const POINT: PointBytes = PointBytes([0xff; 32]);
+
+impl Dummy {
+    fn new() -> Self {
+        let layer = layer(LayerKind::Block(0));
+        let (generators, tables) = (
+            Generators::derive(3),
+            Tables::new(&small().scales, small().architecture.activation),
+        );
+        let points = |n: usize| vec![EqAffine::generator(); n];
+        let layout = &layer.layout;
+        let [input, output] = [layout.boundary_in_len, layout.boundary_out_len];
+        let boundaries = vec![points(layout.rows(input)), points(layout.rows(output))];
+        let matrices = layer.matrix_rows().into_iter().map(|(_, n)| points(n));
+        let (matrices, vectors) = (matrices.collect(), points(layout.rows(layout.vectors_len)));
+        let scalar = ScalarBytes::from(&F::ONE);
+        let used = layer.tables();
+        let used = tables.all().iter().filter(|t| used.contains(&t.id));
+        let proof = BundleProof {
+            layers: vec![LayerMessages {
+                mask: POINT,
+                witness: vec![POINT; layout.rows(layout.witness_len)],
+                helper: vec![POINT; layout.rows(layout.lane_len)],
+                round: vec![scalar; layer.plan.rounds],
+                rho: scalar,
+                masked: scalar,
+            }],
+            multiplicities: vec![POINT; used.map(|t| t.len.div_ceil(8)).sum()],
+            seals: Vec::new(),
+            opening: OpeningProof {
+                row_rounds: Vec::new(),
+                column_rounds: Vec::new(),
+                commitment: POINT,
+                data_response: scalar,
+                blind_response: scalar,
+            },
+        };
+        Self {
+            generators,
+            tables,
+            layer,
+            matrices,
+            vectors,
+            boundaries,
+            proof,
+        }
+    }
+
+    fn with_public<T>(&self, use_it: impl FnOnce(&BundlePublic) -> T) -> T {
+        let layer = LayerPublic {
+            layer: &self.layer,
+            index: 1,
+            matrices: self.matrices.iter().map(|m| &m[..]).collect(),
+            vectors: &self.vectors,
+            boundary_in: Some(0),
+            boundary_out: Some(1),
+        };
+        use_it(&BundlePublic {
+            generators: &self.generators,
+            tables: self.tables.all(),
+            layers: &[layer],
+            boundaries: &self.boundaries,
+        })
+    }
+
+    /// Why [`verify`] refuses it.
+    fn refusal(&self) -> BundleError {
+        let mut transcript = Transcript::new("test", &[1; 32]);
+        let mut msm = FinalMsm::new(&self.generators, &mut TestRng::new(1));
+        let keys = KeyStore::new(None);
+        self.with_public(|public| {
+            let verified = verify(public, &self.proof, &keys, &mut transcript, &mut msm);
+            verified.err().expect("its points are none")
+        })
+    }
+}
+
+/// Each count is compared with the shape's before a point is decoded, whether one is missing or left over.
+#[test]
+fn every_count_is_checked_first() {
+    type Change = fn(&mut Dummy);
+    fn less<T>(all: &mut Vec<T>) {
+        all.pop().expect("there is one");
+    }
+    fn more<T: Clone>(all: &mut Vec<T>) {
+        all.push(all[0].clone());
+    }
+    assert!(matches!(
+        Dummy::new().refusal(),
+        BundleError::Encoding { .. }
+    ));
+    let totals: [(&str, [Change; 2]); 2] = [
+        (
+            "layers",
+            [|d| less(&mut d.proof.layers), |d| more(&mut d.proof.layers)],
+        ),
+        (
+            "multiplicity rows",
+            [
+                |d| less(&mut d.proof.multiplicities),
+                |d| more(&mut d.proof.multiplicities),
+            ],
+        ),
+    ];
+    for (name, changes) in totals {
+        for change in changes {
+            let mut dummy = Dummy::new();
+            change(&mut dummy);
+            let refusal = dummy.refusal();
+            assert!(matches!(refusal, BundleError::Total { what, .. } if what == name));
+        }
+    }
+    let counts: [(&str, [Change; 2]); 7] = [
+        (
+            "witness rows",
+            [
+                |d| less(&mut d.proof.layers[0].witness),
+                |d| more(&mut d.proof.layers[0].witness),
+            ],
+        ),
+        (
+            "helper rows",
+            [
+                |d| less(&mut d.proof.layers[0].helper),
+                |d| more(&mut d.proof.layers[0].helper),
+            ],
+        ),
+        (
+            "rounds",
+            [
+                |d| less(&mut d.proof.layers[0].round),
+                |d| more(&mut d.proof.layers[0].round),
+            ],
+        ),
+        (
+            "vector rows",
+            [|d| less(&mut d.vectors), |d| more(&mut d.vectors)],
+        ),
+        (
+            "input rows",
+            [
+                |d| less(&mut d.boundaries[0]),
+                |d| more(&mut d.boundaries[0]),
+            ],
+        ),
+        (
+            "output rows",
+            [
+                |d| less(&mut d.boundaries[1]),
+                |d| more(&mut d.boundaries[1]),
+            ],
+        ),
+        (
+            "matrix rows",
+            [|d| less(&mut d.matrices), |d| more(&mut d.matrices[5])],
+        ),
+    ];
+    for (name, changes) in counts {
+        for change in changes {
+            let mut dummy = Dummy::new();
+            change(&mut dummy);
+            let refusal = dummy.refusal();
+            let named =
+                matches!(refusal, BundleError::Count { layer: 1, what, .. } if what == name);
+            assert!(named, "{name}: {refusal}");
+        }
+    }
+}
+
+/// A prover who makes no seal absorbs none: then nothing but their number shows that the conversation
+/// was never proved.
+#[test]
+fn a_bundle_without_its_seal_is_refused() {
+    let mut dummy = Dummy::new();
+    for seals in [0, 2] {
+        dummy.proof.seals = vec![Vec::new(); seals];
+        dummy.with_public(|public| {
+            let error = sealed(public, &dummy.proof, &KeyStore::new(None), &[], &[]).err();
+            assert!(matches!(
+                error,
+                Some(BundleError::Total { what: "seals", expected: 1, found }) if found == seals
+            ));
+        });
+    }
+}
+
+/// α depends on which layer of the model it is, and on its system.
+#[test]
+fn a_layer_is_absorbed_with_its_place_and_system() {
+    let after = |index: u32, kind: LayerKind| {
+        let layer = layer(kind);
+        let public = LayerPublic {
+            layer: &layer,
+            index,
+            matrices: Vec::new(),
+            vectors: &[],
+            boundary_in: None,
+            boundary_out: None,
+        };
+        let mut transcript = Transcript::new("test", &[1; 32]);
+        absorb_layer_header(&mut transcript, &public);
+        transcript.challenge("alpha")
+    };
+    let honest = after(1, LayerKind::Embedding);
+    assert_ne!(after(2, LayerKind::Embedding), honest);
+    assert_ne!(after(1, LayerKind::Head), honest);
+}
