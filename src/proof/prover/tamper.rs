@@ -384,23 +384,23 @@ fn attack(kind: LayerKind, effort: Effort) {
     };
     assert_eq!(target.refusal(&honest), Err("ACCEPTED".into()));
 
-    let groups = target.singles();
+    let groups = target.singles().into_iter().enumerate();
     let columns = groups.len();
     let (mut tried, pairs): (Vec<Mutation>, Vec<Mutation>) = if effort == Effort::All {
-        (groups.into_iter().flatten().collect(), target.pairs())
+        (
+            groups.flat_map(|(_, group)| group).collect(),
+            target.pairs(),
+        )
     } else {
         let one = |(n, mut group): (usize, Vec<Mutation>)| group.swap_remove(n % group.len());
-        let pairs = target.pairs().into_iter().step_by(20).collect();
-        (groups.into_iter().enumerate().map(one).collect(), pairs)
+        let few = target.pairs().into_iter().step_by(20);
+        (groups.map(one).collect(), few.collect())
     };
-    let (singles, pairs) = (tried.len(), {
-        let n = pairs.len();
-        tried.extend(pairs);
-        n
-    });
+    let (singles, of_pairs) = (tried.len(), pairs.len());
+    tried.extend(pairs);
     let catches = all_refused(&target, &tried);
     println!(
-        "columns: {kind}: {columns} committed columns, {singles} single changes and {pairs} of pairs tried, {} rejected",
+        "columns: {kind}: {columns} committed columns, {singles} single changes and {of_pairs} of pairs tried, {} rejected",
         tried.len()
     );
     if effort == Effort::All {
