@@ -384,16 +384,14 @@ fn attack(kind: LayerKind, effort: Effort) {
     };
     assert_eq!(target.refusal(&honest), Err("ACCEPTED".into()));
 
-    let groups = target.singles().into_iter().enumerate();
+    let groups = target.singles();
     let columns = groups.len();
     let (mut tried, pairs): (Vec<Mutation>, Vec<Mutation>) = if effort == Effort::All {
-        (
-            groups.flat_map(|(_, group)| group).collect(),
-            target.pairs(),
-        )
+        (groups.into_iter().flatten().collect(), target.pairs())
     } else {
         let one = |(n, mut group): (usize, Vec<Mutation>)| group.swap_remove(n % group.len());
         let few = target.pairs().into_iter().step_by(20);
+        let groups = groups.into_iter().enumerate();
         (groups.map(one).collect(), few.collect())
     };
     let (singles, of_pairs) = (tried.len(), pairs.len());
