@@ -156,29 +156,7 @@ impl Check<'_> {
                 Ok((msm, seals))
             })
             .collect::<Result<Vec<_>, VerifyError>>()?;
-        let (msms, seals): (Vec<FinalMsm>, Vec<Vec<Sealed>>) = checked.into_iter().unzip();
-        let (owners, seals): (Vec<&Bundle>, Vec<Sealed>) = bundles
-            .iter()
-            .zip(seals)
-            .flat_map(|(b, seals)| seals.into_iter().map(move |s| (b, s)))
-            .unzip();
-        let mut rng = fresh_rng()?;
-        let (sealed, opened) = rayon::join(
-            || verify_batch(&seals, &mut rng),
-            || {
-                let sum = msms.into_iter().reduce(|mut sum, msm| {
-                    sum.merge(msm);
-                    sum
-                });
-                sum.is_none_or(FinalMsm::check)
-            },
-        );
-        sealed.map_err(|(i, e)| owners[i].error(BundleError::Seal(e)))?;
-        if opened {
-            Ok(())
-        } else {
-            Err(VerifyError::Opening)
-        }
+        settle(bundles, checked)
     }
 
     /// Checks a bundle up to its group equations, which are added to `msm`, and its seals.
@@ -213,6 +191,33 @@ impl Check<'_> {
             boundaries: &boundaries,
         };
         bundle::verify(&public, bundle.proof, &self.setup.keys, transcript, msm)
+    }
+}
+
+/// The last checks of all bundles: their group equations, and their seals, each in one sum.
+fn settle(bundles: &[Bundle], checked: Vec<(FinalMsm, Vec<Sealed>)>) -> Result<(), VerifyError> {
+    let (msms, seals): (Vec<FinalMsm>, Vec<Vec<Sealed>>) = checked.into_iter().unzip();
+    let (owners, seals): (Vec<&Bundle>, Vec<Sealed>) = bundles
+        .iter()
+        .zip(seals)
+        .flat_map(|(b, seals)| seals.into_iter().map(move |s| (b, s)))
+        .unzip();
+    let mut rng = fresh_rng()?;
+    let (sealed, opened) = rayon::join(
+        || verify_batch(&seals, &mut rng),
+        || {
+            let sum = msms.into_iter().reduce(|mut sum, msm| {
+                sum.merge(msm);
+                sum
+            });
+            sum.is_none_or(FinalMsm::check)
+        },
+    );
+    sealed.map_err(|(i, e)| owners[i].error(BundleError::Seal(e)))?;
+    if opened {
+        Ok(())
+    } else {
+        Err(VerifyError::Opening)
     }
 }
 

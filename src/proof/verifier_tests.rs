@@ -1,7 +1,11 @@
+use ff::Field;
 use pasta_curves::group::CurveAffine;
 
 use super::*;
-use crate::curve::{Generators, PointBytes};
+use crate::algebra::F;
+use crate::argument::hidden::{HiddenInstance, HiddenShape};
+use crate::commit::OpeningProof;
+use crate::curve::{Generators, PointBytes, ScalarBytes};
 use crate::layers::testing::{Shape, manifest};
 use crate::proof::statement::{ModelId, Stop};
 use crate::seal::KeyStore;
@@ -105,6 +109,69 @@ fn what_is_wrong_before_any_proof_is_refused_as_such() {
         ),
         "{longer}"
     );
+}
+
+/// A seal that was false from the start is in the transcript as it is, and each bundle has equations of its
+/// own: the sums over all are the only place where either shows.
+#[test]
+fn a_false_seal_or_equation_of_any_bundle_is_refused() {
+    let keys = KeyStore::new(None);
+    let shape = HiddenShape::new(1, 1, vec![false], vec![vec![0]]).expect("a good shape");
+    let instance = HiddenInstance::new(&shape, F::ONE, &[F::ONE], &[], &[F::ONE], F::ONE, F::ONE);
+    let instance = instance.expect("of the shape's lengths");
+    let sealed = || Sealed {
+        keys: keys.for_shape(&shape).expect("small"),
+        instances: vec![instance.clone()],
+        proof: b"no proof",
+    };
+    let generators = Generators::derive(3);
+    let proof = no_proof();
+    let kinds: Vec<LayerKind> = LayerKind::all(1).collect();
+    let bundles: Vec<Bundle> = kinds
+        .chunks(1)
+        .map(|kinds| Bundle {
+            kinds,
+            proof: &proof,
+        })
+        .collect();
+    let settled = |false_equation: Option<usize>, false_seal: Option<usize>| {
+        let checked = (0..3).map(|i| {
+            let mut msm = FinalMsm::new(&generators, &mut fresh_rng().expect("randomness"));
+            if false_equation == Some(i) {
+                msm.equation().point(F::ONE, EqAffine::generator());
+            }
+            let seals = (false_seal == Some(i)).then(sealed);
+            (msm, seals.into_iter().collect())
+        });
+        settle(&bundles, checked.collect())
+    };
+    assert!(settled(None, None).is_ok());
+    for i in 0..3 {
+        assert!(matches!(settled(Some(i), None), Err(VerifyError::Opening)));
+        match settled(None, Some(i)) {
+            Err(VerifyError::Layer { layer, source }) => {
+                assert!(layer == kinds[i] && matches!(source, BundleError::Seal(_)));
+            }
+            other => panic!("seal {i}: {other:?}"),
+        }
+    }
+}
+
+/// A bundle's proof with nothing in it.
+fn no_proof() -> BundleProof {
+    let scalar = ScalarBytes::from(&F::ONE);
+    BundleProof {
+        layers: Vec::new(),
+        multiplicities: Vec::new(),
+        seals: Vec::new(),
+        opening: OpeningProof {
+            row_rounds: Vec::new(),
+            column_rounds: Vec::new(),
+            commitment: PointBytes([0xff; 32]),
+            data_response: scalar,
+            blind_response: scalar,
+        },
+    }
 }
 
 #[test]

@@ -151,6 +151,10 @@ fn zero_rows_and_zero_functionals_may_be_left_out() {
     case.functionals = vec![vec![F::ZERO; LEN]; 2];
     case.commit(F::ONE);
     assert_eq!(case.verify(&case.prove()), Ok(true));
+    let mut case = Case::new(2);
+    case.witness.rows = vec![Vec::new(); 2];
+    case.commit(F::ONE);
+    assert_eq!(case.verify(&case.prove()), Ok(true));
 }
 
 /// Each part of the statement, changed on the verifier's side alone.
