@@ -146,11 +146,11 @@ fn a_false_seal_or_equation_of_any_bundle_is_refused() {
         settle(&bundles, checked.collect())
     };
     assert!(settled(None, None).is_ok());
-    for i in 0..3 {
+    for (i, kind) in kinds.iter().enumerate() {
         assert!(matches!(settled(Some(i), None), Err(VerifyError::Opening)));
         match settled(None, Some(i)) {
             Err(VerifyError::Layer { layer, source }) => {
-                assert!(layer == kinds[i] && matches!(source, BundleError::Seal(_)));
+                assert!(layer == *kind && matches!(source, BundleError::Seal(_)));
             }
             other => panic!("seal {i}: {other:?}"),
         }
