@@ -13,7 +13,7 @@ fn opened(layers: usize, vocabulary: usize, context: usize, setup: &Setup) -> Op
     let config = synthetic::config(layers, 12, vocabulary, context);
     assert_eq!((config.width, config.hidden), (768, 3072));
     let dir = tempfile::tempdir().expect("a directory");
-    let weights = synthetic::gpt2(&config, 7);
+    let weights = synthetic::weights(&config, 7);
     synthetic::write(dir.path(), &config, &weights, &synthetic::Layout::default())
         .expect("written");
     let checkpoint = Checkpoint::open(dir.path()).expect("a good checkpoint");

@@ -3,7 +3,7 @@
 use ff::Field;
 
 use super::plan::{Coord, LiveAt, PublicAt, Scalar, Weight};
-use crate::algebra::{F, eq_at, prefix_at};
+use crate::algebra::{F, eq_at, eq_table, from_i128, prefix_at};
 
 /// Everything random that a layer's claims depend on.
 #[derive(Clone, Debug)]
@@ -63,6 +63,12 @@ impl Challenges {
                     .enumerate()
                     .map(|(i, t)| eq_at(&row, i) * eq_at(&index, *t))
                     .sum()
+            }
+            PublicAt::Table { at, values } => {
+                let point: Vec<F> = at.iter().map(|c| self.coord(*c, round)).collect();
+                let weights = eq_table(&point, F::ONE);
+                let terms = weights.iter().zip(values.iter());
+                terms.map(|(w, v)| *w * from_i128((*v).into())).sum()
             }
         }
     }
@@ -124,7 +130,6 @@ fn causal_at(r: &[F], c: &[F]) -> F {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::algebra::eq_table;
 
     fn point(seed: u64, n: usize) -> Vec<F> {
         (0..n as u64)

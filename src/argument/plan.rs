@@ -14,6 +14,7 @@
 //! in their last factor are merged: Σ_k λ^k·c_k·f_k is one claim, not several.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use ff::Field;
 
@@ -87,6 +88,8 @@ pub enum PublicAt {
         index: Vec<usize>,
         targets: Vec<usize>,
     },
+    /// The multilinear extension of `values` at these coordinates of both points.
+    Table { at: Vec<Coord>, values: Arc<[i64]> },
 }
 
 /// One value the sumcheck ends in, a public functional of the committed data.
@@ -220,7 +223,11 @@ impl Builder<'_> {
             .collect();
         let mut coords: Vec<usize> = summed.iter().flat_map(|v| self.coords(*v)).collect();
         coords.sort_unstable();
-        let mut publics: Vec<PublicAt> = term.publics.iter().map(|p| self.public(p)).collect();
+        let mut publics: Vec<PublicAt> = term
+            .publics
+            .iter()
+            .map(|p| self.public(p, &summed))
+            .collect();
         if !relation.check.is_empty() {
             publics.push(PublicAt::Eq(
                 relation
@@ -353,7 +360,7 @@ impl Builder<'_> {
         }
     }
 
-    fn public(&self, public: &Public) -> PublicAt {
+    fn public(&self, public: &Public, summed: &[VarId]) -> PublicAt {
         match public {
             Public::Causal { row, col } => PublicAt::Causal {
                 row: self.coords(*row),
@@ -374,6 +381,10 @@ impl Builder<'_> {
                 index: self.joint(index),
                 targets: targets.clone(),
             },
+            Public::Table { vars, values } => PublicAt::Table {
+                at: vars.iter().flat_map(|v| self.at(*v, summed)).collect(),
+                values: values.clone(),
+            },
         }
     }
 
@@ -385,14 +396,7 @@ impl Builder<'_> {
     }
 
     fn view(&self, view: &View, summed: &[VarId]) -> PointView {
-        let at = |var: &VarId| -> Vec<Coord> {
-            let side = if summed.contains(var) {
-                Coord::Round
-            } else {
-                Coord::Tau
-            };
-            self.coords(*var).into_iter().map(side).collect()
-        };
+        let at = |var: &VarId| self.at(*var, summed);
         let dims = view.binds.iter().map(|bind| match bind {
             Bind::Var(v) => DimPoint::At(at(v)),
             Bind::Pair(low, high) => DimPoint::At([at(low), at(high)].concat()),
@@ -403,6 +407,16 @@ impl Builder<'_> {
             column: view.column,
             dims: dims.collect(),
         }
+    }
+
+    /// A variable's coordinates: of r if it is summed, of τ otherwise.
+    fn at(&self, var: VarId, summed: &[VarId]) -> Vec<Coord> {
+        let side = if summed.contains(&var) {
+            Coord::Round
+        } else {
+            Coord::Tau
+        };
+        self.coords(var).into_iter().map(side).collect()
     }
 
     fn coords(&self, var: VarId) -> Vec<usize> {

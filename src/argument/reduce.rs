@@ -10,9 +10,9 @@ use super::challenges::{Challenges, pick};
 use super::claims::Layer;
 use super::data::{LayerData, spread};
 use super::logup::LogUp;
-use super::plan::{Claim, Product, PublicAt, round_coords};
+use super::plan::{Claim, Coord, Product, PublicAt, round_coords};
 use super::sumcheck::{self, Products, Summand};
-use crate::algebra::{F, eq_table};
+use crate::algebra::{F, eq_table, from_i128};
 
 /// All tables of a layer's relations, ready to be folded.
 pub struct Reduction<'a> {
@@ -262,6 +262,42 @@ fn public_table(public: &PublicAt, ch: &Challenges, coords: &[usize]) -> Vec<F> 
             }
             table
         }
+        PublicAt::Table { at, values } => {
+            let (own, table) = table_at_tau(at, values, ch);
+            let index = gather(coords, &own);
+            (0..size).map(|x| table[index(x)]).collect()
+        }
         PublicAt::EqPrefix { .. } => panic!("only LogUp's products are restricted to a prefix"),
     }
+}
+
+/// A public tensor with its coordinates of τ bound: its round coordinates, and its values on them.
+fn table_at_tau(at: &[Coord], values: &[i64], ch: &Challenges) -> (Vec<usize>, Vec<F>) {
+    let (mut own, mut own_bits) = (Vec::new(), Vec::new());
+    let (mut tau, mut tau_bits) = (Vec::new(), Vec::new());
+    for (bit, coord) in at.iter().enumerate() {
+        match coord {
+            Coord::Round(c) => {
+                own.push(*c);
+                own_bits.push(bit);
+            }
+            Coord::Tau(c) => {
+                tau.push(*c);
+                tau_bits.push(bit);
+            }
+        }
+    }
+    let weights = eq_table(&pick(&ch.tau, &tau), F::ONE);
+    let select = |x: usize, bits: &[usize]| -> usize {
+        bits.iter()
+            .enumerate()
+            .map(|(b, from)| (x >> from & 1) << b)
+            .sum()
+    };
+    let mut table = vec![F::ZERO; 1 << own.len()];
+    for (x, value) in values.iter().enumerate() {
+        table[select(x, &own_bits)] +=
+            weights[select(x, &tau_bits)] * from_i128(i128::from(*value));
+    }
+    (own, table)
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::proof::ModelId;
 
@@ -182,8 +182,8 @@ pub struct Generate {
     pub max_new_tokens: u32,
 }
 
-/// GPT-2's block at every width: heads of 64, a feed-forward part four times as wide, random
-/// weights with the statistics of GPT-2's initialization.
+/// GPT-2's block at every width: heads of 64, a feed-forward part four times as wide; or the blocks
+/// of published models. Random weights with the statistics of GPT-2's initialization.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_help = "Figures are medians over --blocks × --repeat proofs, with all keys and \
@@ -193,6 +193,15 @@ pub struct Bench {
     /// Widths: one (768), several (64,768), or all of 64, 128, 256, 512, 768 in a range (64..768).
     #[arg(long, value_name = "DIMS", default_value = "64..768", value_parser = widths)]
     pub dims: Numbers,
+    /// Blocks of these models' shapes instead, with their heads and feed-forward widths.
+    #[arg(
+        long,
+        value_name = "MODELS",
+        value_enum,
+        value_delimiter = ',',
+        conflicts_with = "dims"
+    )]
+    pub shape: Vec<Shape>,
     /// Sequence lengths: one, several, or all powers of two in a range (16..256).
     #[arg(long, value_name = "TOKENS", default_value = "16", value_parser = lengths)]
     pub seq: Numbers,
@@ -215,6 +224,21 @@ pub struct Bench {
     /// Plot time and size against the width (or, for one width, the sequence length).
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
+}
+
+/// A published model's shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shape {
+    Gpt2,
+    Gpt2Medium,
+    Gpt2Large,
+    Gpt2Xl,
+    #[value(name = "smollm2-135m")]
+    SmolLm2,
+    #[value(name = "tinyllama-1.1b")]
+    TinyLlama,
+    #[value(name = "llama3-8b")]
+    Llama3,
 }
 
 /// A list of numbers, as one argument.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
-use super::args::Bench;
+use super::args::{Bench, Shape};
 use super::plot::{Chart, Series, draw};
 use super::report::{Machine, Report, bytes, peak_rss_bytes, reset_peak_rss};
 use super::{Failure, Outcome, models};
@@ -45,8 +45,8 @@ pub fn run(args: &Bench, report: &Report) -> Result<Outcome, Failure> {
     let machine = Machine::now();
     let setup = Setup::load(models::home().as_deref());
     let mut rows = Vec::new();
-    for d in &args.dims.0 {
-        rows.extend(measure_width(*d, args, &setup, report)?);
+    for config in configs(args) {
+        rows.extend(measure(&config, args, &setup, report)?);
     }
     let full = args
         .full
@@ -78,7 +78,7 @@ fn synthetic_model(
     report.progress(&format!("making a model of width {}", config.width));
     let checkpoint = Checkpoint {
         name: "synthetic".into(),
-        weights: synthetic::gpt2(&config, 7),
+        weights: synthetic::weights(&config, 7),
         config,
         tokenizer: synthetic::tokenizer(),
         files: Vec::new(),
@@ -100,15 +100,38 @@ fn prompt(len: usize) -> Vec<u32> {
     (0..len as u32).map(|i| (65 + 7 * i) % 256).collect()
 }
 
-fn measure_width(
-    d: usize,
+/// The models of which blocks are measured.
+fn configs(args: &Bench) -> Vec<Config> {
+    let layers = usize::from(args.blocks.max(args.bundle));
+    let context = args.seq.0.iter().copied().max().unwrap_or(0).max(64);
+    let gpt2 = |heads| synthetic::config(layers, heads, 512, context);
+    let llama = |heads, hidden| Config {
+        hidden,
+        ..synthetic::llama_config(layers, heads, 512, context)
+    };
+    if args.shape.is_empty() {
+        return args.dims.0.iter().map(|d| gpt2(d / 64)).collect();
+    }
+    let of_shape = |shape: &Shape| match shape {
+        Shape::Gpt2 => gpt2(12),
+        Shape::Gpt2Medium => gpt2(16),
+        Shape::Gpt2Large => gpt2(20),
+        Shape::Gpt2Xl => gpt2(25),
+        Shape::SmolLm2 => llama((9, 3, 64), 1536),
+        Shape::TinyLlama => llama((32, 4, 64), 5632),
+        Shape::Llama3 => llama((32, 8, 128), 14_336),
+    };
+    args.shape.iter().map(of_shape).collect()
+}
+
+fn measure(
+    config: &Config,
     args: &Bench,
     setup: &Setup,
     report: &Report,
 ) -> Result<Vec<Row>, Failure> {
     let [alone, bundle, repeat] = [args.blocks, args.bundle, args.repeat].map(usize::from);
-    let context = args.seq.0.iter().copied().max().unwrap_or(0).max(64);
-    let config = synthetic::config(alone.max(bundle), d / 64, 512, context);
+    let d = config.width;
     let (model, _) = synthetic_model(config.clone(), setup, report)?;
     let measure = |seq: &usize| {
         report.progress(&format!("d = {d}, {seq} tokens"));
@@ -179,7 +202,7 @@ fn to_json(machine: &Machine, args: &Bench, rows: &[Row], full: Option<&Full>) -
 fn row_json(row: &Row, args: &Bench) -> Value {
     let (c, costs) = (&row.config, &row.costs);
     let mut json = json!({
-        "d": c.width, "heads": c.heads, "d_ff": c.hidden, "seq": row.seq, "blocks": args.blocks,
+        "d": c.width, "heads": c.heads, "kv_heads": c.kv_heads, "d_ff": c.hidden, "seq": row.seq, "blocks": args.blocks,
         "prove_s": costs.prove,
         "prove_bundled_s_per_block": costs.bundled_prove,
         "verify_s": costs.verify,

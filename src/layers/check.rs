@@ -10,7 +10,7 @@ use crate::ops::{LANES, Rescale};
 use crate::quant::{Architecture, BlockScales, Manifest, Scales};
 
 /// Why a manifest describes no model that can be proved.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Error)]
 pub enum ManifestError {
     #[error("{what} is {value}, outside {least} to {most}: quantize a supported model")]
     Size {
@@ -21,8 +21,8 @@ pub enum ManifestError {
     },
     #[error("{what} is {value}, not a multiple of {LANES}: quantize a model of head width {LANES}")]
     NotSlabs { what: &'static str, value: usize },
-    #[error("{heads} heads of {LANES} do not make a width of {width}: head width must be {LANES}")]
-    Heads { heads: usize, width: usize },
+    #[error(transparent)]
+    Architecture(#[from] crate::quant::QuantError),
     #[error("{blocks} blocks have scales, but there are {layers}: quantize the model again")]
     Blocks { blocks: usize, layers: usize },
     #[error("{layer}: the scales of {what} cannot be proved: quantize the model again")]
@@ -63,7 +63,7 @@ fn check_shape(a: &Architecture) -> Result<(), ManifestError> {
     size("the width", a.width, LANES, 1 << 12)?;
     size("the feed-forward width", a.hidden, LANES, 1 << 15)?;
     size("the vocabulary", a.vocabulary, 1, 1 << 20)?;
-    size("the context", a.context, MIN_TOKENS, 1 << 15)?;
+    size("the context", a.context, MIN_TOKENS, 1 << 17)?;
     size(
         "the end-of-text token",
         a.end_of_text as usize,
@@ -75,14 +75,7 @@ fn check_shape(a: &Architecture) -> Result<(), ManifestError> {
             return Err(ManifestError::NotSlabs { what, value });
         }
     }
-    // `heads` is untrusted, so it is compared without multiplying.
-    if a.heads != a.width / LANES {
-        return Err(ManifestError::Heads {
-            heads: a.heads,
-            width: a.width,
-        });
-    }
-    Ok(())
+    Ok(a.check()?)
 }
 
 /// The scales that all layers share.
@@ -126,11 +119,6 @@ fn check_scales(a: &Architecture, s: &Scales) -> Result<(), ManifestError> {
         "model",
         "the attention weights' inverse",
     )?;
-    require(
-        shift(s.activation_value + s.weight, s.residual),
-        "model",
-        "the activation's value",
-    )?;
     require(head::norm_shape(a, s).is_some(), "head", "the final norm")
 }
 
@@ -159,7 +147,7 @@ fn check_block(
         "the second norm",
     )?;
     let shift = |from: u32, to: u32| from > to && from - to <= Rescale::MAX_SHIFT;
-    let projected = b.norm1.output + s.weight;
+    let projected = b.norm1.output + s.weight + a.rotation();
     require(b.q <= 80 && shift(projected, b.q), "the queries")?;
     require(b.k <= 80 && shift(projected, b.k), "the keys")?;
     require(
@@ -174,5 +162,9 @@ fn check_block(
     require(
         shift(b.norm2.output + s.weight, s.activation_key),
         "the activation's key",
+    )?;
+    require(
+        shift(s.down_accumulator(a, index), s.residual),
+        "the activation's value",
     )
 }

@@ -1,7 +1,7 @@
 //! The embedding: tokens and positions to the residual stream.
 //!
 //! ```text
-//! h₀(i, k) = round(2^-s · (wte(k, token_i) + wpe(k, i))),   s = f_weight − f_residual
+//! h₀(i, k) = round(2^-s · (wte(k, token_i) [+ wpe(k, i)])),   s = f_weight − f_residual
 //! ```
 
 use super::{LayerKind, RunError};
@@ -26,25 +26,27 @@ pub fn embedding_system(manifest: &Manifest, tokens: &[u32]) -> System {
 }
 
 impl Embedding {
-    /// Declares the embedding of T' padded tokens, all in the vocabulary. Matrix 0 is wte, 1 wpe.
+    /// Declares the embedding of T' padded tokens, all in the vocabulary. Matrix 0 is wte; where
+    /// positions are learned, 1 is wpe.
     pub fn new(manifest: &Manifest, tokens: &[u32]) -> Self {
         let (a, s) = (&manifest.architecture, &manifest.scales);
         let mut system = System::default();
         let vars = Vars::end(&mut system, a.width, a.vocabulary, tokens.len());
-        let positions = contracted(&mut system, "position_slab", a.context, vars.wide);
         let token_table = Select::declare(&mut system, "wte", 0, vars.output, vars.wide);
-        let position_table = Select::declare(&mut system, "wpe", 1, vars.output, positions);
         let targets = tokens.iter().map(|t| *t as usize).collect();
+        let mut terms = vec![token_table.term(vars.token, targets)];
+        if a.rotary().is_none() {
+            let positions = contracted(&mut system, "position_slab", a.context, vars.wide);
+            let table = Select::declare(&mut system, "wpe", 1, vars.output, positions);
+            terms.push(table.term(vars.token, (0..tokens.len()).collect()));
+        }
         let accumulator = Accumulator {
             check: vec![],
-            terms: vec![
-                token_table.term(vars.token, targets),
-                position_table.term(vars.token, (0..tokens.len()).collect()),
-            ],
+            terms,
             offsets: vec![],
         };
-        let lens = [vars.output.slabs(), tokens.len(), LANES];
-        let h = Digits::signed(&mut system, "h", &lens, 2);
+        let site = vars.output.site((vars.token, tokens.len()));
+        let h = Digits::signed(&mut system, "h", &site.lens, 2);
         let output = Output::declare(&mut system, &vars, &[h.form(&vars.input.binds(vars.token))]);
         let rescaled = Rescaled::declare(
             &mut system,
@@ -52,8 +54,7 @@ impl Embedding {
             Rescale::new(s.weight - s.residual),
             h,
             accumulator,
-            vars.output,
-            (vars.token, tokens.len()),
+            &site,
         );
         Self {
             system,
@@ -75,8 +76,8 @@ impl Embedding {
         for slab in 0..model.tokens.inputs / LANES {
             for (i, token) in self.tokens.iter().enumerate() {
                 acc.extend((slab * LANES..(slab + 1) * LANES).map(|k| {
-                    i128::from(model.tokens.row(k)[*token as usize])
-                        + i128::from(model.positions.row(k)[i])
+                    let position = model.positions.as_ref().map_or(0, |p| p.row(k)[i]);
+                    i128::from(model.tokens.row(k)[*token as usize]) + i128::from(position)
                 }));
             }
         }

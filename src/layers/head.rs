@@ -22,7 +22,7 @@ pub fn head_system(manifest: &Manifest, tokens: usize, outputs: &[(usize, usize)
 
 /// The constants of the final norm.
 pub(super) fn norm_shape(a: &Architecture, s: &Scales) -> Option<NormShape> {
-    NormShape::new(a.width, 31, s.residual, a.epsilon(), s.final_norm)
+    NormShape::new((a.norm, a.width), 31, s.residual, a.epsilon(), s.final_norm)
 }
 
 /// The matrix of the head: its own, or the token embedding.
@@ -32,7 +32,8 @@ pub(super) fn matrix(model: &IntegerModel) -> &IntMatrix {
 
 impl Head {
     /// Declares the head of a manifest that [`super::check`] accepts, for T' tokens and at least
-    /// one output, all in range. Vectors 0 and 1 are gain and bias, matrix 0 the vocabulary's.
+    /// one output, all in range. Vectors 0 and, where there are biases, 1 are gain and bias, matrix 0
+    /// the vocabulary's.
     pub fn new(manifest: &Manifest, tokens: usize, outputs: &[(usize, usize)]) -> Self {
         let (a, s) = (&manifest.architecture, &manifest.scales);
         let mut system = System::default();
@@ -41,7 +42,8 @@ impl Head {
         let shape = norm_shape(a, s).expect("the manifest was checked");
         let h = input.form(&vars);
         let norm = Norm::declare(&mut system, "final norm", &vars, &h, shape);
-        let greedy = Greedy::declare(&mut system, &vars, norm.output(), outputs);
+        let z = (norm.output(), a.biased());
+        let greedy = Greedy::declare(&mut system, &vars, z, outputs);
         Self {
             system,
             input,

@@ -25,7 +25,7 @@ pub use trace::{Generation, Trace, generate, logits, run, witness};
 use thiserror::Error;
 
 use crate::ops::Overflow;
-use crate::quant::{IntMatrix, IntegerModel, Manifest};
+use crate::quant::{Architecture, IntMatrix, IntegerModel, Manifest};
 use crate::system::System;
 
 /// Which layer.
@@ -125,14 +125,54 @@ pub fn weights(model: &IntegerModel, layer: LayerKind) -> LayerWeights<'_> {
     match layer {
         LayerKind::Embedding => LayerWeights {
             vectors: vec![],
-            matrices: vec![&model.tokens, &model.positions],
+            matrices: [&model.tokens]
+                .into_iter()
+                .chain(&model.positions)
+                .collect(),
         },
         LayerKind::Block(i) => block::weights(&model.blocks[i]),
         LayerKind::Head => LayerWeights {
-            vectors: vec![&model.head.gain, &model.head.bias],
+            vectors: [&model.head.gain, &model.head.bias]
+                .into_iter()
+                .filter(|v| !v.is_empty())
+                .map(Vec::as_slice)
+                .collect(),
             matrices: vec![head::matrix(model)],
         },
     }
+}
+
+/// The shapes of a layer's weights, as [`weights`] gives them: what a key's manifest implies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightShapes {
+    pub vectors: Vec<usize>,
+    /// (inputs, outputs).
+    pub matrices: Vec<(usize, usize)>,
+}
+
+/// The shapes of a layer's weights.
+pub fn weight_shapes(a: &Architecture, layer: LayerKind) -> WeightShapes {
+    let (d, kv, hidden) = (a.width, a.kv_width(), a.hidden);
+    let biases = |all: &[usize]| if a.biased() { all.to_vec() } else { vec![] };
+    let (vectors, matrices) = match layer {
+        LayerKind::Embedding => {
+            let positions = a.rotary().is_none().then_some((d, a.context));
+            (
+                vec![],
+                [(d, a.vocabulary)].into_iter().chain(positions).collect(),
+            )
+        }
+        LayerKind::Block(_) => {
+            let gate = a.gated.then_some((d, hidden));
+            let maps = [(d, d), (d, kv), (d, kv), (d, d), (d, hidden), (hidden, d)];
+            (
+                biases(&maps.map(|(_, outputs)| outputs)),
+                maps.into_iter().chain(gate).collect(),
+            )
+        }
+        LayerKind::Head => ([vec![d], biases(&[d])].concat(), vec![(d, a.vocabulary)]),
+    };
+    WeightShapes { vectors, matrices }
 }
 
 #[cfg(test)]

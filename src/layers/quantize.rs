@@ -1,12 +1,7 @@
 //! From a checkpoint to an integer model: calibration by the floating-point reference.
 
-use crate::model::{
-    Checkpoint, FloatError, FloatModel, Gpt2Block, Observer, Stage, TokenizerError,
-};
-use crate::quant::{
-    Calibration, FloatBlock, FloatWeights, IntegerModel, Options, Provenance, QuantError, Tensor,
-    quantize,
-};
+use crate::model::{Checkpoint, FloatError, FloatModel, Observer, Stage, TokenizerError};
+use crate::quant::{Calibration, IntegerModel, Options, Provenance, QuantError, Tensor, quantize};
 
 /// The tokens of one calibration window.
 const WINDOW: usize = 256;
@@ -41,9 +36,7 @@ impl Observer for Collector {
             Stage::FinalInput => Tensor::FinalNormInput,
             _ => return,
         };
-        // The calibration takes queries as the checkpoint computes them, before 1/√64.
-        let scale = if tensor == Tensor::Query { 8.0 } else { 1.0 };
-        let values: Vec<f32> = values.iter().map(|v| (v * scale) as f32).collect();
+        let values: Vec<f32> = values.iter().map(|v| *v as f32).collect();
         // The final norm's input belongs to no block.
         self.0.observe(block.unwrap_or(0), tensor, &values);
     }
@@ -58,8 +51,11 @@ pub fn quantize_checkpoint(
     open: bool,
 ) -> Result<IntegerModel, QuantizeError> {
     let config = &checkpoint.config;
+    let architecture = config.architecture();
+    let weights = checkpoint.weights.view(config);
     let float = FloatModel::new(config, &checkpoint.weights)?;
-    let mut collector = Collector(Calibration::new(config.layers, config.width));
+    let calibration = Calibration::new(config.layers, config.width, architecture.norm);
+    let mut collector = Collector(calibration);
     let tokens = checkpoint.tokenizer.encode(text)?;
     if tokens.is_empty() {
         return Err(QuantizeError::NoText);
@@ -84,41 +80,12 @@ pub fn quantize_checkpoint(
     };
     let provenance = Provenance { files, open };
     let model = quantize(
-        config.architecture(),
-        &float_weights(checkpoint),
+        architecture,
+        &weights,
         &collector.0,
         Options { headroom },
         provenance,
         checkpoint.tokenizer.digest(),
     )?;
     Ok(model)
-}
-
-fn float_weights(checkpoint: &Checkpoint) -> FloatWeights<'_> {
-    let w = &checkpoint.weights;
-    FloatWeights {
-        tokens: &w.tokens,
-        positions: &w.positions,
-        blocks: w.blocks.iter().map(float_block).collect(),
-        final_gain: &w.final_gain,
-        final_bias: &w.final_bias,
-        lm_head: w.lm_head.as_deref(),
-    }
-}
-
-fn float_block(b: &Gpt2Block) -> FloatBlock<'_> {
-    FloatBlock {
-        ln1_gain: &b.ln1_gain,
-        ln1_bias: &b.ln1_bias,
-        attn_w: &b.attn_w,
-        attn_b: &b.attn_b,
-        proj_w: &b.proj_w,
-        proj_b: &b.proj_b,
-        ln2_gain: &b.ln2_gain,
-        ln2_bias: &b.ln2_bias,
-        up_w: &b.up_w,
-        up_b: &b.up_b,
-        down_w: &b.down_w,
-        down_b: &b.down_b,
-    }
 }

@@ -3,7 +3,7 @@
 use crate::ops::testing::Rng;
 use crate::quant::{
     Activation, Architecture, BlockScales, BlockWeights, HeadWeights, IntegerModel, Manifest,
-    NormScale, Provenance, Scales,
+    NormKind, NormScale, Positions, Provenance, Scales,
 };
 
 /// The shape of a test model.
@@ -34,11 +34,16 @@ pub fn manifest(shape: Shape) -> Manifest {
             layers: shape.layers,
             width: shape.width,
             heads: shape.width / 64,
+            kv_heads: shape.width / 64,
+            head_width: 64,
             hidden: 4 * shape.width,
             vocabulary: shape.vocabulary,
             context: 20,
             tied: shape.tied,
+            norm: NormKind::Layer,
+            positions: Positions::Learned,
             activation: Activation::GeluTanh,
+            gated: false,
             epsilon_bits: 1e-5f64.to_bits(),
             end_of_text: shape.vocabulary as u32 - 1,
         },
@@ -63,41 +68,73 @@ pub fn manifest(shape: Shape) -> Manifest {
     }
 }
 
+/// A manifest of Llama's kind with the vocabulary and layers of `shape`: `heads` heads of `head_width`
+/// that share `kv_heads` heads of keys, tied.
+pub fn llama_manifest(
+    (heads, kv_heads, head_width): (usize, usize, usize),
+    layers: usize,
+    vocabulary: usize,
+) -> Manifest {
+    let mut manifest = manifest(Shape {
+        width: heads * head_width,
+        layers,
+        vocabulary,
+        tied: true,
+    });
+    let a = &mut manifest.architecture;
+    (a.heads, a.kv_heads, a.head_width) = (heads, kv_heads, head_width);
+    (a.norm, a.gated) = (NormKind::RootMeanSquare, true);
+    a.activation = Activation::Silu;
+    a.hidden = 2 * a.width + 64;
+    a.positions = Positions::Rotary {
+        turns: (0..head_width as u64 / 2)
+            .map(|m| u64::MAX / (7 + 3 * m))
+            .collect(),
+    };
+    manifest
+}
+
 /// Random weights of a size at which activations stay in their formats.
 pub fn model(shape: Shape, seed: u64) -> IntegerModel {
-    let (d, hidden) = (shape.width, 4 * shape.width);
+    model_of(manifest(shape), seed)
+}
+
+/// The same for any manifest.
+pub fn model_of(manifest: Manifest, seed: u64) -> IntegerModel {
+    let a = manifest.architecture.clone();
+    let d = a.width;
     let mut rng = Rng(seed);
-    let manifest = manifest(shape);
-    let blocks = (0..shape.layers)
-        .map(|_| block(&mut rng, d, hidden))
-        .collect();
-    let context = manifest.architecture.context;
+    let blocks = (0..a.layers).map(|_| block(&mut rng, &a)).collect();
+    let learned = a.rotary().is_none();
     IntegerModel {
-        tokens: rng.matrix(d, shape.vocabulary, 1 << 16),
-        positions: rng.matrix(d, context, 1 << 14),
+        tokens: rng.matrix(d, a.vocabulary, 1 << 16),
+        positions: learned.then(|| rng.matrix(d, a.context, 1 << 14)),
         blocks,
         head: HeadWeights {
             gain: rng.vector(d, 1 << 11),
-            bias: rng.vector(d, 1 << 18),
-            matrix: (!shape.tied).then(|| rng.matrix(d, shape.vocabulary, 1 << 16)),
+            bias: rng.vector(if a.biased() { d } else { 0 }, 1 << 18),
+            matrix: (!a.tied).then(|| rng.matrix(d, a.vocabulary, 1 << 16)),
         },
         manifest,
     }
 }
 
-fn block(rng: &mut Rng, d: usize, hidden: usize) -> BlockWeights {
+fn block(rng: &mut Rng, a: &Architecture) -> BlockWeights {
+    let (d, kv, hidden) = (a.width, a.kv_width(), a.hidden);
+    let biases = |n: usize| if a.biased() { n } else { 0 };
     BlockWeights {
         query: rng.matrix(d, d, 1 << 13),
-        query_bias: rng.vector(d, 1 << 26),
-        key: rng.matrix(d, d, 1 << 14),
-        key_bias: rng.vector(d, 1 << 26),
-        value: rng.matrix(d, d, 1 << 13),
-        value_bias: rng.vector(d, 1 << 24),
+        query_bias: rng.vector(biases(d), 1 << 26),
+        key: rng.matrix(d, kv, 1 << 14),
+        key_bias: rng.vector(biases(kv), 1 << 26),
+        value: rng.matrix(d, kv, 1 << 13),
+        value_bias: rng.vector(biases(kv), 1 << 24),
         output: rng.matrix(d, d, 1 << 13),
-        output_bias: rng.vector(d, 1 << 22),
+        output_bias: rng.vector(biases(d), 1 << 22),
+        gate: a.gated.then(|| rng.matrix(d, hidden, 1 << 13)),
         up: rng.matrix(d, hidden, 1 << 13),
-        up_bias: rng.vector(hidden, 1 << 24),
+        up_bias: rng.vector(biases(hidden), 1 << 24),
         down: rng.matrix(hidden, d, 1 << 12),
-        down_bias: rng.vector(d, 1 << 28),
+        down_bias: rng.vector(biases(d), 1 << 28),
     }
 }

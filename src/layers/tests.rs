@@ -1,9 +1,9 @@
 //! Whole layers against the oracle.
 
-use super::testing::{Shape, model};
+use super::testing::{Shape, llama_manifest, manifest, model, model_of};
 use super::*;
 use crate::ops::testing::{Case, OwnedTables, Rng};
-use crate::quant::IntegerModel;
+use crate::quant::{IntegerModel, Manifest, NormKind};
 use crate::system::Witness;
 
 const SHAPES: [Shape; 3] = [
@@ -27,6 +27,12 @@ const SHAPES: [Shape; 3] = [
     },
 ];
 
+/// Models of Llama's kind: three heads sharing one of keys, as SmolLM2's do; groups of two; heads of
+/// two slabs, with keys of their own and shared.
+fn llamas() -> [Manifest; 4] {
+    [(3, 1, 64), (4, 2, 64), (2, 2, 128), (2, 1, 128)].map(|heads| llama_manifest(heads, 1, 70))
+}
+
 /// A model, its tables and a run of it.
 struct Scene {
     model: IntegerModel,
@@ -36,11 +42,18 @@ struct Scene {
 
 impl Scene {
     fn new(shape: Shape, prompt_len: usize, new: usize) -> Self {
-        let (model, tables) = (model(shape, 5 + shape.width as u64), OwnedTables::build());
+        Self::of(manifest(shape), prompt_len, new)
+    }
+
+    fn of(manifest: Manifest, prompt_len: usize, new: usize) -> Self {
+        let seed = 5 + manifest.architecture.width as u64;
+        let (model, tables) = (model_of(manifest, seed), OwnedTables::build());
         check(&model.manifest).expect("the test model is well formed");
+        model.manifest.check().expect("by both checks");
         let mut rng = Rng(3);
+        let vocabulary = model.manifest.architecture.vocabulary as u64;
         let prompt: Vec<u32> = (0..prompt_len)
-            .map(|_| (rng.draw() % shape.vocabulary as u64) as u32)
+            .map(|_| (rng.draw() % vocabulary) as u32)
             .collect();
         let generated =
             generate(&model, tables.get(), &prompt, new).expect("the test model generates");
@@ -67,6 +80,12 @@ impl Scene {
         })
     }
 
+    fn assert_holds(&self) {
+        for (layer, system, witness) in self.layers() {
+            self.case(layer, &system, &witness).assert_holds();
+        }
+    }
+
     fn case<'a>(&'a self, layer: LayerKind, system: &'a System, witness: &Witness) -> Case<'a> {
         let boundaries = (
             self.trace.boundary_in(layer),
@@ -87,9 +106,34 @@ fn honest_layers_hold() {
         (SHAPES[1], 4, 1),
         (SHAPES[2], 3, 2),
     ] {
-        let scene = Scene::new(shape, prompt, new);
-        for (layer, system, witness) in scene.layers() {
-            scene.case(layer, &system, &witness).assert_holds();
+        Scene::new(shape, prompt, new).assert_holds();
+    }
+    for manifest in llamas() {
+        for (prompt, new) in [(1, 1), (5, 4)] {
+            Scene::of(manifest.clone(), prompt, new).assert_holds();
+        }
+    }
+}
+
+/// What a key's manifest implies of its weights is what a model has.
+#[test]
+fn weights_have_the_shapes_that_manifests_imply() {
+    for manifest in SHAPES.map(manifest).into_iter().chain(llamas()) {
+        let model = model_of(manifest, 4);
+        for layer in LayerKind::all(model.blocks.len()) {
+            let shapes = weight_shapes(&model.manifest.architecture, layer);
+            let weights = weights(&model, layer);
+            let vectors: Vec<usize> = weights.vectors.iter().map(|v| v.len()).collect();
+            let matrices: Vec<_> = weights
+                .matrices
+                .iter()
+                .map(|m| (m.inputs, m.outputs))
+                .collect();
+            assert_eq!(
+                (vectors, matrices),
+                (shapes.vectors, shapes.matrices),
+                "{layer}"
+            );
         }
     }
 }
@@ -97,8 +141,10 @@ fn honest_layers_hold() {
 /// No entry of any column is free, at one slab and at three of four.
 #[test]
 fn every_column_of_every_layer_is_bound() {
-    for shape in [SHAPES[0], SHAPES[2]] {
-        let scene = Scene::new(shape, 3, 2);
+    let shapes = [SHAPES[0], SHAPES[2]].map(manifest);
+    let [shared, _, _, wide] = llamas();
+    for manifest in shapes.into_iter().chain([shared, wide]) {
+        let scene = Scene::of(manifest, 3, 2);
         for (layer, system, witness) in scene.layers() {
             if layer == LayerKind::Block(1) {
                 continue;
@@ -114,18 +160,25 @@ fn every_column_of_every_layer_is_bound() {
 /// The same function in floating point, from the integers' real values: every scale and bias must
 /// be where the formulas say. Returns the logits at every position.
 fn reference(model: &IntegerModel, tokens: &[u32]) -> Vec<Vec<f64>> {
-    let d = model.manifest.architecture.width;
+    let a = &model.manifest.architecture;
+    let (d, w) = (a.width, a.head_width);
     let weight = |m: &IntMatrix, k: usize, c: usize| f64::from(m.row(k)[c]) / 65536.0;
     let scaled = |b: &[i64], bits: i32| -> Vec<f64> {
         b.iter().map(|b| *b as f64 / 2f64.powi(bits)).collect()
     };
     let linear = |x: &[f64], m: &IntMatrix, bias: &[f64]| -> Vec<f64> {
         (0..m.outputs)
-            .map(|c| bias[c] + (0..m.inputs).map(|k| x[k] * weight(m, k, c)).sum::<f64>())
+            .map(|c| {
+                bias.get(c).unwrap_or(&0.0)
+                    + (0..m.inputs).map(|k| x[k] * weight(m, k, c)).sum::<f64>()
+            })
             .collect()
     };
     let norm = |x: &[f64]| -> Vec<f64> {
-        let mean = x.iter().sum::<f64>() / d as f64;
+        let mean = match a.norm {
+            NormKind::Layer => x.iter().sum::<f64>() / d as f64,
+            NormKind::RootMeanSquare => 0.0,
+        };
         let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / d as f64;
         x.iter()
             .map(|v| (v - mean) / (variance + 1e-5).sqrt())
@@ -135,36 +188,57 @@ fn reference(model: &IntegerModel, tokens: &[u32]) -> Vec<Vec<f64>> {
         .iter()
         .enumerate()
         .map(|(i, t)| {
-            let embed = |k| weight(&model.tokens, k, *t as usize) + weight(&model.positions, k, i);
+            let position = |k| model.positions.as_ref().map_or(0.0, |p| weight(p, k, i));
+            let embed = |k| weight(&model.tokens, k, *t as usize) + position(k);
             (0..d).map(embed).collect()
         })
         .collect();
+    let width = w;
     for w in &model.blocks {
         let project = |m, bias: &[i64]| -> Vec<Vec<f64>> {
             h.iter()
                 .map(|x| linear(&norm(x), m, &scaled(bias, 26)))
                 .collect()
         };
-        let q = project(&w.query, &w.query_bias);
-        let k = project(&w.key, &w.key_bias);
+        let mut q = project(&w.query, &w.query_bias);
+        let mut k = project(&w.key, &w.key_bias);
+        if let Some(turns) = a.rotary() {
+            for rows in [&mut q, &mut k] {
+                rows.iter_mut()
+                    .enumerate()
+                    .for_each(|(i, row)| rotate(row, i, turns));
+            }
+        }
         let v = project(&w.value, &w.value_bias);
         for (i, x) in h.iter_mut().enumerate() {
             let mut heads = vec![0.0; d];
-            for (head, out) in heads.chunks_mut(64).enumerate() {
-                let lanes = head * 64..head * 64 + 64;
-                let dot = |j: usize| lanes.clone().map(|l| q[i][l] * k[j][l]).sum::<f64>();
+            for (head, out) in heads.chunks_mut(width).enumerate() {
+                let own = head * width;
+                let shared = head / a.group() * width;
+                let dot = |j: usize| {
+                    (0..width)
+                        .map(|l| q[i][own + l] * k[j][shared + l])
+                        .sum::<f64>()
+                };
                 let weights: Vec<f64> = (0..=i).map(|j| dot(j).exp()).collect();
                 let total: f64 = weights.iter().sum();
                 for (j, weight) in weights.iter().enumerate() {
-                    for (o, l) in out.iter_mut().zip(lanes.clone()) {
-                        *o += weight / total * v[j][l];
+                    for (l, o) in out.iter_mut().enumerate() {
+                        *o += weight / total * v[j][shared + l];
                     }
                 }
             }
-            let a = linear(&heads, &w.output, &scaled(&w.output_bias, 24));
-            x.iter_mut().zip(a).for_each(|(x, a)| *x += a);
-            let mut g = linear(&norm(x), &w.up, &scaled(&w.up_bias, 26));
-            g.iter_mut().for_each(|g| *g = g.max(0.0));
+            let branch = linear(&heads, &w.output, &scaled(&w.output_bias, 24));
+            x.iter_mut().zip(branch).for_each(|(x, y)| *x += y);
+            let up = linear(&norm(x), &w.up, &scaled(&w.up_bias, 26));
+            let g: Vec<f64> = match &w.gate {
+                None => up.iter().map(|x| x.max(0.0)).collect(),
+                Some(gate) => linear(&norm(x), gate, &[])
+                    .iter()
+                    .zip(up)
+                    .map(|(x, up)| x.max(0.0) * up)
+                    .collect(),
+            };
             let b = linear(&g, &w.down, &scaled(&w.down_bias, 30));
             x.iter_mut().zip(b).for_each(|(x, b)| *x += b);
         }
@@ -175,17 +249,31 @@ fn reference(model: &IntegerModel, tokens: &[u32]) -> Vec<Vec<f64>> {
     h.iter()
         .map(|x| {
             let z = norm(x);
-            let y: Vec<f64> = (0..d).map(|k| gain[k] * z[k] + bias[k]).collect();
+            let bias = |k| bias.get(k).unwrap_or(&0.0);
+            let y: Vec<f64> = (0..d).map(|k| gain[k] * z[k] + bias(k)).collect();
             linear(&y, matrix, &zeros)
         })
         .collect()
 }
 
+/// Turns each head's pairs (m, m + w/2) by i times their angle.
+fn rotate(row: &mut [f64], i: usize, turns: &[u64]) {
+    let half = turns.len();
+    for head in row.chunks_mut(2 * half) {
+        for (m, turn) in turns.iter().enumerate() {
+            let angle = *turn as f64 / 2f64.powi(64) * i as f64 * std::f64::consts::TAU;
+            let (sin, cos) = angle.sin_cos();
+            let (a, b) = (head[m], head[m + half]);
+            (head[m], head[m + half]) = (a * cos - b * sin, a * sin + b * cos);
+        }
+    }
+}
+
 /// Integer logits are the float model's to within fixed point's rounding, at every position.
 #[test]
 fn logits_match_the_same_model_in_floating_point() {
-    for shape in SHAPES {
-        let (model, tables) = (model(shape, 21), OwnedTables::build());
+    for manifest in SHAPES.map(manifest).into_iter().chain(llamas()) {
+        let (model, tables) = (model_of(manifest, 21), OwnedTables::build());
         let tokens = [3, 60, 17, 17, 5, 44];
         let expected = reference(&model, &tokens);
         let mut seen = 0;
@@ -193,11 +281,15 @@ fn logits_match_the_same_model_in_floating_point() {
             assert_eq!(position, seen);
             seen += 1;
             let largest = expected[position].iter().fold(0f64, |m, x| m.max(x.abs()));
+            // A gate multiplies the rounding of its argument by another projection.
+            let gated = model.manifest.architecture.gated;
+            let tolerance = if gated { 0.01 } else { 0.005 };
             for (logit, expected) in logits.iter().zip(&expected[position]) {
                 let difference = (*logit as f64 / 2f64.powi(36) - expected).abs();
                 assert!(
-                    difference < 0.005 * largest,
-                    "{shape:?} {position}: off by {difference} of {largest}"
+                    difference < tolerance * largest,
+                    "{:?} {position}: off by {difference} of {largest}",
+                    model.manifest.architecture
                 );
             }
         })
@@ -305,7 +397,7 @@ fn overflow_names_layer_tensor_and_remedy() {
 /// T = |prompt| + n − 1 positions, the outputs at the last n; padded to a power of two.
 #[test]
 fn sequences_are_derived_from_the_statement() {
-    let a = super::testing::manifest(SHAPES[0]).architecture;
+    let a = manifest(SHAPES[0]).architecture;
     let s = Sequence::new(&[1, 2, 3], &[7, 8, 9], &a).expect("five tokens");
     assert_eq!(s.tokens(), [1, 2, 3, 7, 8, 69, 69, 69]);
     assert_eq!(s.outputs(), [(2, 7), (3, 8), (4, 9)]);
@@ -342,14 +434,15 @@ fn sequences_are_derived_from_the_statement() {
 /// A hostile manifest is refused before anything is declared from it.
 #[test]
 fn hostile_manifests_are_refused() {
-    use crate::quant::Manifest;
-    let good = super::testing::manifest(SHAPES[2]);
+    let good = manifest(SHAPES[2]);
     assert_eq!(check(&good), Ok(()));
-    let spoils: [fn(&mut Manifest); 26] = [
+    let spoils: [fn(&mut Manifest); 28] = [
         |m| m.architecture.width = 0,
         |m| m.architecture.width = 200,
         |m| m.architecture.width = usize::MAX - 63,
         |m| m.architecture.heads = 4,
+        |m| m.architecture.kv_heads = 1,
+        |m| m.architecture.gated = true,
         |m| m.architecture.hidden = 100,
         |m| m.architecture.hidden = 1 << 40,
         |m| m.architecture.layers = 2,
@@ -386,7 +479,7 @@ fn hostile_manifests_are_refused() {
 fn admitted_extremes_can_be_declared() {
     type Stretch = fn(&mut crate::quant::Manifest);
     let stretches: [Stretch; 8] = [
-        |m| m.architecture.context = 1 << 15,
+        |m| m.architecture.context = 1 << 17,
         |m| m.architecture.vocabulary = 1 << 20,
         |m| m.architecture.hidden = 1 << 15,
         |m| m.scales.exp = 30,
@@ -396,7 +489,7 @@ fn admitted_extremes_can_be_declared() {
         |m| m.scales.output_bias = 80,
     ];
     for (i, stretch) in stretches.iter().enumerate() {
-        let mut manifest = super::testing::manifest(SHAPES[2]);
+        let mut manifest = manifest(SHAPES[2]);
         stretch(&mut manifest);
         assert_eq!(check(&manifest), Ok(()), "{i}");
         let sequence = Sequence::new(&[1, 2], &[3], &manifest.architecture).expect("well formed");

@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use super::shard::Wanted;
 use super::weights::LM_HEAD;
-use super::{Config, ConfigError, Gpt2Weights, ShardError, TensorError, Tokenizer, TokenizerError};
+use super::{Config, ConfigError, ShardError, TensorError, Tokenizer, TokenizerError, Weights};
 
 const CONFIG: &str = "config.json";
 const SINGLE: &str = "model.safetensors";
@@ -31,14 +31,14 @@ const MERGES: &str = "merges.txt";
 const MAX_TEXT: u64 = 1 << 26;
 const MAX_SHARDS: usize = 1 << 10;
 
-/// A checkpoint of GPT-2's architecture.
+/// A checkpoint of GPT-2's or Llama's architecture.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     /// What the model is called: the repository's or the directory's name.
     pub name: String,
     /// `config.tied` says what the files hold: it is `weights.lm_head.is_none()`.
     pub config: Config,
-    pub weights: Gpt2Weights,
+    pub weights: Weights,
     pub tokenizer: Tokenizer,
     /// (file name, SHA-256) of every file that was read, sorted by name.
     pub files: Vec<(String, [u8; 32])>,
@@ -279,12 +279,12 @@ impl Loader {
         &mut self,
         config: &Config,
         shards: Vec<(String, Source)>,
-    ) -> Result<Gpt2Weights, CheckpointError> {
+    ) -> Result<Weights, CheckpointError> {
         let whole = match &shards[..] {
             [(name, _)] => self.path(name),
             _ => self.path(INDEX),
         };
-        let mut weights = Gpt2Weights::empty(config.layers);
+        let mut weights = Weights::empty(config);
         weights.lm_head = Some(Vec::new());
         let mut wanted = Wanted::new(weights.slots(config));
         for (name, source) in shards {
@@ -317,7 +317,7 @@ impl Loader {
         self,
         name: String,
         config: Config,
-        weights: Gpt2Weights,
+        weights: Weights,
         tokenizer: Tokenizer,
     ) -> Checkpoint {
         Checkpoint {

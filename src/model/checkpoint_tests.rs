@@ -19,15 +19,15 @@ fn tiny() -> Config {
     synthetic::config(2, 1, 260, 8)
 }
 
-fn write(config: &Config, layout: &Layout) -> (TempDir, Gpt2Weights) {
+fn write(config: &Config, layout: &Layout) -> (TempDir, Weights) {
     let directory = tempfile::tempdir().unwrap();
-    let weights = synthetic::gpt2(config, 7);
+    let weights = synthetic::weights(config, 7);
     synthetic::write(directory.path(), config, &weights, layout).unwrap();
     (directory, weights)
 }
 
 /// The values that remain after storing them as `dtype`.
-fn rounded(weights: &Gpt2Weights, config: &Config, dtype: Dtype) -> Gpt2Weights {
+fn rounded(weights: &Weights, config: &Config, dtype: Dtype) -> Weights {
     let mut weights = weights.clone();
     for slot in weights.slots(config) {
         for value in slot.values.iter_mut() {
@@ -127,7 +127,7 @@ fn a_repeated_head_is_tied_and_a_different_one_is_not() {
         };
         let config = Config { tied, ..tiny() };
         let directory = tempfile::tempdir().unwrap();
-        let weights = synthetic::gpt2(&tiny(), 7);
+        let weights = synthetic::weights(&tiny(), 7);
         synthetic::write(directory.path(), &config, &weights, &layout).unwrap();
         let opened = Checkpoint::open(directory.path()).unwrap();
         assert_eq!((opened.config.tied, opened.weights.lm_head), (true, None));
@@ -187,7 +187,7 @@ fn a_snapshot_of_the_hugging_face_cache_is_called_by_its_repository() {
         .path()
         .join("models--org--some-model/snapshots/0123abcd");
     let config = tiny();
-    let weights = synthetic::gpt2(&config, 7);
+    let weights = synthetic::weights(&config, 7);
     synthetic::write(&snapshot, &config, &weights, &Layout::default()).unwrap();
     assert_eq!(Checkpoint::open(&snapshot).unwrap().name, "org/some-model");
     let plain = root.path().join("plain");
@@ -458,7 +458,7 @@ fn hostile_headers_are_refused() {
 #[test]
 fn no_flipped_byte_in_a_header_causes_a_panic() {
     let config = synthetic::config(1, 1, 257, 4);
-    let weights = synthetic::gpt2(&config, 7);
+    let weights = synthetic::weights(&config, 7);
     let mut file = synthetic::file(&synthetic::stored(&config, &weights, &Layout::default()));
     let header = 8 + u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
     let (json, tokenizer) = (

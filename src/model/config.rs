@@ -1,12 +1,17 @@
-//! A GPT-2 checkpoint's `config.json`: its shape, and the refusal of what is not supported.
+//! A checkpoint's `config.json`: its shape, and the refusal of what is not supported.
+
+mod llama;
 
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use crate::quant::{Activation, Architecture};
+use crate::ops::LANES;
+use crate::quant::{Activation, Architecture, NormKind, Positions};
 
-/// The only width of an attention head that is supported.
-pub const HEAD_WIDTH: usize = 64;
+pub use llama::frequencies;
+
+/// The widths of an attention head that are supported; GPT-2's is the first.
+const HEAD_WIDTHS: [usize; 2] = [LANES, 2 * LANES];
 
 /// No honest configuration comes near this size.
 const MAX_BYTES: usize = 1 << 20;
@@ -18,10 +23,23 @@ const MAX_CONTEXT: usize = 1 << 20;
 /// ε beyond this would drown the variance: a typing error, or an attack.
 const MAX_EPSILON: f64 = 0.1;
 
-/// The shape of a GPT-2 checkpoint and the constants of its function.
+/// What kind of block a model has, and how it knows positions.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Family {
+    /// LayerNorm, learned positions, biases, a plain feed-forward part.
+    Gpt2,
+    /// RMSNorm, rotary positions, no biases, a gated feed-forward part.
+    Llama {
+        /// How far each pair of a head's lanes turns from one position to the next, in radians.
+        frequencies: Vec<f64>,
+    },
+}
+
+/// The shape of a checkpoint and the constants of its function.
 ///
-/// [`Config::parse`] guarantees `width = 64·heads`, `hidden` a multiple of 64, every size
-/// positive and bounded, `0 < epsilon ≤ 0.1`, and `end_of_text < vocabulary`.
+/// [`Config::parse`] guarantees `width = head_width·heads`, a head width of 64 or 128 (GPT-2: 64),
+/// `heads` a multiple of `kv_heads`, `hidden` a multiple of 64, every size positive and bounded,
+/// `0 < epsilon ≤ 0.1`, and `end_of_text < vocabulary`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The number of transformer blocks.
@@ -29,6 +47,9 @@ pub struct Config {
     /// d.
     pub width: usize,
     pub heads: usize,
+    /// Heads of keys and values.
+    pub kv_heads: usize,
+    pub head_width: usize,
     /// The width of the feed-forward part.
     pub hidden: usize,
     pub vocabulary: usize,
@@ -40,8 +61,9 @@ pub struct Config {
     /// Whether the head's matrix is the token embedding. A [`Checkpoint`](super::Checkpoint)
     /// sets it to what its files hold.
     pub tied: bool,
-    /// The end-of-text token.
+    /// The end-of-text token: the first, where the file lists several.
     pub end_of_text: u32,
+    pub family: Family,
 }
 
 /// Why a `config.json` is refused.
@@ -51,7 +73,7 @@ pub enum ConfigError {
     TooLarge(usize),
     #[error("not a JSON object: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("the key \"{0}\" is missing: the file is not a complete GPT-2 configuration")]
+    #[error("the key \"{0}\" is missing: the file is not a complete configuration")]
     Missing(&'static str),
     #[error("\"{key}\" is {value}, but only {supported} is supported")]
     Unsupported {
@@ -62,7 +84,7 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads a Hugging Face `config.json` of model type `gpt2`.
+    /// Reads a Hugging Face `config.json` of model type `gpt2` or `llama`.
     ///
     /// # Errors
     /// [`ConfigError`], naming the key, its value and what is supported.
@@ -71,7 +93,14 @@ impl Config {
             return Err(ConfigError::TooLarge(json.len()));
         }
         let keys = Keys(serde_json::from_slice(json)?);
-        keys.expect("model_type", "gpt2".into())?;
+        match keys.required("model_type")?.as_str() {
+            Some("gpt2") => Self::parse_gpt2(&keys),
+            Some("llama") => llama::parse(&keys),
+            _ => keys.refuse("model_type", r#""gpt2" or "llama""#.to_string()),
+        }
+    }
+
+    fn parse_gpt2(keys: &Keys) -> Result<Self, ConfigError> {
         for (key, only) in [
             ("scale_attn_weights", true),
             ("scale_attn_by_inverse_layer_idx", false),
@@ -88,30 +117,51 @@ impl Config {
             None => 4 * width,
         };
         let vocabulary = keys.size("vocab_size", MAX_VOCABULARY)?;
+        let heads = keys.heads(width)?;
         Ok(Self {
             layers: keys.size("n_layer", MAX_LAYERS)?,
             width,
-            heads: keys.heads(width)?,
+            heads,
+            kv_heads: heads,
+            head_width: LANES,
             hidden,
             vocabulary,
             context: keys.context()?,
             activation: keys.activation()?,
-            epsilon: keys.epsilon()?,
+            epsilon: keys.epsilon("layer_norm_epsilon", 1e-5)?,
             tied: keys.flag("tie_word_embeddings", true)?,
             end_of_text: keys.end_of_text(vocabulary)?,
+            family: Family::Gpt2,
         })
+    }
+
+    /// The width of all keys, and of all values.
+    pub fn kv_width(&self) -> usize {
+        self.kv_heads * self.head_width
     }
 
     /// The same as the manifest states it.
     pub fn architecture(&self) -> Architecture {
+        let (norm, positions, gated) = match &self.family {
+            Family::Gpt2 => (NormKind::Layer, Positions::Learned, false),
+            Family::Llama { frequencies } => {
+                let turns = frequencies.iter().map(|f| turn(*f)).collect();
+                (NormKind::RootMeanSquare, Positions::Rotary { turns }, true)
+            }
+        };
         Architecture {
             layers: self.layers,
             width: self.width,
             heads: self.heads,
+            kv_heads: self.kv_heads,
+            head_width: self.head_width,
             hidden: self.hidden,
             vocabulary: self.vocabulary,
             context: self.context,
             tied: self.tied,
+            norm,
+            positions,
+            gated,
             activation: self.activation,
             epsilon_bits: self.epsilon.to_bits(),
             end_of_text: self.end_of_text,
@@ -120,9 +170,13 @@ impl Config {
 
     /// A `config.json` that [`Config::parse`] reads back as this configuration.
     pub fn to_json(&self) -> Value {
+        if let Family::Llama { frequencies } = &self.family {
+            return llama::to_json(self, frequencies);
+        }
         let activation = match self.activation {
             Activation::GeluTanh => "gelu_new",
             Activation::GeluErf => "gelu",
+            Activation::Silu => "silu",
         };
         json!({
             "model_type": "gpt2",
@@ -138,6 +192,14 @@ impl Config {
             "eos_token_id": self.end_of_text,
         })
     }
+}
+
+/// An angle in radians as a fraction of a full circle, over 2^64. Angles of a full circle or more a
+/// position, which no model has, wrap around.
+fn turn(radians: f64) -> u64 {
+    let circle = radians / std::f64::consts::TAU;
+    // Exact but for the division: a product by a power of two, below 2^64.
+    (circle.rem_euclid(1.0) * 2f64.powi(64)) as u64
 }
 
 /// The keys of a configuration. A key that is `null` counts as absent, as in Hugging Face's code.
@@ -178,18 +240,18 @@ impl Keys {
 
     fn multiple_of_lanes(&self, key: &'static str, max: usize) -> Result<usize, ConfigError> {
         let size = self.size(key, max)?;
-        if !size.is_multiple_of(HEAD_WIDTH) {
-            return self.refuse(key, format!("a multiple of {HEAD_WIDTH}"));
+        if !size.is_multiple_of(LANES) {
+            return self.refuse(key, format!("a multiple of {LANES}"));
         }
         Ok(size)
     }
 
     fn heads(&self, width: usize) -> Result<usize, ConfigError> {
-        let heads = self.size("n_head", MAX_WIDTH / HEAD_WIDTH)?;
-        if heads * HEAD_WIDTH != width {
+        let heads = self.size("n_head", MAX_WIDTH / LANES)?;
+        if heads * LANES != width {
             let supported = format!(
-                "a head width of {HEAD_WIDTH} (n_head = n_embd / {HEAD_WIDTH} = {})",
-                width / HEAD_WIDTH
+                "a head width of {LANES} (n_head = n_embd / {LANES} = {})",
+                width / LANES
             );
             return self.refuse("n_head", supported);
         }
@@ -216,12 +278,11 @@ impl Keys {
         }
     }
 
-    fn epsilon(&self) -> Result<f64, ConfigError> {
-        const KEY: &str = "layer_norm_epsilon";
-        match self.get(KEY).map(Value::as_f64) {
-            None => Ok(1e-5),
+    fn epsilon(&self, key: &'static str, default: f64) -> Result<f64, ConfigError> {
+        match self.get(key).map(Value::as_f64) {
+            None => Ok(default),
             Some(Some(epsilon)) if epsilon > 0.0 && epsilon <= MAX_EPSILON => Ok(epsilon),
-            Some(_) => self.refuse(KEY, format!("a positive number up to {MAX_EPSILON}")),
+            Some(_) => self.refuse(key, format!("a positive number up to {MAX_EPSILON}")),
         }
     }
 
@@ -235,10 +296,13 @@ impl Keys {
 
     fn end_of_text(&self, vocabulary: usize) -> Result<u32, ConfigError> {
         const KEY: &str = "eos_token_id";
-        let token = self.required(KEY)?.as_u64();
+        let token = match self.required(KEY)? {
+            Value::Array(tokens) => tokens.first().and_then(Value::as_u64),
+            token => token.as_u64(),
+        };
         match token.and_then(|t| u32::try_from(t).ok()) {
             Some(token) if (token as usize) < vocabulary => Ok(token),
-            _ => self.refuse(KEY, format!("one token id below {vocabulary} (vocab_size)")),
+            _ => self.refuse(KEY, format!("a token id below {vocabulary} (vocab_size)")),
         }
     }
 }
@@ -276,6 +340,8 @@ mod tests {
                 layers: 12,
                 width: 768,
                 heads: 12,
+                kv_heads: 12,
+                head_width: 64,
                 hidden: 3072,
                 vocabulary: 50257,
                 context: 1024,
@@ -283,6 +349,7 @@ mod tests {
                 epsilon: 1e-5,
                 tied: true,
                 end_of_text: 50256,
+                family: Family::Gpt2,
             }
         );
         assert_eq!(parse(&config.to_json()).unwrap(), config);
@@ -307,7 +374,7 @@ mod tests {
     #[test]
     fn unsupported_and_absurd_values_are_refused_by_name() {
         let cases = [
-            ("model_type", json!("llama"), "gpt2"),
+            ("model_type", json!("bert"), "gpt2"),
             ("activation_function", json!("relu"), "gelu_new"),
             ("activation_function", json!(7), "gelu_new"),
             ("scale_attn_weights", json!(false), "true"),
@@ -330,7 +397,7 @@ mod tests {
             ("layer_norm_epsilon", json!(-1e-5), "positive"),
             ("layer_norm_epsilon", json!(1e5), "positive"),
             ("eos_token_id", json!(50257), "below 50257"),
-            ("eos_token_id", json!([50256]), "one token id"),
+            ("eos_token_id", json!([50257]), "below 50257"),
             ("tie_word_embeddings", json!("yes"), "true or false"),
         ];
         for (key, value, supported) in cases {

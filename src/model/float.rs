@@ -7,9 +7,8 @@
 use candle_core::{D, DType, Device, Tensor};
 use thiserror::Error;
 
-use super::config::HEAD_WIDTH;
-use super::{Config, Gpt2Block, Gpt2Weights};
-use crate::quant::Activation;
+use super::{Config, Family, Weights};
+use crate::quant::{Activation, FloatBlock, FloatMap, FloatNorm};
 
 /// A tensor that an [`Observer`] is shown. T is the number of tokens, d the width; all tensors
 /// are row-major.
@@ -17,15 +16,16 @@ use crate::quant::Activation;
 pub enum Stage {
     /// The residual stream where it enters the block, `[T, d]`.
     BlockInput,
-    /// The variance that the attention's norm divides by, without ε, `[T]`.
+    /// The variance (RMSNorm: the mean square) that the attention's norm divides by, without ε, `[T]`.
     Norm1Variance,
     /// The normalized stream before gain and bias, `[T, d]`.
     Norm1,
-    /// q with the factor 1/√64 in it, `[T, d]`, head by head.
+    /// q with the factor 1/√w in it, as it meets k: rotated where the model rotates. `[T, d]`, head by
+    /// head.
     Query,
-    /// `[T, d]`.
+    /// `[T, kv]`, likewise.
     Key,
-    /// `[T, d]`.
+    /// `[T, kv]`.
     Value,
     /// max over j' ≤ i of q_i·k_j', less q_i·k_j; 0 where j > i. `[heads, T, T]`.
     ScoreGap,
@@ -43,6 +43,8 @@ pub enum Stage {
     PreActivation,
     /// Its value, `[T, hidden]`.
     Activated,
+    /// What it is multiplied by where it is gated, `[T, hidden]`.
+    Up,
     /// What the feed-forward part adds to the residual stream, `[T, d]`.
     FeedForwardBranch,
     /// The residual stream where it enters the final norm, `[T, d]`.
@@ -93,33 +95,44 @@ pub enum FloatError {
 
 type Result<T> = std::result::Result<T, FloatError>;
 
-/// A GPT-2 model in double precision.
+/// A model in double precision.
 #[derive(Clone, Debug)]
 pub struct FloatModel {
     config: Config,
     /// `[vocabulary, d]`.
     tokens: Tensor,
-    /// `[context, d]`.
-    positions: Tensor,
+    positions: Positions,
     blocks: Vec<Block>,
     final_norm: Affine,
     /// `[d, vocabulary]`, a view of `tokens` where the head is tied.
     head: Tensor,
 }
 
-/// A weight and a bias: γ∘z + β of a norm, or x·W + b.
+/// How positions enter.
+#[derive(Clone, Debug)]
+enum Positions {
+    /// `[context, d]`, added to the embeddings.
+    Learned(Tensor),
+    /// The frequencies of a head's pairs, by which queries and keys turn.
+    Rotary(Vec<f64>),
+}
+
+/// A weight and perhaps a bias: γ∘z + β of a norm, or x·W + b.
 #[derive(Clone, Debug)]
 struct Affine {
     weight: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
 }
 
 #[derive(Clone, Debug)]
 struct Block {
     norm1: Affine,
-    attention: Affine,
+    query: Affine,
+    key: Affine,
+    value: Affine,
     projection: Affine,
     norm2: Affine,
+    gate: Option<Affine>,
     up: Affine,
     down: Affine,
 }
@@ -129,18 +142,29 @@ impl FloatModel {
     ///
     /// # Errors
     /// [`FloatError::Backend`] where a weight has not the length that `config` implies.
-    pub fn new(config: &Config, weights: &Gpt2Weights) -> Result<Self> {
+    pub fn new(config: &Config, weights: &Weights) -> Result<Self> {
         let d = config.width;
-        let tokens = tensor(&weights.tokens, &[config.vocabulary, d])?;
-        let head = match &weights.lm_head {
+        let weights = weights.view(config);
+        let tokens = tensor(weights.tokens, &[config.vocabulary, d])?;
+        let head = match weights.lm_head {
             Some(head) => tensor(head, &[config.vocabulary, d])?,
             None => tokens.clone(),
         };
-        let blocks = weights.blocks.iter().map(|block| Block::new(config, block));
+        let positions = match &config.family {
+            Family::Gpt2 => {
+                let positions = weights.positions.unwrap_or_default();
+                Positions::Learned(tensor(positions, &[config.context, d])?)
+            }
+            Family::Llama { frequencies } => Positions::Rotary(frequencies.clone()),
+        };
         Ok(Self {
-            positions: tensor(&weights.positions, &[config.context, d])?,
-            blocks: blocks.collect::<Result<_>>()?,
-            final_norm: Affine::new(&weights.final_gain, &weights.final_bias, &[d])?,
+            positions,
+            blocks: weights
+                .blocks
+                .iter()
+                .map(Block::new)
+                .collect::<Result<_>>()?,
+            final_norm: Affine::norm(&weights.final_norm)?,
             config: config.clone(),
             head: head.t()?,
             tokens,
@@ -201,26 +225,23 @@ impl FloatModel {
     fn hidden(&self, tokens: &[u32], observer: &mut dyn Observer) -> Result<Tensor> {
         self.check(tokens)?;
         let ids = Tensor::from_slice(tokens, tokens.len(), &Device::Cpu)?;
-        let positions = self.positions.narrow(0, 0, tokens.len())?;
-        let mut h = (self.tokens.index_select(&ids, 0)? + positions)?;
-        let epsilon = self.config.epsilon;
+        let mut h = self.tokens.index_select(&ids, 0)?;
+        if let Positions::Learned(positions) = &self.positions {
+            h = (h + positions.narrow(0, 0, tokens.len())?)?;
+        }
+        let rotation = self.rotation(tokens.len())?;
         for (index, block) in self.blocks.iter().enumerate() {
             let mut see = Lens(Some(index), &mut *observer);
             see.show(Stage::BlockInput, &h)?;
-            let z = normalize(&h, epsilon, [Stage::Norm1Variance, Stage::Norm1], &mut see)?;
-            h = (h + self.attention(block, &z, &mut see)?)?;
+            let z = self.normalize(&h, [Stage::Norm1Variance, Stage::Norm1], &mut see)?;
+            h = (h + self.attention(block, &z, rotation.as_ref(), &mut see)?)?;
             see.show(Stage::Middle, &h)?;
-            let z = normalize(&h, epsilon, [Stage::Norm2Variance, Stage::Norm2], &mut see)?;
+            let z = self.normalize(&h, [Stage::Norm2Variance, Stage::Norm2], &mut see)?;
             h = (h + self.feed_forward(block, &z, &mut see)?)?;
         }
         let mut see = Lens(None, observer);
         see.show(Stage::FinalInput, &h)?;
-        let z = normalize(
-            &h,
-            epsilon,
-            [Stage::FinalVariance, Stage::FinalNorm],
-            &mut see,
-        )?;
+        let z = self.normalize(&h, [Stage::FinalVariance, Stage::FinalNorm], &mut see)?;
         see.shown(Stage::FinalOutput, self.final_norm.scale(&z)?)
     }
 
@@ -243,18 +264,59 @@ impl FloatModel {
         }
     }
 
+    /// (x − mean) / √(variance + ε) of every row, or x / √(mean square + ε).
+    fn normalize(&self, x: &Tensor, stages: [Stage; 2], see: &mut Lens) -> Result<Tensor> {
+        let centred = match self.config.family {
+            Family::Gpt2 => x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?,
+            Family::Llama { .. } => x.clone(),
+        };
+        let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
+        let variance = see.shown(stages[0], variance)?;
+        let z = centred.broadcast_div(&(variance + self.config.epsilon)?.sqrt()?)?;
+        see.shown(stages[1], z)
+    }
+
+    /// The cosines and sines of `t` positions, `[t, 1, w/2]` each, where the model rotates.
+    fn rotation(&self, t: usize) -> Result<Option<[Tensor; 2]>> {
+        let Positions::Rotary(frequencies) = &self.positions else {
+            return Ok(None);
+        };
+        let table = |f: fn(f64) -> f64| {
+            let angle = |i: usize| frequencies.iter().map(move |w| f(i as f64 * w));
+            let values: Vec<f64> = (0..t).flat_map(angle).collect();
+            Tensor::from_vec(values, (t, 1, frequencies.len()), &Device::Cpu)
+        };
+        Ok(Some([table(f64::cos)?, table(f64::sin)?]))
+    }
+
     /// The attention's branch of a block, from the normalized stream z.
-    fn attention(&self, block: &Block, z: &Tensor, see: &mut Lens) -> Result<Tensor> {
+    fn attention(
+        &self,
+        block: &Block,
+        z: &Tensor,
+        rotation: Option<&[Tensor; 2]>,
+        see: &mut Lens,
+    ) -> Result<Tensor> {
         let (t, d) = z.dims2()?;
-        let qkv = block.attention.map(&block.norm1.scale(z)?)?;
+        let width = self.config.head_width;
+        let x = block.norm1.scale(z)?;
+        let turned = |x: Tensor| match rotation {
+            Some(rotation) => rotate(&x, rotation, width),
+            None => Ok(x),
+        };
+        // [head][token][lane]; heads of keys repeated for each head that reads them.
         let heads = |x: &Tensor| {
-            let x = x.reshape((t, d / HEAD_WIDTH, HEAD_WIDTH))?;
+            let count = x.dim(1)? / width;
+            let group = self.config.heads / count;
+            let x = x.reshape((t, count, 1, width))?;
+            let x = x.broadcast_as((t, count, group, width))?;
+            let x = x.reshape((t, count * group, width))?;
             x.transpose(0, 1)?.contiguous()
         };
-        // 1/√64 is a power of two: folding it into q rounds nothing.
-        let q = see.shown(Stage::Query, (qkv.narrow(1, 0, d)? * 0.125)?)?;
-        let k = see.shown(Stage::Key, qkv.narrow(1, d, d)?)?;
-        let v = see.shown(Stage::Value, qkv.narrow(1, 2 * d, d)?)?;
+        let q = (block.query.map(&x)? * (width as f64).sqrt().recip())?;
+        let q = see.shown(Stage::Query, turned(q)?)?;
+        let k = see.shown(Stage::Key, turned(block.key.map(&x)?)?)?;
+        let v = see.shown(Stage::Value, block.value.map(&x)?)?;
         let scores = heads(&q)?.matmul(&heads(&k)?.t()?)?;
 
         let causal = causal(t)?.broadcast_as(scores.shape())?;
@@ -275,12 +337,18 @@ impl FloatModel {
 
     /// The feed-forward branch of a block, from the normalized stream z.
     fn feed_forward(&self, block: &Block, z: &Tensor, see: &mut Lens) -> Result<Tensor> {
-        let x = see.shown(Stage::PreActivation, block.up.map(&block.norm2.scale(z)?)?)?;
+        let z = block.norm2.scale(z)?;
+        let argument = block.gate.as_ref().unwrap_or(&block.up);
+        let x = see.shown(Stage::PreActivation, argument.map(&z)?)?;
         let g = match self.config.activation {
             Activation::GeluTanh => x.gelu()?,
             Activation::GeluErf => x.gelu_erf()?,
+            Activation::Silu => x.silu()?,
         };
-        let g = see.shown(Stage::Activated, g)?;
+        let mut g = see.shown(Stage::Activated, g)?;
+        if block.gate.is_some() {
+            g = (g * see.shown(Stage::Up, block.up.map(&z)?)?)?;
+        }
         see.shown(Stage::FeedForwardBranch, block.down.map(&g)?)
     }
 }
@@ -315,35 +383,55 @@ fn argmax(logits: &[f64]) -> u32 {
 }
 
 impl Affine {
-    fn new(weight: &[f32], bias: &[f32], shape: &[usize]) -> Result<Self> {
-        let outputs = shape.last().copied().unwrap_or_default();
+    fn norm(norm: &FloatNorm) -> Result<Self> {
         Ok(Self {
-            weight: tensor(weight, shape)?,
-            bias: tensor(bias, &[outputs])?,
+            weight: tensor(norm.gain, &[norm.gain.len()])?,
+            bias: vector(norm.bias)?,
+        })
+    }
+
+    fn linear(map: &FloatMap) -> Result<Self> {
+        let weight = if map.transposed {
+            tensor(map.weight, &[map.stored, map.inputs])?.t()?
+        } else {
+            tensor(map.weight, &[map.inputs, map.stored])?
+        };
+        Ok(Self {
+            weight: weight.narrow(1, map.first, map.outputs)?,
+            bias: vector(map.biases())?,
         })
     }
 
     /// γ∘z + β.
     fn scale(&self, z: &Tensor) -> Result<Tensor> {
-        Ok(z.broadcast_mul(&self.weight)?.broadcast_add(&self.bias)?)
+        self.shift(z.broadcast_mul(&self.weight)?)
     }
 
     /// x·W + b.
     fn map(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.matmul(&self.weight)?.broadcast_add(&self.bias)?)
+        self.shift(x.matmul(&self.weight)?)
+    }
+
+    fn shift(&self, x: Tensor) -> Result<Tensor> {
+        match &self.bias {
+            Some(bias) => Ok(x.broadcast_add(bias)?),
+            None => Ok(x),
+        }
     }
 }
 
 impl Block {
-    fn new(config: &Config, block: &Gpt2Block) -> Result<Self> {
-        let (d, hidden) = (config.width, config.hidden);
+    fn new(block: &FloatBlock) -> Result<Self> {
         Ok(Self {
-            norm1: Affine::new(&block.ln1_gain, &block.ln1_bias, &[d])?,
-            attention: Affine::new(&block.attn_w, &block.attn_b, &[d, 3 * d])?,
-            projection: Affine::new(&block.proj_w, &block.proj_b, &[d, d])?,
-            norm2: Affine::new(&block.ln2_gain, &block.ln2_bias, &[d])?,
-            up: Affine::new(&block.up_w, &block.up_b, &[d, hidden])?,
-            down: Affine::new(&block.down_w, &block.down_b, &[hidden, d])?,
+            norm1: Affine::norm(&block.norm1)?,
+            query: Affine::linear(&block.query)?,
+            key: Affine::linear(&block.key)?,
+            value: Affine::linear(&block.value)?,
+            projection: Affine::linear(&block.output)?,
+            norm2: Affine::norm(&block.norm2)?,
+            gate: block.gate.as_ref().map(Affine::linear).transpose()?,
+            up: Affine::linear(&block.up)?,
+            down: Affine::linear(&block.down)?,
         })
     }
 }
@@ -363,13 +451,15 @@ impl Lens<'_> {
     }
 }
 
-/// (x − mean) / √(variance + ε) of every row.
-fn normalize(x: &Tensor, epsilon: f64, stages: [Stage; 2], see: &mut Lens) -> Result<Tensor> {
-    let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-    let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-    let variance = see.shown(stages[0], variance)?;
-    let z = centred.broadcast_div(&(variance + epsilon)?.sqrt()?)?;
-    see.shown(stages[1], z)
+/// x, `[T, heads·width]`, with the pairs (m, m + width/2) of each head turned.
+fn rotate(x: &Tensor, [cos, sin]: &[Tensor; 2], width: usize) -> Result<Tensor> {
+    let (t, features) = x.dims2()?;
+    let x = x.reshape((t, features / width, width))?;
+    let half = |at: usize| x.narrow(2, at * width / 2, width / 2);
+    let (a, b) = (half(0)?, half(1)?);
+    let low = (a.broadcast_mul(cos)? - b.broadcast_mul(sin)?)?;
+    let high = (a.broadcast_mul(sin)? + b.broadcast_mul(cos)?)?;
+    Ok(Tensor::cat(&[low, high], 2)?.reshape((t, features))?)
 }
 
 /// 1 where j ≤ i, `[T, T]`.
@@ -380,6 +470,14 @@ fn causal(t: usize) -> Result<Tensor> {
 
 fn tensor(values: &[f32], shape: &[usize]) -> Result<Tensor> {
     Ok(Tensor::from_slice(values, shape, &Device::Cpu)?.to_dtype(DType::F64)?)
+}
+
+/// A bias, unless it is empty.
+fn vector(values: &[f32]) -> Result<Option<Tensor>> {
+    if values.is_empty() {
+        return Ok(None);
+    }
+    tensor(values, &[values.len()]).map(Some)
 }
 
 fn values(tensor: &Tensor) -> Result<Vec<f64>> {

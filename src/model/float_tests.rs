@@ -11,7 +11,7 @@ type Rows = Vec<Vec<f64>>;
 /// GPT-2 written out in loops, from the definition, sharing nothing with the reference.
 struct Loops<'a> {
     config: &'a Config,
-    weights: &'a Gpt2Weights,
+    weights: &'a Weights,
 }
 
 fn affine(x: &[f64], weight: &[f32], bias: &[f32]) -> Vec<f64> {
@@ -49,6 +49,7 @@ fn gelu(activation: Activation, x: f64) -> f64 {
             ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh()
         }
         Activation::GeluErf => erf(x / 2f64.sqrt()),
+        Activation::Silu => (x / 2.0).tanh(),
     };
     0.5 * x * (1.0 + inner)
 }
@@ -70,7 +71,10 @@ impl Loops<'_> {
         output
     }
 
-    fn block(&self, h: &mut Rows, block: &Gpt2Block) {
+    fn block(&self, h: &mut Rows, block: &Block) {
+        let Block::Gpt2(block) = block else {
+            panic!("GPT-2's")
+        };
         let epsilon = self.config.epsilon;
         let norm1 = |x: &Vec<f64>| layer_norm(x, &block.ln1_gain, &block.ln1_bias, epsilon);
         let qkv = |x: &Vec<f64>| affine(&norm1(x), &block.attn_w, &block.attn_b);
@@ -113,8 +117,8 @@ impl Loops<'_> {
 
 /// Weights large enough for every part to matter: at initialization the branches and the scores
 /// are so small that leaving one out would hardly show.
-fn strong(config: &Config, seed: u64) -> Gpt2Weights {
-    let mut weights = synthetic::gpt2(config, seed);
+fn strong(config: &Config, seed: u64) -> Weights {
+    let mut weights = synthetic::weights(config, seed);
     for slot in weights.slots(config) {
         if slot.shape.len() == 2 {
             slot.values.iter_mut().for_each(|v| *v *= 6.0);

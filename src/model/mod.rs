@@ -2,7 +2,7 @@
 //! running them in floating point.
 //!
 //! [`locate`] turns what a user typed into a place; [`Checkpoint`] reads what is there (a
-//! [`Config`], the [`Gpt2Weights`], a [`Tokenizer`], and the digest of every file);
+//! [`Config`], the [`Weights`], a [`Tokenizer`], and the digest of every file);
 //! [`FloatModel`] is the reference to which the integer model is compared. [`synthetic`] makes
 //! checkpoints of any shape for tests and benchmarks.
 
@@ -23,11 +23,11 @@ mod checkpoint_tests;
 mod float_tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError, shard_names};
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, Family};
 pub use float::{
     FloatError, FloatModel, Observer, Stage, mean_negative_log_likelihood, negative_log_likelihood,
 };
 pub use locate::{LocateError, Located, Place, Places, locate, locate_in};
 pub use shard::{ShardError, TensorError};
 pub use tokenizer::{Tokenizer, TokenizerError};
-pub use weights::{Gpt2Block, Gpt2Weights, Slot};
+pub use weights::{Block, Gpt2Block, LlamaBlock, Slot, Weights};

@@ -131,13 +131,21 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Old checkpoints carry the causal mask as tensors `h.N.attn.bias`, `h.N.attn.masked_bias`.
+/// Old checkpoints carry the causal mask as tensors `h.N.attn.bias`, `h.N.attn.masked_bias`, and
+/// the rotations' frequencies as `model.layers.N.self_attn.rotary_emb.inv_freq`.
 fn is_buffer(name: &str) -> bool {
-    let layer = name.strip_prefix("h.").and_then(|rest| {
+    let mask = |rest: &'_ str| {
         let rest = rest.strip_suffix("bias")?;
         rest.strip_suffix(".attn.")
             .or(rest.strip_suffix(".attn.masked_"))
-    });
+            .map(str::to_string)
+    };
+    let frequencies = |rest: &'_ str| {
+        let layer = rest.strip_suffix(".self_attn.rotary_emb.inv_freq")?;
+        Some(layer.to_string())
+    };
+    let layer = (name.strip_prefix("h.").and_then(mask))
+        .or_else(|| name.strip_prefix("model.layers.").and_then(frequencies));
     layer.is_some_and(|layer| !layer.is_empty() && layer.bytes().all(|b| b.is_ascii_digit()))
 }
 

@@ -9,7 +9,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize};
 use serde_json::json;
 
-use super::{Config, Gpt2Weights, Slot, Tokenizer};
+use super::{Config, Family, Slot, Tokenizer, Weights};
 use crate::quant::Activation;
 
 /// A configuration of the given size whose feed-forward part is four times as wide; token 256 of
@@ -19,6 +19,8 @@ pub fn config(layers: usize, heads: usize, vocabulary: usize, context: usize) ->
         layers,
         width: 64 * heads,
         heads,
+        kv_heads: heads,
+        head_width: 64,
         hidden: 4 * 64 * heads,
         vocabulary,
         context,
@@ -26,22 +28,46 @@ pub fn config(layers: usize, heads: usize, vocabulary: usize, context: usize) ->
         epsilon: 1e-5,
         tied: true,
         end_of_text: 256,
+        family: Family::Gpt2,
     }
 }
 
-/// Weights with the statistics of GPT-2's initialization: matrices N(0, 0.02²), those that write
+/// A configuration of Llama's kind: `heads` heads of `head_width`, in groups that share `kv_heads`
+/// heads of keys and values, and a feed-forward part 8/3 as wide, in whole slabs.
+pub fn llama_config(
+    layers: usize,
+    (heads, kv_heads, head_width): (usize, usize, usize),
+    vocabulary: usize,
+    context: usize,
+) -> Config {
+    let width = heads * head_width;
+    Config {
+        width,
+        heads,
+        kv_heads,
+        head_width,
+        hidden: (8 * width / 3).next_multiple_of(64),
+        activation: Activation::Silu,
+        family: Family::Llama {
+            frequencies: super::config::frequencies(10_000.0, head_width),
+        },
+        ..config(layers, heads, vocabulary, context)
+    }
+}
+
+/// Weights with the statistics of GPT-2's initialization, for either family: matrices N(0, 0.02²), those that write
 /// to the residual stream divided by √(2·layers), gains about 1, biases small. The head has a
 /// matrix of its own unless `config.tied`. The same on every machine.
-pub fn gpt2(config: &Config, seed: u64) -> Gpt2Weights {
+pub fn weights(config: &Config, seed: u64) -> Weights {
     let mut random = Random(seed);
-    let mut weights = Gpt2Weights::empty(config.layers);
+    let mut weights = Weights::empty(config);
     weights.lm_head = (!config.tied).then(Vec::new);
     let residual = (2.0 * config.layers as f64).sqrt().recip();
     for slot in weights.slots(config) {
         let gain = slot.shape.len() == 1 && slot.name.ends_with("weight");
         let (mean, deviation) = match slot.name.as_str() {
             _ if gain => (1.0, 0.05),
-            name if name.ends_with("c_proj.weight") => (0.0, 0.02 * residual),
+            name if writes_to_stream(name) => (0.0, 0.02 * residual),
             name if name.ends_with("weight") => (0.0, 0.02),
             _ => (0.0, 0.01),
         };
@@ -50,6 +76,13 @@ pub fn gpt2(config: &Config, seed: u64) -> Gpt2Weights {
         *slot.values = values.collect();
     }
     weights
+}
+
+/// Whether a tensor is the matrix of a branch's last projection.
+fn writes_to_stream(name: &str) -> bool {
+    ["c_proj", "o_proj", "down_proj"]
+        .iter()
+        .any(|part| name.ends_with(&format!("{part}.weight")))
 }
 
 /// Every byte as a token, in the byte-level alphabet's order, and `<|endoftext|>` as token 256.
@@ -102,15 +135,15 @@ pub struct Stored {
     pub bytes: Vec<u8>,
 }
 
-/// The tensors of a checkpoint under `layout`, the causal masks of old checkpoints included.
-pub fn stored(config: &Config, weights: &Gpt2Weights, layout: &Layout) -> Vec<Stored> {
+/// The tensors of a checkpoint under `layout`, the buffers of old checkpoints included.
+pub fn stored(config: &Config, weights: &Weights, layout: &Layout) -> Vec<Stored> {
     let mut weights = weights.clone();
     if layout.repeat_head {
         weights.lm_head = Some(weights.head().to_vec());
     }
     let prefix = |name: &str| match name {
         "lm_head.weight" => name.to_string(),
-        _ if layout.prefix => format!("transformer.{name}"),
+        _ if layout.prefix && config.family == Family::Gpt2 => format!("transformer.{name}"),
         _ => name.to_string(),
     };
     let store = |slot: Slot| Stored {
@@ -121,6 +154,16 @@ pub fn stored(config: &Config, weights: &Gpt2Weights, layout: &Layout) -> Vec<St
     };
     let mut tensors: Vec<Stored> = weights.slots(config).into_iter().map(store).collect();
     for layer in 0..config.layers {
+        if let Family::Llama { frequencies } = &config.family {
+            let values: Vec<f32> = frequencies.iter().map(|f| *f as f32).collect();
+            tensors.push(Stored {
+                name: format!("model.layers.{layer}.self_attn.rotary_emb.inv_freq"),
+                dtype: Dtype::F32,
+                shape: vec![values.len()],
+                bytes: encode(Dtype::F32, &values),
+            });
+            continue;
+        }
         tensors.push(Stored {
             name: prefix(&format!("h.{layer}.attn.bias")),
             dtype: Dtype::U8,
@@ -145,7 +188,7 @@ pub fn stored(config: &Config, weights: &Gpt2Weights, layout: &Layout) -> Vec<St
 pub fn write(
     directory: &Path,
     config: &Config,
-    weights: &Gpt2Weights,
+    weights: &Weights,
     layout: &Layout,
 ) -> io::Result<()> {
     fs::create_dir_all(directory)?;
@@ -232,9 +275,9 @@ mod tests {
     #[test]
     fn weights_have_the_promised_statistics() {
         let config = config(3, 2, 300, 32);
-        let weights = gpt2(&config, 1);
-        assert_eq!(weights, gpt2(&config, 1));
-        assert_ne!(weights, gpt2(&config, 2));
+        let weights = super::weights(&config, 1);
+        assert_eq!(weights, super::weights(&config, 1));
+        assert_ne!(weights, super::weights(&config, 2));
         assert_eq!(weights.lm_head, None);
         let moments = |values: &[f32]| {
             let n = values.len() as f64;
@@ -242,7 +285,9 @@ mod tests {
             let square = values.iter().map(|v| (f64::from(*v) - mean).powi(2));
             (mean, (square.sum::<f64>() / n).sqrt())
         };
-        let block = &weights.blocks[1];
+        let crate::model::Block::Gpt2(block) = &weights.blocks[1] else {
+            panic!("GPT-2's")
+        };
         for (values, deviation) in [
             (&weights.tokens, 0.02),
             (&block.attn_w, 0.02),

@@ -11,6 +11,7 @@
 //! ```
 //!
 //! The output projection takes n_i·O_ik, at w + f_V fractional bits: nothing is rounded before it.
+//! Where heads share keys and values, head h reads those of head ⌊h/group⌋: a public factor.
 //!
 //! | column | a cheating prover cannot choose it because |
 //! | --- | --- |
@@ -27,13 +28,15 @@
 //! 2^(16−σ)(acc_ij − acc_ij') as an integer, and being in range it is not negative. So Ê is 2^e at
 //! the maximum, and 2^e ≤ Z_i ≤ T'·2^e.
 //!
-//! Bounds, for all values in the ranges of their digits: |acc| ≤ 64·2^30 = 2^36; |D's two sides| <
-//! 2^53; E ≤ 2^e, so Z ≤ 2^(e+t) with T' = 2^t; n < 2^(w−e+17), n·Z < 2^(w+t+17);
+//! Bounds, for all values in the ranges of their digits and heads of at most 128: |acc| ≤ 128·2^30 =
+//! 2^37; |D's two sides| < 2^54; E ≤ 2^e, so Z ≤ 2^(e+t) with T' = 2^t; n < 2^(w−e+17), n·Z < 2^(w+t+17);
 //! |O| < 2^(e+t)·max|V|. With e + t ≤ 40 and w ≤ 64 all stay below 2^130.
+
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{Digits, EXP_BITS, IS_ZERO_BITS, LANES, Overflow, Recorder, Tables, Vars};
+use super::{Digits, EXP_BITS, Heads, IS_ZERO_BITS, LANES, Overflow, Recorder, Tables, Vars};
 use crate::algebra::{F, pow2};
 use crate::system::{
     Bind, ColumnId, Form, Live, Public, Relation, Rhs, System, Table, TableId, Term, VarId, View,
@@ -53,6 +56,7 @@ pub struct AttentionScale {
 /// The columns of attention.
 #[derive(Clone, Debug)]
 pub struct Attention {
+    heads: Heads,
     scale: AttentionScale,
     scores: ColumnId,
     max: ColumnId,
@@ -72,23 +76,48 @@ pub struct Attention {
 
 /// The names of a block's dimensions in attention.
 struct Axes {
+    heads: Heads,
     head: VarId,
     token: VarId,
     past: VarId,
-    lane: VarId,
     /// The heads that exist.
     live: Live,
 }
 
 impl Axes {
-    fn new(vars: &Vars) -> Self {
+    fn new(vars: &Vars, heads: &Heads) -> Self {
         Self {
-            head: vars.input.slab,
+            heads: *heads,
+            head: heads.queries.slab,
             token: vars.token,
             past: vars.past,
-            lane: vars.input.lane,
-            live: vars.input.live(),
+            live: Live {
+                vars: vec![heads.queries.slab],
+                len: heads.count(),
+            },
         }
+    }
+
+    /// A term in which heads of queries (which it must check) meet the heads of keys that they
+    /// read, over which it sums.
+    fn meeting(&self, contract: &[VarId], factors: Vec<Form>) -> Term {
+        let (head, key_head) = (self.head, self.heads.keys.slab);
+        if key_head == head {
+            return Term::new(F::one(), contract, factors);
+        }
+        // [head][key head], the latter padded.
+        let key_heads = self.heads.key_count();
+        let (row, group) = (
+            key_heads.next_power_of_two(),
+            self.heads.count() / key_heads,
+        );
+        let reads = |at: usize| i64::from(at % row == at / row / group);
+        let values: Arc<[i64]> = (0..row * self.heads.count()).map(reads).collect();
+        let contract = [contract, &[key_head]].concat();
+        Term::new(F::one(), &contract, factors).public(Public::Table {
+            vars: vec![key_head, head],
+            values,
+        })
     }
 
     fn view(&self, column: ColumnId, vars: &[VarId]) -> View {
@@ -120,21 +149,22 @@ impl Axes {
 
 impl Attention {
     /// Declares attention on queries and keys (16-bit) and values (exact), all
-    /// `[head][token][lane]`.
+    /// `[slab][token][lane]`.
     pub fn declare(
         system: &mut System,
-        vars: &Vars,
+        (vars, heads): (&Vars, &Heads),
         (q, k, v): (&Digits, &Digits, ColumnId),
         scale: AttentionScale,
     ) -> Self {
-        let (heads, tokens) = (vars.input.slabs(), vars.tokens);
-        let (pairs, rows) = ([heads, tokens, tokens], [heads, tokens]);
+        let tokens = vars.tokens;
+        let (pairs, rows) = ([heads.count(), tokens, tokens], [heads.count(), tokens]);
         let (exp_key, exp) = system.function("exp key", "exp", &pairs, TableId::Exp);
         let (zero_key, zero) = system.function("far key", "near", &pairs, TableId::IsZero);
         // Z ≤ 2^(e + t), so rem, slack < 2^(e + t); and n ≤ 2^(w − e).
         let rest_digits = (scale.exp + tokens.trailing_zeros()).div_ceil(16);
         let inverse_digits = (scale.inverse - scale.exp + 1).div_ceil(16);
         let this = Self {
+            heads: *heads,
             scale,
             scores: system.exact("score", &pairs),
             max: system.exact("max score", &rows),
@@ -149,9 +179,9 @@ impl Attention {
             inverse: Digits::unsigned(system, "weight inverse", &rows, inverse_digits),
             inverse_rest: Digits::unsigned(system, "inverse rest", &rows, rest_digits),
             inverse_slack: Digits::unsigned(system, "inverse slack", &rows, rest_digits),
-            sums: system.exact("head sum", &[heads, tokens, LANES]),
+            sums: system.exact("head sum", &[heads.queries.slabs(), tokens, LANES]),
         };
-        let axes = Axes::new(vars);
+        let axes = Axes::new(vars, heads);
         this.relate_scores(system, &axes, q, k);
         this.relate_gaps(system, &axes);
         this.relate_choice(system, &axes);
@@ -162,24 +192,25 @@ impl Attention {
 
     /// The factors of the output projection: n(h, i) and O(h, i, lane).
     pub fn output(&self, vars: &Vars) -> Vec<Form> {
-        let axes = Axes::new(vars);
+        let axes = Axes::new(vars, &self.heads);
         vec![
             self.inverse.form(&axes.row_binds()),
-            Form::of(vars.input.view(self.sums, vars.token)),
+            Form::of(self.heads.queries.view(self.sums, vars.token)),
         ]
     }
 
     /// acc = Σ_k q·k.
     fn relate_scores(&self, system: &mut System, axes: &Axes, q: &Digits, k: &Digits) {
-        let row = |token| [axes.head, token, axes.lane].map(Bind::Var);
+        let (queries, keys) = (axes.heads.queries, axes.heads.keys);
+        let factors = vec![
+            q.form(&queries.binds(axes.token)),
+            k.form(&keys.binds(axes.past)),
+        ];
+        let lanes: Vec<VarId> = queries.part.into_iter().chain([queries.lane]).collect();
         system.relate(Relation {
             name: "score".into(),
             check: vec![axes.head],
-            terms: vec![Term::new(
-                F::one(),
-                &[axes.lane],
-                vec![q.form(&row(axes.token)), k.form(&row(axes.past))],
-            )],
+            terms: vec![axes.meeting(&lanes, factors)],
             rhs: vec![Rhs::of(F::one(), axes.pair(self.scores))],
         });
     }
@@ -299,21 +330,18 @@ impl Attention {
 
     /// O = Σ_j Ê·V.
     fn relate_sums(&self, system: &mut System, axes: &Axes, v: ColumnId) {
+        let (queries, keys) = (axes.heads.queries, axes.heads.keys);
+        let factors = vec![
+            Form::of(axes.pair(self.weights)),
+            Form::of(keys.view(v, axes.past)),
+        ];
+        // A dimension is bound to one side, so the two slabs of a head go with the head.
+        let check = queries.part.into_iter().chain([axes.head]).collect();
         system.relate(Relation {
             name: "head sum".into(),
-            check: vec![axes.head],
-            terms: vec![Term::new(
-                F::one(),
-                &[axes.past],
-                vec![
-                    Form::of(axes.pair(self.weights)),
-                    Form::of(axes.view(v, &[axes.head, axes.past, axes.lane])),
-                ],
-            )],
-            rhs: vec![Rhs::of(
-                F::one(),
-                axes.view(self.sums, &[axes.head, axes.token, axes.lane]),
-            )],
+            check,
+            terms: vec![axes.meeting(&[axes.past], factors)],
+            rhs: vec![Rhs::of(F::one(), queries.view(self.sums, axes.token))],
         });
     }
 
@@ -325,24 +353,32 @@ impl Attention {
         tables: Tables,
         recorder: &mut Recorder,
     ) -> Result<Vec<i128>, Overflow> {
-        let block = tokens * LANES;
+        let parts = self.heads.parts();
+        let block = parts * tokens * LANES;
+        let group = self.heads.count() / self.heads.key_count();
         let heads = q
             .par_chunks(block)
-            .zip(k.par_chunks(block))
-            .zip(v.par_chunks(block))
-            .map(|((q, k), v)| Head::run(q, k, v, self.scale, tables))
+            .enumerate()
+            .map(|(head, q)| {
+                let keys = head / group * block..(head / group + 1) * block;
+                let (k, v) = (&k[keys.clone()], &v[keys]);
+                let [q, k] = [q, k].map(|x| rows(x, parts));
+                Head::run(&q, &k, &rows(v, parts), (self.scale, parts), tables)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         self.record(&heads, recorder)?;
-        let mut output = Vec::with_capacity(v.len());
+        let mut output = Vec::with_capacity(q.len());
         for head in &heads {
-            for (n, row) in head.inverse.iter().zip(head.sums.chunks(LANES)) {
-                for sum in row {
-                    output.push(n.checked_mul(*sum).ok_or_else(|| Overflow {
-                        tensor: "a head's sum".into(),
-                        value: *sum,
-                        least: i128::MIN / n,
-                        most: i128::MAX / n,
-                    })?);
+            for part in head.sums.chunks(tokens * LANES) {
+                for (n, row) in head.inverse.iter().zip(part.chunks(LANES)) {
+                    for sum in row {
+                        output.push(n.checked_mul(*sum).ok_or_else(|| Overflow {
+                            tensor: "a head's sum".into(),
+                            value: *sum,
+                            least: i128::MIN / n,
+                            most: i128::MAX / n,
+                        })?);
+                    }
                 }
             }
         }
@@ -382,7 +418,7 @@ impl Attention {
     }
 }
 
-/// One head's values: `[token][past]`, `[token]` and `[token][lane]`.
+/// One head's values: `[token][past]`, `[token]` and, for the sums, `[slab][token][lane]`.
 struct Head {
     scores: Vec<i64>,
     /// D.
@@ -398,16 +434,18 @@ struct Head {
 }
 
 impl Head {
+    /// One head of `parts` slabs on `[token][lane]` with all its lanes.
     fn run(
         q: &[i64],
         k: &[i64],
         v: &[i128],
-        scale: AttentionScale,
+        (scale, parts): (AttentionScale, usize),
         tables: Tables,
     ) -> Result<Self, Overflow> {
-        let tokens = q.len() / LANES;
+        let width = parts * LANES;
+        let tokens = q.len() / width;
         let mut head = Self {
-            scores: scores(q, k),
+            scores: scores(q, k, width),
             gaps: Vec::with_capacity(tokens * tokens),
             exp: Vec::with_capacity(tokens * tokens),
             zero: Vec::with_capacity(tokens * tokens),
@@ -416,7 +454,7 @@ impl Head {
             choice: Vec::with_capacity(tokens),
             total: Vec::with_capacity(tokens),
             inverse: Vec::with_capacity(tokens),
-            sums: Vec::with_capacity(tokens * LANES),
+            sums: vec![0; tokens * width],
         };
         for i in 0..tokens {
             head.weigh(i, tokens, scale, tables)?;
@@ -424,15 +462,17 @@ impl Head {
             let total: i128 = weights.iter().map(|w| i128::from(*w)).sum();
             head.total.push(total);
             head.inverse.push((1 << scale.inverse) / total);
-            let mut sums = [0i128; LANES];
-            for (w, v) in weights.iter().zip(v.chunks(LANES)) {
+            let mut sums = vec![0i128; width];
+            for (w, v) in weights.iter().zip(v.chunks(width)) {
                 if *w != 0 {
                     sums.iter_mut()
                         .zip(v)
                         .for_each(|(s, v)| *s += i128::from(*w) * v);
                 }
             }
-            head.sums.extend(sums);
+            for (part, sums) in sums.chunks(LANES).enumerate() {
+                head.sums[(part * tokens + i) * LANES..][..LANES].copy_from_slice(sums);
+            }
         }
         Ok(head)
     }
@@ -483,11 +523,18 @@ impl Head {
     }
 }
 
+/// `[token][lane]` with all lanes of a head, from its `parts` slabs.
+fn rows<T: Copy>(slabs: &[T], parts: usize) -> Vec<T> {
+    let slab = slabs.len() / parts;
+    let row = |at: usize| slabs.chunks(slab).flat_map(move |s| &s[at..at + LANES]);
+    (0..slab).step_by(LANES).flat_map(row).copied().collect()
+}
+
 /// q·k for all pairs of tokens.
-fn scores(q: &[i64], k: &[i64]) -> Vec<i64> {
-    q.chunks(LANES)
+fn scores(q: &[i64], k: &[i64], width: usize) -> Vec<i64> {
+    q.chunks(width)
         .flat_map(|q| {
-            k.chunks(LANES)
+            k.chunks(width)
                 .map(move |k| q.iter().zip(k).map(|(q, k)| q * k).sum())
         })
         .collect()
@@ -506,6 +553,8 @@ mod tests {
     use super::*;
     use crate::algebra::from_i128;
     use crate::ops::testing::{Case, OwnedTables, Rng};
+    use crate::quant::Architecture;
+    use crate::quant::testing::{architecture, llama};
     use crate::system::Witness;
 
     const TOKENS: usize = 4;
@@ -525,15 +574,23 @@ mod tests {
 
     /// Attention alone, on random q, k and v whose scores are a few units apart.
     fn scene() -> Scene {
+        scene_of(&architecture(1, HEADS))
+    }
+
+    fn scene_of(architecture: &Architecture) -> Scene {
         let mut system = System::default();
-        let vars = Vars::block(&mut system, 64 * HEADS, 64 * HEADS, TOKENS);
-        let lens = [HEADS, TOKENS, LANES];
+        let width = architecture.width;
+        let vars = Vars::block(&mut system, width, width, TOKENS);
+        let heads = Heads::declare(&mut system, &vars, architecture);
+        let lens = [heads.queries.slabs(), TOKENS, LANES];
+        let key_lens = [heads.keys.slabs(), TOKENS, LANES];
         let q = Digits::signed(&mut system, "q", &lens, 1);
-        let k = Digits::signed(&mut system, "k", &lens, 1);
-        let v = system.exact("v", &lens);
-        let attention = Attention::declare(&mut system, &vars, (&q, &k, v), SCALE);
+        let k = Digits::signed(&mut system, "k", &key_lens, 1);
+        let v = system.exact("v", &key_lens);
+        let attention = Attention::declare(&mut system, (&vars, &heads), (&q, &k, v), SCALE);
         let mut rng = Rng(11);
-        let [qs, ks, vs] = [700, 700, 1 << 30].map(|b| rng.vector(HEADS * TOKENS * LANES, b));
+        let qs = rng.vector(lens.iter().product(), 700);
+        let [ks, vs] = [700, 1 << 30].map(|b| rng.vector(key_lens.iter().product(), b));
         let mut recorder = Recorder::on(&system);
         q.put(&mut recorder, &qs).expect("16-bit");
         k.put(&mut recorder, &ks).expect("16-bit");
@@ -665,6 +722,60 @@ mod tests {
                 .count()
                 >= 2
         );
+    }
+
+    /// Heads of one and of two slabs that share keys and values or do not: all hold, no entry is free,
+    /// and the head sums are those of the definition.
+    #[test]
+    fn shared_and_wide_heads_hold() {
+        for (groups, head_width) in [(1, 64), (2, 64), (3, 64), (1, 128), (2, 128)] {
+            let shape = llama(1, groups, head_width);
+            let own = Architecture {
+                kv_heads: shape.heads,
+                ..shape.clone()
+            };
+            for architecture in [shape, own] {
+                let scene = scene_of(&architecture);
+                let case = scene.case();
+                case.assert_holds();
+                assert_sums(&scene, &architecture, &case);
+                case.assert_every_column_is_bound(&[]);
+            }
+        }
+    }
+
+    /// O_ik = Σ_j Ê_ij·V_jk with head h reading the values of head ⌊h/group⌋.
+    fn assert_sums(scene: &Scene, a: &Architecture, case: &Case) {
+        let w = a.head_width;
+        let at = |head: usize, i: usize, k: usize| {
+            let feature = head * w + k;
+            (feature / LANES * TOKENS + i) * LANES + feature % LANES
+        };
+        let [weights, sums] = ["weight", "head sum"].map(|c| &case.values[case.column(c)]);
+        for (head, i, k) in [(0, 3, 1), (1, 2, w - 1), (a.heads - 1, 1, w / 2)] {
+            let term = |j: usize| {
+                let v = scene.v[at(head / a.group(), j, k)];
+                weights[(head * TOKENS + i) * TOKENS + j] * from_i128(v.into())
+            };
+            let expected: F = (0..TOKENS).map(term).sum();
+            assert_eq!(sums[at(head, i, k)], expected, "{head} {i} {k}");
+        }
+    }
+
+    /// Reading the keys or values of another group, with everything that follows: the relation that
+    /// pairs heads tells.
+    #[test]
+    fn keys_and_values_of_another_group_are_refused() {
+        let architecture = llama(1, 2, 64);
+        let scene = scene_of(&architecture);
+        // Exchanging the two groups' keys leaves the scores of the old ones behind.
+        for (column, relation) in [("k[0]", "score"), ("v", "head sum")] {
+            let mut case = scene.case();
+            let column = case.column(column);
+            let half = case.values[column].len() / 2;
+            case.values[column].rotate_left(half);
+            assert_eq!(case.failures(), [relation]);
+        }
     }
 
     /// A maximum that no score attains scales all weights down; everything else adds up.
@@ -820,7 +931,7 @@ mod tests {
         k[LANES..].fill(32_767);
         let v = vec![0; 2 * LANES];
         let scale = AttentionScale { sigma: 2, ..SCALE };
-        let overflow = Head::run(&q, &k, &v, scale, tables.get())
+        let overflow = Head::run(&q, &k, &v, (scale, 1), tables.get())
             .err()
             .expect("too far");
         assert_eq!(overflow.tensor, "the spread of attention scores");
@@ -829,7 +940,7 @@ mod tests {
                 &q,
                 &k,
                 &v,
-                AttentionScale { sigma: 16, ..SCALE },
+                (AttentionScale { sigma: 16, ..SCALE }, 1),
                 tables.get()
             )
             .is_ok()

@@ -4,7 +4,7 @@
 //! the matrix W, which may be the token embedding):
 //!
 //! ```text
-//! logit_p(v) = Σ_k (γ_k·z(pos_p, k) + β_k)·W(k, v)
+//! logit_p(v) = Σ_k (γ_k·z(pos_p, k) [+ β_k])·W(k, v)
 //! logit_p(v) = A_p − [v < token_p] − D_p(v)   for every entry v of the vocabulary
 //! 0 = D_p(token_p)
 //! ```
@@ -39,28 +39,28 @@ pub struct Greedy {
 /// The committed weights.
 struct Weights {
     gain: Form,
-    bias: Form,
+    bias: Option<Form>,
     matrix: Form,
 }
 
 impl Greedy {
-    /// Declares gain and bias (vectors 0 and 1) and matrix (0), and the `outputs` (position,
+    /// Declares gain and, if `biased`, bias (vectors 0 and 1) and matrix (0), and the `outputs` (position,
     /// token), each read from `z` at its position. The vocabulary is `vars.wide_output`.
     pub fn declare(
         system: &mut System,
         vars: &Vars,
-        z: &Digits,
+        (z, biased): (&Digits, bool),
         outputs: &[(usize, usize)],
     ) -> Self {
         let (from, to) = (vars.input, vars.wide_output);
         let gain = system.column("gain", Segment::Vector(0), &[from.len]);
-        let bias = system.column("bias", Segment::Vector(1), &[from.len]);
+        let bias = biased.then(|| system.column("bias", Segment::Vector(1), &[from.len]));
         let lens = [from.slabs(), LANES, to.slabs(), LANES];
         let matrix = system.column("vocabulary", Segment::Matrix(0), &lens);
         let binds = [from.slab, from.lane, to.slab, to.lane].map(Bind::Var);
         let weights = Weights {
             gain: Form::of(from.vector(gain)),
-            bias: Form::of(from.vector(bias)),
+            bias: bias.map(|bias| Form::of(from.vector(bias))),
             matrix: Form::of(View::new(matrix, &binds)),
         };
         let best = system.exact("best logit", &[outputs.len()]);
@@ -123,21 +123,16 @@ impl Weights {
         if token > 0 {
             rhs.push(Rhs::constant(-F::one(), &[to.prefix(token)]));
         }
+        let product = |mut factors: Vec<Form>| {
+            factors.insert(1, self.matrix.clone());
+            Term::new(F::one(), &contract, factors)
+        };
+        let bias = self.bias.iter().map(|bias| product(vec![bias.clone()]));
+        let terms = std::iter::once(product(vec![self.gain.clone(), z])).chain(bias);
         system.relate(Relation {
             name: format!("logits below that of token {token}"),
             check: vec![],
-            terms: vec![
-                Term::new(
-                    F::one(),
-                    &contract,
-                    vec![self.gain.clone(), self.matrix.clone(), z],
-                ),
-                Term::new(
-                    F::one(),
-                    &contract,
-                    vec![self.bias.clone(), self.matrix.clone()],
-                ),
-            ],
+            terms: terms.collect(),
             rhs,
         });
         system.relate(Relation {
@@ -149,7 +144,8 @@ impl Weights {
     }
 }
 
-/// The logits of rows z, `[slab][row][lane]`: one vector of `vocabulary` logits a row.
+/// The logits of rows z, `[slab][row][lane]`: one vector of `vocabulary` logits a row. An empty bias
+/// is none.
 pub fn scores(
     z: &[i64],
     rows: usize,
@@ -162,7 +158,8 @@ pub fn scores(
         .enumerate()
         .map(|(x, z)| {
             let k = x / (rows * LANES) * LANES + x % LANES;
-            i128::from(gain[k]) * i128::from(*z) + i128::from(bias[k])
+            let bias = bias.get(k).copied().unwrap_or(0);
+            i128::from(gain[k]) * i128::from(*z) + i128::from(bias)
         })
         .collect();
     let logits = multiply(&scaled, rows, matrix)?;

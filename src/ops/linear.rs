@@ -1,13 +1,13 @@
 //! Linear layers: a committed matrix and bias.
 //!
 //! ```text
-//! acc(i, c) = Σ_k x(i, k)·W(k, c) + 2^b·bias(c)
+//! acc(i, c) = Σ_k x(i, k)·W(k, c) [+ 2^b·bias(c)]
 //! ```
 //!
 //! The relation contracts (slab, lane) of the input and leaves token i and the output's (slab,
 //! lane) free: one claim on W, linear in it and therefore last, so that all matrices that are
 //! applied to one x become one product. x may be a product of several factors if the token is
-//! checked (attention's output).
+//! checked (attention's output, a gated activation).
 //!
 //! | column | a cheating prover cannot choose it because |
 //! | --- | --- |
@@ -32,28 +32,29 @@ pub struct Linear {
     from: Features,
     to: Features,
     matrix: ColumnId,
-    bias: ColumnId,
+    bias: Option<ColumnId>,
 }
 
 impl Linear {
-    /// Declares matrix and bias number `number` of the layer.
+    /// Declares matrix number `number` of the layer and, if `biased`, the vector of that number.
     pub fn declare(
         system: &mut System,
         name: &str,
-        number: usize,
+        (number, biased): (usize, bool),
         from: Features,
         to: Features,
     ) -> Self {
         let lens = [from.slabs(), LANES, to.slabs(), LANES];
+        let bias = format!("{name} bias");
         Self {
             from,
             to,
             matrix: system.column(format!("{name} weight"), Segment::Matrix(number), &lens),
-            bias: system.column(format!("{name} bias"), Segment::Vector(number), &[to.len]),
+            bias: biased.then(|| system.column(bias, Segment::Vector(number), &[to.len])),
         }
     }
 
-    /// Σ_k Π factors(k) · W(k, ·) + `bias_scale`·bias.
+    /// Σ_k Π factors(k) · W(k, ·), and `bias_scale`·bias if there is one.
     pub fn accumulator(
         &self,
         check: &[VarId],
@@ -61,7 +62,7 @@ impl Linear {
         bias_scale: F,
     ) -> Accumulator {
         let binds = [
-            Bind::Var(self.from.slab),
+            self.from.slab_bind(),
             Bind::Var(self.from.lane),
             Bind::Var(self.to.slab),
             Bind::Var(self.to.lane),
@@ -69,12 +70,12 @@ impl Linear {
         factors.push(Form::of(View::new(self.matrix, &binds)));
         Accumulator {
             check: check.to_vec(),
-            terms: vec![Term::new(
-                F::one(),
-                &[self.from.slab, self.from.lane],
-                factors,
-            )],
-            offsets: vec![Rhs::of(-bias_scale, self.to.vector(self.bias))],
+            terms: vec![Term::new(F::one(), &self.from.vars(), factors)],
+            offsets: self
+                .bias
+                .iter()
+                .map(|bias| Rhs::of(-bias_scale, self.to.vector(*bias)))
+                .collect(),
         }
     }
 
@@ -99,7 +100,7 @@ impl Linear {
     }
 }
 
-/// x·W + 2^`bias_shift`·bias for every token: `[slab][token][lane]` in and out.
+/// x·W + 2^`bias_shift`·bias for every token: `[slab][token][lane]` in and out. An empty bias is none.
 pub fn accumulate<T: Copy + Into<i128>>(
     x: &[T],
     tokens: usize,

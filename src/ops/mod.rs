@@ -5,8 +5,8 @@
 //! and scales alone) and then *run* on integers. Running computes the op's output exactly and, if
 //! the [`Recorder`] is on, fills the op's columns.
 //!
-//! Tensors are `[slab][token][lane]`: features are cut into slabs of [`LANES`], a slab is one
-//! attention head, and a head's number is its slab's.
+//! Tensors are `[slab][token][lane]`: features are cut into slabs of [`LANES`]; an attention head is
+//! one slab, or two consecutive ones.
 
 mod attention;
 mod digits;
@@ -16,6 +16,7 @@ mod norm;
 mod recorder;
 mod rescale;
 mod residual;
+mod rotary;
 mod select;
 mod vars;
 
@@ -26,10 +27,11 @@ pub use greedy::{Greedy, argmax, scores};
 pub use linear::{Linear, accumulate, multiply};
 pub use norm::{Norm, NormShape, Normalized};
 pub use recorder::Recorder;
-pub use rescale::{Accumulator, Rescale, Rescaled};
+pub use rescale::{Accumulator, Rescale, Rescaled, Site};
 pub use residual::{Input, Output};
+pub use rotary::{Rotary, Rotated};
 pub use select::Select;
-pub use vars::{Features, LANES, Vars, contracted};
+pub use vars::{Features, Heads, LANES, Vars, contracted};
 
 use thiserror::Error;
 

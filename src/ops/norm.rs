@@ -1,9 +1,10 @@
-//! LayerNorm, exactly, per token.
+//! LayerNorm and RMSNorm, exactly, per token.
 //!
-//! With d the width, x the row, S1 = Σ x_k and c_k = d·x_k − S1 (so Σ c_k = 0):
+//! With d the width, x the row, and for LayerNorm m = d, S1 = Σ x_k and c_k = d·x_k − S1 (so
+//! Σ c_k = 0), for RMSNorm m = 1 and c_k = x_k:
 //!
 //! ```text
-//! V = Σ c_k² + K = d²·Σ x_k² − d·S1² + K,      K = d·⌈ε·d²·2^(2f)⌉
+//! V = Σ c_k² + K = m²·Σ x_k² [− d·S1²] + K,      K = d·⌈ε·m²·2^(2f)⌉
 //! R = ⌊√(d·2^(2r)/V)⌋:   R²·V + δ₁ = d·2^(2r)
 //!                         (R+1)²·V = 1 + d·2^(2r) + δ₂
 //! R·c_k + 2^(r−f_z−1) = z_k·2^(r−f_z) + rem_k
@@ -14,13 +15,13 @@
 //!
 //! | column | a cheating prover cannot choose it because |
 //! | --- | --- |
-//! | S1, V | exact, determined by x |
+//! | S1 (LayerNorm's only), V | exact, determined by x |
 //! | R | δ₁, δ₂ ≥ 0 leave one integer, and its digits make it one (R ± ½ mod p would do otherwise) |
 //! | δ₁, δ₂ | differences of what is determined |
 //! | z, rem | rem < 2^(r−f_z) leaves one quotient, range-checked |
 //!
-//! Bounds, for any x in the range that its digits allow, |x| ≤ 2^b: K ≤ V ≤ d³·2^(2b) + K, since
-//! Σ c² ≤ d²·Σ x². R ≤ √(d·2^(2r)/K) gives R's digits, and δ₁, δ₂ ≤ (2R+1)·V ≤ 2√(d·2^(2r)·V) + V
+//! Bounds, for any x in the range that its digits allow, |x| ≤ 2^b: K ≤ V ≤ m²·d·2^(2b) + K, since
+//! Σ c² ≤ m²·Σ x². R ≤ √(d·2^(2r)/K) gives R's digits, and δ₁, δ₂ ≤ (2R+1)·V ≤ 2√(d·2^(2r)·V) + V
 //! the brackets'. R²·V < 2^252 for all digits of R ([`NormShape::new`] insists), so brackets are
 //! equations of integers. |c_k|·R ≤ √d·2^r, hence |z| ≤ √d·2^f_z.
 
@@ -29,12 +30,13 @@ use rayon::prelude::*;
 
 use super::{Digits, LANES, Overflow, Recorder, Vars};
 use crate::algebra::{F, from_i128, pow2};
-use crate::quant::NormScale;
+use crate::quant::{NormKind, NormScale};
 use crate::system::{Bind, ColumnId, Form, Live, Relation, Rhs, System, Term, View};
 
 /// A norm's constants, which follow from width and scales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NormShape {
+    kind: NormKind,
     width: usize,
     scale: NormScale,
     /// K.
@@ -50,7 +52,7 @@ impl NormShape {
     /// fractional bits; `None` if z might outgrow 16 bits or anything F or `i128`, or if rounding
     /// drops anything but 32 or 48 bits.
     pub fn new(
-        width: usize,
+        (kind, width): (NormKind, usize),
         input_bits: u32,
         residual: u32,
         epsilon: f64,
@@ -63,14 +65,14 @@ impl NormShape {
         if !sizes || !output_fits || (dropped != 32 && dropped != 48) {
             return None;
         }
-        let d = width as i128;
-        // d², 2^(2f) and the ceiling are exact in f64, so this is one correctly rounded product.
-        let scaled = (epsilon * (d * d) as f64 * 2f64.powi(2 * residual as i32)).ceil();
+        let (d, m) = (width as i128, kind.multiple(width) as i128);
+        // m², 2^(2f) and the ceiling are exact in f64, so this is one correctly rounded product.
+        let scaled = (epsilon * (m * m) as f64 * 2f64.powi(2 * residual as i32)).ceil();
         if !(1.0..2f64.powi(80)).contains(&scaled) {
             return None;
         }
         let floor = d * scaled as i128;
-        let most = (d * d * d)
+        let most = (m * m * d)
             .checked_mul(1 << (2 * input_bits))?
             .checked_add(floor)?;
         let target = U256::from(width as u128) << (2 * scale.root);
@@ -82,6 +84,7 @@ impl NormShape {
         let bracket_digits = Digits::count_for(bracket);
         let fits = bits(bracket) < 127 && 32 * root_digits + bits(most) < 252;
         fits.then_some(Self {
+            kind,
             width,
             scale,
             floor,
@@ -91,6 +94,11 @@ impl NormShape {
         })
     }
 
+    /// m.
+    fn multiple(&self) -> i128 {
+        self.kind.multiple(self.width) as i128
+    }
+
     /// r − f_z.
     fn dropped(&self) -> u32 {
         self.scale.root - self.scale.output
@@ -98,7 +106,7 @@ impl NormShape {
 
     /// The norm of x, `[slab][token][lane]`.
     pub fn normalize(&self, x: &[i64]) -> Normalized {
-        let (d, dropped) = (self.width as i128, self.dropped());
+        let (m, dropped) = (self.multiple(), self.dropped());
         let tokens = x.len() / self.width;
         let rows: Vec<Row> = (0..tokens)
             .into_par_iter()
@@ -109,7 +117,7 @@ impl NormShape {
             .enumerate()
             .map(|(index, x)| {
                 let row = &rows[index / LANES % tokens];
-                let scaled = (d * i128::from(*x) - row.sum) * row.root + (1 << (dropped - 1));
+                let scaled = (m * i128::from(*x) - row.sum) * row.root + (1 << (dropped - 1));
                 let output = i64::try_from(scaled >> dropped).expect("|z| ≤ √d·2^f_z");
                 (output, scaled & ((1 << dropped) - 1))
             })
@@ -143,7 +151,7 @@ fn isqrt(n: U256) -> U256 {
 #[derive(Clone, Debug)]
 pub struct Norm {
     shape: NormShape,
-    sum: ColumnId,
+    sum: Option<ColumnId>,
     variance: ColumnId,
     root: Digits,
     below: Digits,
@@ -172,7 +180,8 @@ impl Norm {
         let rest = digits("rest", &lens, shape.dropped() / 16);
         let this = Self {
             shape,
-            sum: system.exact(format!("{name} sum"), &per_token),
+            sum: (shape.kind == NormKind::Layer)
+                .then(|| system.exact(format!("{name} sum"), &per_token)),
             variance: system.exact(format!("{name} variance"), &per_token),
             root,
             below,
@@ -195,9 +204,32 @@ impl Norm {
         View::new(column, &[Bind::Var(vars.token)])
     }
 
-    /// S1 = Σ x and V = d²·Σ x² − d·S1² + K.
+    /// V = m²·Σ x² [− d·S1²] + K.
     fn relate_moments(&self, system: &mut System, name: &str, vars: &Vars, x: &Form) {
-        let sum = self.per_token(self.sum, vars);
+        let m = F::from(self.shape.kind.multiple(self.shape.width) as u64);
+        let features = [vars.input.slab, vars.input.lane];
+        let mut terms = vec![Term::new(m * m, &features, vec![x.clone(), x.clone()])];
+        if let Some(sum) = self.sum {
+            self.relate_sum(system, name, vars, x);
+            let sum = Form::of(self.per_token(sum, vars));
+            let d = F::from(self.shape.width as u64);
+            terms.push(Term::new(-d, &[], vec![sum.clone(), sum]));
+        }
+        system.relate(Relation {
+            name: format!("{name} variance"),
+            check: vec![vars.token],
+            terms,
+            rhs: vec![
+                Rhs::of(F::one(), self.per_token(self.variance, vars)),
+                Rhs::constant(-from_i128(self.shape.floor), &[]),
+            ],
+        });
+    }
+
+    /// S1 = Σ x.
+    fn relate_sum(&self, system: &mut System, name: &str, vars: &Vars, x: &Form) {
+        let sum = self.sum.expect("LayerNorm's");
+        let sum = self.per_token(sum, vars);
         let summed = [Bind::Ones, Bind::Var(vars.token), Bind::Ones];
         let mut rhs = vec![Rhs::of(F::one(), sum.clone())];
         for (coef, view) in &x.0 {
@@ -208,22 +240,6 @@ impl Norm {
             check: vec![],
             terms: vec![],
             rhs,
-        });
-
-        let d = F::from(self.shape.width as u64);
-        let sum = Form::of(sum);
-        let features = [vars.input.slab, vars.input.lane];
-        system.relate(Relation {
-            name: format!("{name} variance"),
-            check: vec![vars.token],
-            terms: vec![
-                Term::new(d * d, &features, vec![x.clone(), x.clone()]),
-                Term::new(-d, &[], vec![sum.clone(), sum]),
-            ],
-            rhs: vec![
-                Rhs::of(F::one(), self.per_token(self.variance, vars)),
-                Rhs::constant(-from_i128(self.shape.floor), &[]),
-            ],
         });
     }
 
@@ -260,14 +276,18 @@ impl Norm {
         });
     }
 
-    /// R·(d·x_k − S1) + half = z_k·2^(r−f_z) + rem_k.
+    /// R·(m·x_k [− S1]) + half = z_k·2^(r−f_z) + rem_k.
     fn relate_output(&self, system: &mut System, name: &str, vars: &Vars, x: &Form) {
         let dropped = self.shape.dropped();
         let live: Live = vars.input.live();
         let binds = vars.input.binds(vars.token);
         let root = self.root.form(&[Bind::Var(vars.token)]);
-        let sum = Form::of(self.per_token(self.sum, vars));
-        let d = F::from(self.shape.width as u64);
+        let m = F::from(self.shape.kind.multiple(self.shape.width) as u64);
+        let mut terms = vec![Term::new(m, &[], vec![root.clone(), x.clone()])];
+        if let Some(sum) = self.sum {
+            let sum = Form::of(self.per_token(sum, vars));
+            terms.push(Term::new(-F::one(), &[], vec![root, sum]).live(live.clone()));
+        }
         let mut rhs = self.output.rhs(pow2(dropped), &binds);
         rhs.extend(self.rest.rhs(F::one(), &binds));
         rhs.push(Rhs::constant(
@@ -277,10 +297,7 @@ impl Norm {
         system.relate(Relation {
             name: format!("{name} output"),
             check: vec![vars.token],
-            terms: vec![
-                Term::new(d, &[], vec![root.clone(), x.clone()]),
-                Term::new(-F::one(), &[], vec![root, sum]).live(live),
-            ],
+            terms,
             rhs,
         });
     }
@@ -289,7 +306,9 @@ impl Norm {
     pub fn run(&self, x: &[i64], recorder: &mut Recorder) -> Result<Vec<i64>, Overflow> {
         let values = self.shape.normalize(x);
         let column = |f: fn(&Row) -> i128| values.rows.iter().map(f).collect::<Vec<_>>();
-        recorder.exact(self.sum, column(|r| r.sum));
+        if let Some(sum) = self.sum {
+            recorder.exact(sum, column(|r| r.sum));
+        }
         recorder.exact(self.variance, column(|r| r.variance));
         self.root.put(recorder, &column(|r| r.root))?;
         self.below.put(recorder, &column(|r| r.below))?;
@@ -310,6 +329,7 @@ pub struct Normalized {
 
 /// One token's values.
 struct Row {
+    /// S1, or 0.
     sum: i128,
     variance: i128,
     root: i128,
@@ -319,7 +339,7 @@ struct Row {
 
 impl Row {
     fn new(shape: &NormShape, x: &[i64], token: usize, tokens: usize) -> Self {
-        let d = shape.width as i128;
+        let m = shape.multiple();
         let row = || {
             x.chunks(LANES)
                 .skip(token)
@@ -327,8 +347,11 @@ impl Row {
                 .flatten()
                 .map(|x| i128::from(*x))
         };
-        let sum: i128 = row().sum();
-        let variance = row().map(|x| (d * x - sum).pow(2)).sum::<i128>() + shape.floor;
+        let sum: i128 = match shape.kind {
+            NormKind::Layer => row().sum(),
+            NormKind::RootMeanSquare => 0,
+        };
+        let variance = row().map(|x| (m * x - sum).pow(2)).sum::<i128>() + shape.floor;
         let root = shape.root(variance);
         let square = |r: i128| U256::from(r as u128) * U256::from(r as u128);
         let variance_wide = U256::from(variance as u128);
@@ -357,12 +380,18 @@ mod tests {
         root: 42,
     };
 
+    const LAYER: NormKind = NormKind::Layer;
+
     /// A system with one norm of a layer's input.
     fn declare(width: usize, tokens: usize) -> (System, Input, Norm) {
+        declare_kind(LAYER, width, tokens)
+    }
+
+    fn declare_kind(kind: NormKind, width: usize, tokens: usize) -> (System, Input, Norm) {
         let mut system = System::default();
         let vars = Vars::block(&mut system, width, width, tokens);
         let input = Input::declare(&mut system, &vars);
-        let shape = NormShape::new(width, 31, 12, 1e-5, SCALE).expect("provable");
+        let shape = NormShape::new((kind, width), 31, 12, 1e-5, SCALE).expect("provable");
         let norm = Norm::declare(&mut system, "norm", &vars, &input.form(&vars), shape);
         (system, input, norm)
     }
@@ -385,8 +414,9 @@ mod tests {
     #[test]
     fn honest_norms_hold_at_the_extremes() {
         let tables = OwnedTables::build();
-        for width in [64, 192] {
-            let declared = declare(width, 4);
+        let kinds = [LAYER, NormKind::RootMeanSquare];
+        for (width, kind) in [64, 192].into_iter().flat_map(|w| kinds.map(|k| (w, k))) {
+            let declared = declare_kind(kind, width, 4);
             let (low, high) = (-(1i64 << 31), (1i64 << 31) - 1);
             let rows: [&dyn Fn(usize) -> i64; 4] = [
                 &|k| (k as i64 * 977 % 4001) - 2000,
@@ -409,7 +439,7 @@ mod tests {
     fn outputs_are_normalized_values() {
         let (width, mut rng) = (192, Rng(1));
         let x = rng.vector(width, 50_000);
-        let z = NormShape::new(width, 31, 12, 1e-5, SCALE)
+        let z = NormShape::new((LAYER, width), 31, 12, 1e-5, SCALE)
             .expect("provable")
             .normalize(&x)
             .outputs;
@@ -420,6 +450,37 @@ mod tests {
             let expected = (x - mean) / (variance + 1e-5).sqrt();
             assert!((*z as f64 / 1024.0 - expected).abs() < 0.51 / 1024.0 + 1e-6);
         }
+    }
+
+    /// RMSNorm's z·2^-10 is x/√(mean x² + ε), and no entry of its columns is free.
+    #[test]
+    fn rms_norms_divide_by_the_root_mean_square() {
+        let (width, mut rng) = (192, Rng(1));
+        let x: Vec<i64> = rng
+            .vector(width * 4, 50_000)
+            .iter()
+            .map(|x| x + 9000)
+            .collect();
+        let z = NormShape::new((NormKind::RootMeanSquare, width), 31, 12, 1e-5, SCALE)
+            .expect("provable")
+            .normalize(&x)
+            .outputs;
+        for token in 0..4 {
+            let entries: Vec<usize> = (0..width)
+                .map(|k| (k / LANES * 4 + token) * LANES + k % LANES)
+                .collect();
+            let real = |at: &usize| x[*at] as f64 / 4096.0;
+            let square = entries.iter().map(|at| real(at).powi(2)).sum::<f64>() / width as f64;
+            for at in &entries {
+                let expected = real(at) / (square + 1e-5).sqrt();
+                assert!((z[*at] as f64 / 1024.0 - expected).abs() < 0.51 / 1024.0 + 1e-6);
+            }
+        }
+        let tables = OwnedTables::build();
+        let declared = declare_kind(NormKind::RootMeanSquare, width, 4);
+        let case = case(&declared, &tables, &x);
+        assert!(declared.0.columns.iter().all(|c| c.name != "norm sum"));
+        case.assert_every_column_is_bound(&[]);
     }
 
     /// Another root, or a fraction of the field, satisfies every relation once the differences
@@ -469,7 +530,7 @@ mod tests {
         let tables = OwnedTables::build();
         for width in [192, 320, 576, 768] {
             let declared = declare(width, 4);
-            let shape = NormShape::new(width, 31, 12, 1e-5, SCALE).expect("provable");
+            let shape = NormShape::new((LAYER, width), 31, 12, 1e-5, SCALE).expect("provable");
             let (d, padded) = (width as i128, width.next_power_of_two() as i128);
             // Half of the features are 2^13, the others nothing: S1·d/d' is an integer.
             let x: Vec<i64> = (0..width as i64 * 4).map(|i| (i % 2) << 13).collect();
@@ -535,7 +596,7 @@ mod tests {
     #[test]
     fn unprovable_shapes_are_refused() {
         let new = |width, epsilon, output, root| {
-            NormShape::new(width, 31, 12, epsilon, NormScale { output, root })
+            NormShape::new((LAYER, width), 31, 12, epsilon, NormScale { output, root })
         };
         assert!(new(768, 1e-5, 10, 58).is_some());
         assert_eq!(new(768, 1e-5, 11, 43), None); // z beyond 16 bits

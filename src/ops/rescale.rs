@@ -72,6 +72,26 @@ pub struct Rescaled {
     remainder: Digits,
 }
 
+/// How a relation speaks of a tensor `[slab][token][lane]`.
+#[derive(Clone, Debug)]
+pub struct Site {
+    pub lens: [usize; 3],
+    pub binds: [Bind; 3],
+    /// The slabs that exist.
+    pub live: Live,
+}
+
+impl Features {
+    /// The tensor of these features, token by token.
+    pub fn site(&self, (token, tokens): (VarId, usize)) -> Site {
+        Site {
+            lens: [self.slabs(), tokens, super::LANES],
+            binds: self.binds(token),
+            live: self.live(),
+        }
+    }
+}
+
 /// An accumulator as a relation says it: Σ terms = the accumulator + Σ `offsets`.
 pub struct Accumulator {
     pub check: Vec<VarId>,
@@ -81,26 +101,24 @@ pub struct Accumulator {
 }
 
 impl Rescaled {
-    /// Declares the remainder of `accumulator` and relates it to `quotient`, which has the same
-    /// dimensions: those of `features`, token by token.
+    /// Declares the remainder of `accumulator` and relates it to `quotient`, both at `site`.
     pub fn declare(
         system: &mut System,
         name: &str,
         rescale: Rescale,
         quotient: Digits,
         accumulator: Accumulator,
-        features: Features,
-        (token, tokens): (VarId, usize),
+        site: &Site,
     ) -> Self {
-        let lens = [features.slabs(), tokens, super::LANES];
-        let remainder = Digits::unsigned(system, &format!("{name} rest"), &lens, rescale.digits());
+        let rest = format!("{name} rest");
+        let remainder = Digits::unsigned(system, &rest, &site.lens, rescale.digits());
         let this = Self {
             name: name.into(),
             rescale,
             quotient,
             remainder,
         };
-        this.relate(system, accumulator, &features.binds(token), features.live());
+        this.relate(system, accumulator, &site.binds, site.live.clone());
         this
     }
 
@@ -194,8 +212,7 @@ mod tests {
             Rescale::new(20),
             quotient,
             accumulator,
-            vars.output,
-            (vars.token, 4),
+            &vars.output.site((vars.token, 4)),
         );
         let values: Vec<i128> = Rng(4)
             .vector(768, 1 << 34)

@@ -14,9 +14,10 @@
 //! Contracted features come in as (slab, lane) and leave as (slab_out, lane_out) on the same
 //! coordinates, the former at r, the latter at τ.
 
+use crate::quant::{Architecture, ceil_log2};
 use crate::system::{Bind, ColumnId, Live, System, VarId, View};
 
-/// The width of a slab, and of an attention head.
+/// The width of a slab: an attention head is one slab, or two.
 pub const LANES: usize = 64;
 
 const LANE_BITS: usize = LANES.trailing_zeros() as usize;
@@ -28,7 +29,10 @@ const MIN_SLAB_BITS: usize = 2;
 /// A feature dimension in one role: n features as (slab, lane).
 #[derive(Clone, Copy, Debug)]
 pub struct Features {
+    /// The slab, or its upper bits where `part` is the lowest.
     pub slab: VarId,
+    /// Where slabs come in pairs that some op tells apart: which of the two.
+    pub part: Option<VarId>,
     pub lane: VarId,
     /// n. Where a tensor is `[slab][token][lane]` a multiple of [`LANES`].
     pub len: usize,
@@ -47,11 +51,26 @@ impl Features {
 
     /// The binds of a tensor `[slab][token][lane]`.
     pub fn binds(&self, token: VarId) -> [Bind; 3] {
-        [Bind::Var(self.slab), Bind::Var(token), Bind::Var(self.lane)]
+        [self.slab_bind(), Bind::Var(token), Bind::Var(self.lane)]
     }
 
-    /// A vector of n values.
+    /// What a dimension of slabs is bound to.
+    pub fn slab_bind(&self) -> Bind {
+        match self.part {
+            None => Bind::Var(self.slab),
+            Some(part) => Bind::Pair(part, self.slab),
+        }
+    }
+
+    /// All its variables: what is summed over where features are contracted.
+    pub fn vars(&self) -> Vec<VarId> {
+        let part = self.part.into_iter();
+        part.chain([self.slab, self.lane]).collect()
+    }
+
+    /// A vector of n values. Panics if slabs come in pairs.
     pub fn vector(&self, column: ColumnId) -> View {
+        assert!(self.part.is_none(), "a vector's slab is one variable");
         View::new(column, &[Bind::Pair(self.lane, self.slab)])
     }
 
@@ -59,7 +78,7 @@ impl Features {
     pub fn live(&self) -> Live {
         if self.len.is_multiple_of(LANES) {
             Live {
-                vars: vec![self.slab],
+                vars: self.part.into_iter().chain([self.slab]).collect(),
                 len: self.slabs(),
             }
         } else {
@@ -128,6 +147,7 @@ impl Vars {
         );
         let mut features = |name, lane, len| Features {
             slab: system.var(name, LANE_BITS..LANE_BITS + slab_bits(len)),
+            part: None,
             lane,
             len,
         };
@@ -153,8 +173,99 @@ pub fn slab_bits(n: usize) -> usize {
 pub fn contracted(system: &mut System, name: &'static str, len: usize, like: Features) -> Features {
     Features {
         slab: system.var(name, LANE_BITS..LANE_BITS + slab_bits(len)),
+        part: None,
         lane: like.lane,
         len,
+    }
+}
+
+/// A block's attention heads.
+#[derive(Clone, Copy, Debug)]
+pub struct Heads {
+    /// Queries and head sums; the slab variable is the head.
+    pub queries: Features,
+    /// The keys and values that a query's head reads: on other coordinates than its own where heads
+    /// share them, otherwise the same.
+    pub keys: Features,
+    /// Keys and values as the result of a contraction.
+    pub keys_output: Features,
+}
+
+impl Heads {
+    /// The heads of a block with these variables.
+    pub fn declare(system: &mut System, vars: &Vars, a: &Architecture) -> Self {
+        let paired = a.head_width > LANES;
+        let part_bits = usize::from(paired);
+        let part = paired.then(|| system.var("part", LANE_BITS..LANE_BITS + part_bits));
+        let mut head = |name, slabs: usize| {
+            let end = LANE_BITS + slab_bits(slabs * LANES);
+            system.var(name, LANE_BITS + part_bits..end)
+        };
+        let queries = Features {
+            slab: if paired {
+                head("head", vars.input.slabs())
+            } else {
+                vars.input.slab
+            },
+            part,
+            ..vars.input
+        };
+        let len = a.kv_width();
+        if a.group() == 1 {
+            return Self {
+                queries,
+                keys: queries,
+                keys_output: vars.output,
+            };
+        }
+        let keys_output = system.var("key_slab_out", LANE_BITS..LANE_BITS + slab_bits(len));
+        let coords = vars.shared_coords(system, ceil_log2(a.kv_heads) as usize);
+        let keys = Features {
+            slab: system.var("key_head", coords),
+            part,
+            lane: vars.input.lane,
+            len,
+        };
+        Self {
+            queries,
+            keys,
+            keys_output: Features {
+                slab: keys_output,
+                part: None,
+                lane: vars.output.lane,
+                len,
+            },
+        }
+    }
+
+    /// The number of heads of queries.
+    pub fn count(&self) -> usize {
+        self.queries.slabs() / self.parts()
+    }
+
+    /// The number of heads of keys and values.
+    pub fn key_count(&self) -> usize {
+        self.keys.slabs() / self.parts()
+    }
+
+    /// Slabs per head.
+    pub fn parts(&self) -> usize {
+        1 + usize::from(self.queries.part.is_some())
+    }
+}
+
+impl Vars {
+    /// Coordinates for a head of keys that is summed over beside the head of queries, the lanes and
+    /// the token j: those of token i, and new ones.
+    fn shared_coords(&self, system: &System, bits: usize) -> Vec<usize> {
+        let coords = |var: VarId| system.vars[var.0].coords.iter().copied();
+        let input = coords(self.input.lane).chain(coords(self.input.slab));
+        let taken: Vec<usize> = input
+            .chain(coords(self.past))
+            .chain(coords(self.token))
+            .collect();
+        let new = (0..).filter(|c| !taken.contains(c));
+        coords(self.token).chain(new).take(bits).collect()
     }
 }
 

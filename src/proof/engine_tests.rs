@@ -11,7 +11,7 @@ use crate::argument::claims::{Bases, Layer, fold_functional};
 use crate::argument::data::{Externals, LayerData};
 use crate::argument::logup;
 use crate::argument::reduce::Reduction;
-use crate::layers::testing::{Shape, model};
+use crate::layers::testing::{Shape, llama_manifest, manifest, model_of};
 use crate::layers::{LayerKind, Sequence, generate, run, system, weights, witness};
 use crate::ops::testing::{Case, OwnedTables, Rng};
 use crate::system::{ColumnId, Segment, evaluate};
@@ -115,18 +115,26 @@ fn check(kind: LayerKind, layer: Layer, case: &Case, data: LayerData) {
     assert_eq!(functional, claimed, "{kind}: the claims");
 }
 
-/// One slab and three of four, tied and untied heads, full and padded sequences.
+/// One slab and three of four, tied and untied heads, full and padded sequences; heads that share keys,
+/// of one slab and of two.
 #[test]
 fn sums_and_claims_are_what_the_definitions_say() {
-    for (width, layers, vocabulary, tied, prompt) in [(64, 2, 70, true, 3), (192, 1, 100, false, 5)]
-    {
-        let shape = Shape {
+    let plain = |width, layers, vocabulary, tied| {
+        manifest(Shape {
             width,
             layers,
             vocabulary,
             tied,
-        };
-        let (model, tables) = (model(shape, 11), OwnedTables::build());
+        })
+    };
+    for (manifest, prompt) in [
+        (plain(64, 2, 70, true), 3),
+        (plain(192, 1, 100, false), 5),
+        (llama_manifest((6, 2, 64), 1, 70), 3),
+        (llama_manifest((4, 2, 128), 1, 70), 5),
+    ] {
+        let layers = manifest.architecture.layers;
+        let (model, tables) = (model_of(manifest, 11), OwnedTables::build());
         let prompt: Vec<u32> = (0..prompt).map(|i| (i * i + 1) % 70).collect();
         let output = generate(&model, tables.get(), &prompt, 2)
             .expect("it runs")

@@ -17,7 +17,7 @@ use crate::argument::layout::{Tiling, vector_offsets};
 use crate::commit::{RowData, commit_rows};
 use crate::curve::{EncodingError, Generators, PointBytes, decode_points};
 use crate::layers::{self, LayerKind};
-use crate::quant::{IntMatrix, IntegerModel, Manifest, Tables};
+use crate::quant::{Architecture, IntMatrix, IntegerModel, Manifest, Tables};
 use crate::seal::bundle::vector_rows;
 
 /// The seed from which a model's blinds are derived. All zero for an open model, so that anyone
@@ -104,42 +104,48 @@ enum Tensor<'a> {
     Vectors(Vec<&'a [i64]>),
 }
 
-/// All weight tensors: tokens, positions, then per block six matrices and its vectors, then the
-/// head's vectors and, if it is not tied, its matrix.
+/// The matrices of a layer that stand in its own part of the key: a tied head's is the embedding's.
+fn owns_matrices(a: &Architecture, kind: LayerKind) -> bool {
+    kind != LayerKind::Head || !a.tied
+}
+
+/// All weight tensors, layer by layer in order. Each layer's matrices precede its vectors, but for the
+/// head's.
 fn tensors(model: &IntegerModel) -> Vec<Tensor<'_>> {
-    let blocks = (0..model.blocks.len()).map(LayerKind::Block);
+    let a = &model.manifest.architecture;
     let mut all = Vec::new();
-    for kind in std::iter::once(LayerKind::Embedding).chain(blocks) {
+    for kind in LayerKind::all(a.layers) {
         let weights = layers::weights(model, kind);
-        all.extend(weights.matrices.into_iter().map(Tensor::Matrix));
-        if !weights.vectors.is_empty() {
-            all.push(Tensor::Vectors(weights.vectors));
-        }
-    }
-    let head = layers::weights(model, LayerKind::Head);
-    all.push(Tensor::Vectors(head.vectors));
-    if model.head.matrix.is_some() {
-        all.extend(head.matrices.into_iter().map(Tensor::Matrix));
+        let owned = owns_matrices(a, kind);
+        let matrices = weights.matrices.into_iter().filter(|_| owned);
+        let matrices: Vec<Tensor> = matrices.map(Tensor::Matrix).collect();
+        let vectors = (!weights.vectors.is_empty()).then_some(Tensor::Vectors(weights.vectors));
+        all.extend(in_order(kind, matrices, vectors));
     }
     all
+}
+
+/// A layer's tensors as the key lists them.
+fn in_order<T>(kind: LayerKind, matrices: Vec<T>, vectors: Option<T>) -> Vec<T> {
+    if kind == LayerKind::Head {
+        vectors.into_iter().chain(matrices).collect()
+    } else {
+        matrices.into_iter().chain(vectors).collect()
+    }
 }
 
 /// The number of rows of each tensor, from the manifest alone.
 fn row_counts(m: &Manifest, row_bits: usize) -> Vec<usize> {
     let a = &m.architecture;
-    let (d, hidden) = (a.width, a.hidden);
-    let matrix = |inputs, outputs| Tiling::new(inputs, outputs, row_bits).rows();
-    let vectors = |lens: &[usize]| vector_offsets(lens).1.div_ceil(1 << row_bits);
-    let mut counts = vec![matrix(d, a.vocabulary), matrix(d, a.context)];
-    for _ in 0..a.layers {
-        counts.extend(
-            [(d, d), (d, d), (d, d), (d, d), (d, hidden), (hidden, d)].map(|(i, o)| matrix(i, o)),
-        );
-        counts.push(vectors(&[d, d, d, d, hidden, d]));
-    }
-    counts.push(vectors(&[d, d]));
-    if !a.tied {
-        counts.push(matrix(d, a.vocabulary));
+    let mut counts = Vec::new();
+    for kind in LayerKind::all(a.layers) {
+        let shapes = layers::weight_shapes(a, kind);
+        let owned = owns_matrices(a, kind);
+        let matrices = shapes.matrices.into_iter().filter(|_| owned);
+        let rows = |(inputs, outputs)| Tiling::new(inputs, outputs, row_bits).rows();
+        let vectors = (!shapes.vectors.is_empty())
+            .then(|| vector_offsets(&shapes.vectors).1.div_ceil(1 << row_bits));
+        counts.extend(in_order(kind, matrices.map(rows).collect(), vectors));
     }
     counts
 }
@@ -264,17 +270,31 @@ fn check_manifest(manifest: &Manifest) -> Result<(), String> {
 }
 
 /// Where a layer's tensors stand: the indices of its matrices, and of its vectors if it has any.
-fn layer_tensors(manifest: &Manifest, kind: LayerKind) -> (Vec<usize>, Option<usize>) {
+fn layer_tensors(manifest: &Manifest, wanted: LayerKind) -> (Vec<usize>, Option<usize>) {
     let a = &manifest.architecture;
-    let block = |b: usize| 2 + 7 * b;
-    match kind {
-        LayerKind::Embedding => (vec![0, 1], None),
-        LayerKind::Block(b) => ((block(b)..block(b) + 6).collect(), Some(block(b) + 6)),
-        LayerKind::Head => {
-            let start = block(a.layers);
-            (vec![if a.tied { 0 } else { start + 1 }], Some(start))
+    let mut next = 0;
+    for kind in LayerKind::all(a.layers) {
+        let shapes = layers::weight_shapes(a, kind);
+        let count = if owns_matrices(a, kind) {
+            shapes.matrices.len()
+        } else {
+            0
+        };
+        let vectors = usize::from(!shapes.vectors.is_empty());
+        if kind == wanted {
+            let (first, at) = match kind {
+                LayerKind::Head => (next + vectors, next),
+                _ => (next, next + count),
+            };
+            let matrices = match count {
+                0 => vec![0], // the token embedding's
+                _ => (first..first + count).collect(),
+            };
+            return (matrices, (vectors == 1).then_some(at));
         }
+        next += count + vectors;
     }
+    panic!("{wanted} is not a layer of the model")
 }
 
 impl CommittedModel {

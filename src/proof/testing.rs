@@ -1,8 +1,8 @@
 //! A tiny committed model for tests of whole proofs.
 
 use super::{BlindingSeed, Mode, ModelFile, OpenedModel, ProofFile, ProveOptions, Setup, prove};
-use crate::layers::testing::{Shape, model};
-use crate::quant::{IntMatrix, Tables};
+use crate::layers::testing::{Shape, llama_manifest, model, model_of};
+use crate::quant::{IntMatrix, IntegerModel, Tables};
 
 pub const SHAPE: Shape = Shape {
     width: 64,
@@ -21,12 +21,28 @@ pub fn tiny_model(setup: &Setup) -> OpenedModel {
     m.architecture.context = CONTEXT;
     m.scales.output_bias = 40;
     m.tables = Tables::new(&m.scales, m.architecture.activation).digest();
-    let rows = (0..SHAPE.width).flat_map(|k| &model.positions.row(k)[..CONTEXT]);
-    model.positions = IntMatrix {
+    model.positions = model.positions.map(|positions| IntMatrix {
         inputs: SHAPE.width,
         outputs: CONTEXT,
-        data: rows.copied().collect(),
-    };
+        data: (0..SHAPE.width)
+            .flat_map(|k| &positions.row(k)[..CONTEXT])
+            .copied()
+            .collect(),
+    });
+    committed(model, setup)
+}
+
+/// The same of Llama's kind: four heads in two groups.
+pub fn tiny_llama(setup: &Setup) -> OpenedModel {
+    let mut manifest = llama_manifest((4, 2, 64), SHAPE.layers, SHAPE.vocabulary);
+    manifest.architecture.context = CONTEXT;
+    manifest.architecture.hidden = 128;
+    manifest.scales.output_bias = 40;
+    manifest.tables = Tables::new(&manifest.scales, manifest.architecture.activation).digest();
+    committed(model_of(manifest, 6), setup)
+}
+
+fn committed(model: IntegerModel, setup: &Setup) -> OpenedModel {
     let file = ModelFile::commit(model, BlindingSeed([7; 32]), Vec::new(), setup, &|_, _| {});
     file.open().expect("its own key")
 }

@@ -134,6 +134,8 @@ pub struct BlockSize {
     pub key: Affine,
     pub value: Affine,
     pub output: Affine,
+    /// Only where the activation is gated.
+    pub gate: Option<Affine>,
     pub up: Affine,
     pub down: Affine,
 }
@@ -147,6 +149,7 @@ impl BlockSize {
             key: square,
             value: square,
             output: square,
+            gate: architecture.gated.then_some(square),
             up: square,
             down: Affine::worst(architecture.hidden),
         }
@@ -159,6 +162,7 @@ impl BlockSize {
             key: Affine::of(&block.key, &block.key_bias),
             value: Affine::of(&block.value, &block.value_bias),
             output: Affine::of(&block.output, &block.output_bias),
+            gate: block.gate.as_ref().map(|gate| Affine::of(gate, &[])),
             up: Affine::of(&block.up, &block.up_bias),
             down: Affine::of(&block.down, &block.down_bias),
         }
@@ -177,25 +181,34 @@ pub fn block(
     let mut bounds = norm(architecture, scales.residual, block.norm1, regime).to_vec();
     bounds.extend(norm(architecture, scales.residual, block.norm2, regime));
     bounds.extend(attention(architecture, scales, index, size, regime));
-    // |gelu(x)| ≤ |x|, at the value's scale.
+    // |g(x)| ≤ |x|, at the value's scale.
     let activation = KEY * f64::from(scales.activation_value - scales.activation_key).exp2();
+    let up = size.up.apply(KEY);
+    let (argument, activated) = match &size.gate {
+        Some(gate) => (gate.apply(KEY), activation * up),
+        None => (up, activation),
+    };
     bounds.extend([
         Bound {
+            quantity: "the activation's argument",
+            magnitude: argument * regime.rescaled(),
+        },
+        Bound {
             quantity: "the up projection",
-            magnitude: size.up.apply(KEY) * regime.rescaled(),
+            magnitude: up * regime.rescaled(),
         },
         Bound {
             quantity: "the down projection",
-            magnitude: size.down.apply(activation) * regime.rescaled(),
+            magnitude: size.down.apply(activated) * regime.rescaled(),
         },
     ]);
     bounds
 }
 
-/// V, (R + 1)²·V and c·R of a norm, for any input of 32 bits:
+/// V, (R + 1)²·V and c·R of a norm, for any input of 32 bits, with m = d (LayerNorm) or 1 (RMSNorm):
 ///
 /// ```text
-/// Σc² = d²·Σ(h − mean)² ≤ d³·2^62,   |c_i| ≤ d·2^32,   V ≥ d·⌈ε·d²·2^(2f)⌉,   R²·V ≤ d·2^(2r)
+/// Σc² ≤ m²·Σh² ≤ m²·d·2^62,   |c_i| ≤ m·2^32,   V ≥ d·⌈ε·m²·2^(2f)⌉,   R²·V ≤ d·2^(2r)
 /// ```
 fn norm(
     architecture: &Architecture,
@@ -204,14 +217,16 @@ fn norm(
     regime: Regime,
 ) -> [Bound; 3] {
     let d = architecture.width as f64;
+    let multiple = architecture.norm.multiple(architecture.width) as f64;
     let smallest = epsilon_term(architecture, residual) as f64;
-    let variance = d.powi(3) * STREAM * STREAM + smallest;
+    let variance = multiple.powi(2) * d * STREAM * STREAM + smallest;
     let target = d * f64::from(2 * scale.root).exp2();
     let (bracket, scaled) = match regime {
         Regime::Run => ((target.sqrt() + variance.sqrt()).powi(2), target.sqrt()),
         Regime::Field => {
             let root = whole_limbs((target / smallest).sqrt());
-            ((root + 1.0).powi(2) * variance, 2.0 * d * STREAM * root)
+            let centred = 2.0 * multiple * STREAM;
+            ((root + 1.0).powi(2) * variance, centred * root)
         }
     };
     [
@@ -252,16 +267,21 @@ fn attention(
     };
     let shift = scales.output_accumulator(index) - scales.output_bias;
     let bias = size.output.bias * f64::from(shift).exp2();
-    // D < 64·2^31, scaled by up to 2^(16−σ) ≤ 2^8.
-    let score = 64.0 * STREAM;
+    // D < w·2^31, scaled by up to 2^(16−σ) ≤ 2^8.
+    let score = architecture.head_width as f64 * STREAM;
+    // A rotated lane is the sum of two, each times a cosine or sine.
+    let rotated = match architecture.rotation() {
+        0 => 1.0,
+        bits => 2.0 * f64::from(bits).exp2(),
+    };
     [
         Bound {
             quantity: "the query projection",
-            magnitude: size.query.apply(KEY) * regime.rescaled(),
+            magnitude: size.query.apply(KEY) * rotated * regime.rescaled(),
         },
         Bound {
             quantity: "the key projection",
-            magnitude: size.key.apply(KEY) * regime.rescaled(),
+            magnitude: size.key.apply(KEY) * rotated * regime.rescaled(),
         },
         Bound {
             quantity: "an attention score",
@@ -402,6 +422,7 @@ mod tests {
             key: affine,
             value: affine,
             output: affine,
+            gate: None,
             up: affine,
             down: affine,
         };

@@ -1,13 +1,16 @@
 //! What a floating-point run on ordinary text says about the tensors that are stored in a fixed
 //! number of bits.
 
+use super::NormKind;
+
 /// A tensor of the floating-point model whose size decides a scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tensor {
     /// The residual stream where it enters the attention's norm, rows of `width` values.
     Norm1Input,
-    /// The query projection as the checkpoint computes it, *before* the factor 1/√64.
+    /// Queries as they meet keys: with the factor 1/√w, and rotated where the model rotates.
     Query,
+    /// Keys, likewise.
     Key,
     /// What the attention adds to the residual stream.
     AttentionBranch,
@@ -48,7 +51,7 @@ impl Extent {
     }
 }
 
-/// The magnitudes and the variances per row of a norm's input.
+/// The magnitudes and the variances (mean squares, for RMSNorm) per row of a norm's input.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
     pub extent: Extent,
@@ -67,11 +70,14 @@ impl Default for Spread {
 }
 
 impl Spread {
-    fn observe(&mut self, values: &[f32], width: usize) {
+    fn observe(&mut self, values: &[f32], width: usize, norm: NormKind) {
         assert_eq!(values.len() % width, 0, "a norm's input has whole rows");
         self.extent.observe(values);
         for row in values.chunks_exact(width) {
-            let mean = row.iter().map(|v| f64::from(*v)).sum::<f64>() / width as f64;
+            let mean = match norm {
+                NormKind::Layer => row.iter().map(|v| f64::from(*v)).sum::<f64>() / width as f64,
+                NormKind::RootMeanSquare => 0.0,
+            };
             let variance = row
                 .iter()
                 .map(|v| (f64::from(*v) - mean).powi(2))
@@ -105,16 +111,18 @@ pub struct BlockCalibration {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Calibration {
     width: usize,
+    norm: NormKind,
     pub blocks: Vec<BlockCalibration>,
     pub final_norm: Spread,
 }
 
 impl Calibration {
-    /// No observations yet, for a model of `layers` blocks and the given width.
-    pub fn new(layers: usize, width: usize) -> Self {
+    /// No observations yet, for a model of `layers` blocks, the given width and kind of norm.
+    pub fn new(layers: usize, width: usize, norm: NormKind) -> Self {
         assert!(width > 0, "a model has a positive width");
         Self {
             width,
+            norm,
             blocks: vec![BlockCalibration::default(); layers],
             final_norm: Spread::default(),
         }
@@ -124,16 +132,16 @@ impl Calibration {
     /// be called any number of times with any number of values, whole rows for a norm's input.
     pub fn observe(&mut self, layer: usize, tensor: Tensor, values: &[f32]) {
         if tensor == Tensor::FinalNormInput {
-            return self.final_norm.observe(values, self.width);
+            return self.final_norm.observe(values, self.width, self.norm);
         }
-        let width = self.width;
+        let (width, norm) = (self.width, self.norm);
         let block = &mut self.blocks[layer];
         match tensor {
-            Tensor::Norm1Input => block.norm1.observe(values, width),
+            Tensor::Norm1Input => block.norm1.observe(values, width, norm),
             Tensor::Query => block.query.observe(values),
             Tensor::Key => block.key.observe(values),
             Tensor::AttentionBranch => block.attention_branch.observe(values),
-            Tensor::Norm2Input => block.norm2.observe(values, width),
+            Tensor::Norm2Input => block.norm2.observe(values, width, norm),
             Tensor::PreActivation => block.pre_activation.observe(values),
             Tensor::FeedForwardBranch => block.feed_forward_branch.observe(values),
             Tensor::FinalNormInput => unreachable!("handled above"),
@@ -143,8 +151,8 @@ impl Calibration {
     /// Adds another run's observations of the same model.
     pub fn merge(&mut self, other: &Self) {
         assert_eq!(
-            (self.width, self.blocks.len()),
-            (other.width, other.blocks.len()),
+            (self.width, self.norm, self.blocks.len()),
+            (other.width, other.norm, other.blocks.len()),
             "only calibrations of one model are merged"
         );
         for (block, other) in self.blocks.iter_mut().zip(&other.blocks) {
@@ -166,7 +174,7 @@ mod tests {
 
     #[test]
     fn observations_accumulate_maxima_and_variances_per_row() {
-        let mut calibration = Calibration::new(2, 2);
+        let mut calibration = Calibration::new(2, 2, NormKind::Layer);
         calibration.observe(1, Tensor::Query, &[1.0, -3.0]);
         calibration.observe(1, Tensor::Query, &[2.0]);
         assert_eq!(calibration.blocks[1].query, Extent { max: 3.0, count: 3 });
@@ -178,9 +186,17 @@ mod tests {
         assert_eq!(spread.extent.max, 7.0);
     }
 
+    /// RMSNorm divides by the mean square: a row that is far from 0 but constant is large.
+    #[test]
+    fn rms_norms_do_not_subtract_the_mean() {
+        let mut calibration = Calibration::new(1, 2, NormKind::RootMeanSquare);
+        calibration.observe(0, Tensor::Norm1Input, &[3.0, 3.0]);
+        assert_eq!(calibration.blocks[0].norm1.variance_max, 9.0);
+    }
+
     #[test]
     fn a_nan_is_not_lost_among_maxima() {
-        let mut calibration = Calibration::new(1, 1);
+        let mut calibration = Calibration::new(1, 1, NormKind::Layer);
         calibration.observe(0, Tensor::Key, &[1.0, f32::NAN, 2.0]);
         calibration.observe(0, Tensor::Key, &[5.0]);
         assert_eq!(calibration.blocks[0].key.max, f64::INFINITY);
@@ -200,9 +216,9 @@ mod tests {
         ];
         let mut random = crate::quant::testing::Random::new(2);
         let (mut whole, mut left, mut right) = (
-            Calibration::new(1, 4),
-            Calibration::new(1, 4),
-            Calibration::new(1, 4),
+            Calibration::new(1, 4, NormKind::Layer),
+            Calibration::new(1, 4, NormKind::Layer),
+            Calibration::new(1, 4, NormKind::Layer),
         );
         for tensor in all {
             for side in [&mut left, &mut right] {

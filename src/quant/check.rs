@@ -3,11 +3,11 @@
 use std::ops::RangeInclusive;
 
 use super::bounds::{self, Regime};
-use super::scales::{MAX_SIGMA, MIN_SIGMA, ceil_log2, max_norm_output};
+use super::scales::{MAX_SIGMA, ceil_log2, max_norm_output, min_sigma};
 use super::tables::EXP_FRACTION;
 use super::{
     Architecture, BlockScales, BlockWeights, IntMatrix, IntegerModel, LIMB_BITS, MAX_LIMBS,
-    Manifest, NormScale, Place, QuantError, Scales, Tables,
+    Manifest, NormKind, NormScale, Place, QuantError, Scales, Tables,
 };
 
 impl Architecture {
@@ -28,11 +28,8 @@ impl Architecture {
         sized("width", self.width, 64..=16384, "64 to 16384")?;
         sized("hidden width", self.hidden, 64..=65536, "64 to 65536")?;
         sized("vocabulary", self.vocabulary, 1..=1 << 20, "1 to 2^20")?;
-        sized("context", self.context, 1..=65536, "1 to 65536")?;
-        if self.heads.checked_mul(64) != Some(self.width) {
-            let expected = "heads of 64: their number is the width divided by 64";
-            return Err(unsupported("number of heads", self.heads, expected));
-        }
+        sized("context", self.context, 1..=1 << 17, "1 to 2^17")?;
+        self.check_heads()?;
         if !self.hidden.is_multiple_of(64) {
             return Err(unsupported("hidden width", self.hidden, "a multiple of 64"));
         }
@@ -44,6 +41,37 @@ impl Architecture {
             return Err(unsupported("end-of-text token", self.end_of_text, expected));
         }
         Ok(())
+    }
+}
+
+impl Architecture {
+    /// Heads, and that they, the norm, the positions and the gate are those of one kind of model.
+    fn check_heads(&self) -> Result<(), QuantError> {
+        if ![64, 128].contains(&self.head_width) {
+            return Err(unsupported("head width", self.head_width, "64 or 128"));
+        }
+        if self.heads.checked_mul(self.head_width) != Some(self.width) {
+            let expected = "the width divided by the head width";
+            return Err(unsupported("number of heads", self.heads, expected));
+        }
+        if self.kv_heads == 0 || !self.heads.is_multiple_of(self.kv_heads) {
+            let expected = "a divisor of the number of heads";
+            return Err(unsupported("number of key heads", self.kv_heads, expected));
+        }
+        let pairs = self.rotary().map(<[u64]>::len);
+        let consistent = match self.norm {
+            NormKind::Layer => {
+                let plain = self.kv_heads == self.heads && self.head_width == 64;
+                plain && pairs.is_none() && !self.gated
+            }
+            NormKind::RootMeanSquare => pairs == Some(self.head_width / 2) && self.gated,
+        };
+        if consistent {
+            return Ok(());
+        }
+        let expected = "LayerNorm with learned positions, plain heads of 64 and no gate, or RMSNorm \
+                        with one rotation for each pair of a head's lanes and a gate";
+        Err(unsupported("kind of block", "another", expected))
     }
 }
 
@@ -98,21 +126,22 @@ impl Scales {
         self.blocks
             .iter()
             .enumerate()
-            .try_for_each(|(index, block)| self.check_block(index, block, architecture.width))
+            .try_for_each(|(index, block)| self.check_block(index, block, architecture))
     }
 
     fn check_block(
         &self,
         index: usize,
         block: &BlockScales,
-        width: usize,
+        architecture: &Architecture,
     ) -> Result<(), QuantError> {
-        check_norm(&block.norm1, width)?;
-        check_norm(&block.norm2, width)?;
-        let accumulator = self.attention_accumulator(index);
+        check_norm(&block.norm1, architecture.width)?;
+        check_norm(&block.norm2, architecture.width)?;
+        let accumulator = self.attention_accumulator(index) + architecture.rotation();
         within("the queries", block.q, 0..=accumulator)?;
         within("the keys", block.k, 0..=accumulator)?;
-        let sum = MIN_SIGMA + EXP_FRACTION..=MAX_SIGMA + EXP_FRACTION;
+        let least = min_sigma(architecture.head_width);
+        let sum = least + EXP_FRACTION..=MAX_SIGMA + EXP_FRACTION;
         within("queries and keys together", block.q + block.k, sum)?;
         let up = self.up_accumulator(index);
         within("the activation's key", self.activation_key, 0..=up)?;
@@ -170,7 +199,16 @@ impl IntegerModel {
         let (d, vocabulary) = (architecture.width, architecture.vocabulary);
         check_matrix(Place::Embedding, "tokens", &self.tokens, d, vocabulary)?;
         let context = architecture.context;
-        check_matrix(Place::Embedding, "positions", &self.positions, d, context)?;
+        match (&self.positions, architecture.rotary()) {
+            (Some(positions), None) => {
+                check_matrix(Place::Embedding, "positions", positions, d, context)?;
+            }
+            (None, Some(_)) => {}
+            _ => {
+                let expected = "stored exactly where they are learned";
+                return Err(unsupported("positions", "inconsistent", expected));
+            }
+        }
         if self.blocks.len() != architecture.layers {
             let expected = "the number of layers";
             return Err(unsupported("number of blocks", self.blocks.len(), expected));
@@ -182,7 +220,8 @@ impl IntegerModel {
             bounds::check(Place::Block(index), Regime::Run, &bounds)?;
         }
         check_len(Place::Head, "final gain", self.head.gain.len(), d)?;
-        check_len(Place::Head, "final bias", self.head.bias.len(), d)?;
+        let biases = if architecture.biased() { d } else { 0 };
+        check_len(Place::Head, "final bias", self.head.bias.len(), biases)?;
         if self.head.matrix.is_none() != architecture.tied {
             let expected = "of its own exactly where it is not tied to the embedding";
             return Err(unsupported("head", "inconsistent", expected));
@@ -198,20 +237,32 @@ impl IntegerModel {
 
 impl BlockWeights {
     fn check(&self, place: Place, architecture: &Architecture) -> Result<(), QuantError> {
-        let (d, hidden) = (architecture.width, architecture.hidden);
+        let (d, kv, hidden) = (
+            architecture.width,
+            architecture.kv_width(),
+            architecture.hidden,
+        );
         let maps = [
             ("query", &self.query, &self.query_bias, d, d),
-            ("key", &self.key, &self.key_bias, d, d),
-            ("value", &self.value, &self.value_bias, d, d),
+            ("key", &self.key, &self.key_bias, d, kv),
+            ("value", &self.value, &self.value_bias, d, kv),
             ("output", &self.output, &self.output_bias, d, d),
             ("up", &self.up, &self.up_bias, d, hidden),
             ("down", &self.down, &self.down_bias, hidden, d),
         ];
         for (tensor, matrix, bias, inputs, outputs) in maps {
             check_matrix(place, tensor, matrix, inputs, outputs)?;
-            check_len(place, tensor, bias.len(), outputs)?;
+            let biases = if architecture.biased() { outputs } else { 0 };
+            check_len(place, tensor, bias.len(), biases)?;
         }
-        Ok(())
+        match &self.gate {
+            Some(gate) if architecture.gated => check_matrix(place, "gate", gate, d, hidden),
+            None if !architecture.gated => Ok(()),
+            _ => {
+                let expected = "present exactly where the activation is gated";
+                Err(unsupported("gate", "inconsistent", expected))
+            }
+        }
     }
 }
 
@@ -248,7 +299,18 @@ fn check_len(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quant::testing::{architecture, scales};
+    use crate::quant::Positions;
+    use crate::quant::testing::{architecture, llama, scales};
+
+    /// A Llama-class shape with so many rotations.
+    fn llama_turning(pairs: usize) -> Architecture {
+        Architecture {
+            positions: Positions::Rotary {
+                turns: vec![0; pairs],
+            },
+            ..llama(1, 1, 64)
+        }
+    }
 
     #[test]
     fn the_default_scales_pass() {
@@ -294,12 +356,26 @@ mod tests {
 
     #[test]
     fn unsupported_shapes_are_refused() {
-        let changes: [fn(&mut Architecture); 12] = [
+        let changes: [fn(&mut Architecture); 21] = [
             |a| a.layers = 0,
             |a| a.width = 100,
             |a| a.width = usize::MAX,
             |a| a.heads = 2,
             |a| a.heads = usize::MAX,
+            |a| a.head_width = 0,
+            |a| a.head_width = 128,
+            |a| a.kv_heads = 0,
+            |a| a.kv_heads = 2,
+            |a| a.norm = NormKind::RootMeanSquare,
+            |a| a.gated = true,
+            |a| a.positions = Positions::Rotary { turns: vec![0; 32] },
+            |a| {
+                *a = Architecture {
+                    kv_heads: 4,
+                    ..llama(1, 2, 64)
+                }
+            },
+            |a| *a = llama_turning(31),
             |a| a.hidden = 100,
             |a| a.hidden = 0,
             |a| a.vocabulary = 0,
@@ -308,7 +384,9 @@ mod tests {
             |a| a.epsilon_bits = 0,
             |a| a.end_of_text = 97,
         ];
-        architecture(1, 1).check().unwrap();
+        for supported in [architecture(1, 1), llama(2, 3, 64), llama(1, 2, 128)] {
+            supported.check().unwrap();
+        }
         for (index, change) in changes.iter().enumerate() {
             let mut changed = architecture(1, 1);
             change(&mut changed);

@@ -1,4 +1,4 @@
-//! exp and GELU by integer arithmetic, so that every machine builds the same tables.
+//! exp, GELU, SiLU, sine and cosine by integer arithmetic, so that every machine builds the same tables.
 //!
 //! Reals are held as integers over 2^120. The errors stated below are far smaller than the
 //! distance of any table's value from a tie, which a test checks for the default scales.
@@ -25,23 +25,25 @@ pub fn exp_entry(u: u32, key_fraction: u32, fraction: u32) -> i64 {
     ((mantissa + (1 << (shift - 1))) >> shift) as i64
 }
 
-/// Which form of GELU.
+/// Which smooth form of max(0, x).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gelu {
+pub enum Gate {
     /// x·σ(2·√(2/π)·(x + 0.044715·x³)), that is ½x(1 + tanh(√(2/π)(x + 0.044715x³))).
     Tanh,
     /// x·Φ(x), that is ½x(1 + erf(x/√2)).
     Erf,
+    /// x·σ(x).
+    Logistic,
 }
 
-/// round(2^value_fraction · gelu(q·2^-fraction)) for |q| ≤ 2^15, 4 ≤ fraction ≤ 14 and
+/// round(2^value_fraction · g(q·2^-fraction)) for |q| ≤ 2^15, 4 ≤ fraction ≤ 14 and
 /// fraction ≤ value_fraction ≤ 24.
 ///
-/// Both forms are x·Φ(x) with Φ(−x) = 1 − Φ(x), so gelu(−x) = gelu(x) − x, where x itself is
+/// All forms are g(x) = x·Φ(x) with Φ(−x) = 1 − Φ(x), so g(−x) = g(x) − x, where x itself is
 /// exact at `value_fraction`: negative arguments need no computation of their own.
-pub fn gelu_entry(form: Gelu, q: i32, fraction: u32, value_fraction: u32) -> i64 {
+pub fn gate_entry(form: Gate, q: i32, fraction: u32, value_fraction: u32) -> i64 {
     let magnitude = q.unsigned_abs();
-    let scaled = scaled_gelu(form, magnitude, fraction, value_fraction);
+    let scaled = scaled_gate(form, magnitude, fraction, value_fraction);
     let rounded = ((scaled + (U256::ONE << (BITS - 1))) >> BITS).as_i64();
     if q < 0 {
         rounded - (i64::from(magnitude) << (value_fraction - fraction))
@@ -50,11 +52,12 @@ pub fn gelu_entry(form: Gelu, q: i32, fraction: u32, value_fraction: u32) -> i64
     }
 }
 
-/// 2^value_fraction · gelu(q·2^-fraction) over 2^120, for q ≥ 0.
-fn scaled_gelu(form: Gelu, q: u32, fraction: u32, value_fraction: u32) -> U256 {
+/// 2^value_fraction · g(q·2^-fraction) over 2^120, for q ≥ 0.
+fn scaled_gate(form: Gate, q: u32, fraction: u32, value_fraction: u32) -> U256 {
     let phi = match form {
-        Gelu::Tanh => logistic(tanh_argument(q, fraction)),
-        Gelu::Erf => normal_cdf(q, fraction),
+        Gate::Tanh => logistic(tanh_argument(q, fraction)),
+        Gate::Erf => normal_cdf(q, fraction),
+        Gate::Logistic => logistic(U256::from(q) << (BITS - fraction)),
     };
     (U256::from(phi) * U256::from(q)) << (value_fraction - fraction)
 }
@@ -119,6 +122,49 @@ fn exp_neg(t: U256) -> (u128, u32) {
     (sum, exponent)
 }
 
+/// 2π, over 2^120.
+const TAU: u128 = 0x0648_7ed5_110b_4611_a626_3314_5c06_e0e7;
+
+/// Fractional bits of a rotation's cosines and sines.
+pub const ROTATION_BITS: u32 = 14;
+
+/// 2^14·(cos, sin) of `phase`·2^-64 of a full circle, each rounded to the nearest integer.
+pub fn rotation_entry(phase: u64) -> (i64, i64) {
+    // The angle is a whole number of quarter turns and a rest in [−1/8, 1/8] of the circle.
+    let quarter = (phase.wrapping_add(1 << 61)) >> 62;
+    let rest = phase.wrapping_sub(quarter << 62) as i64;
+    let angle = ((U256::from(rest.unsigned_abs()) * U256::from(TAU)) >> 64u32).as_u128();
+    let (cos, sin) = (round_trig(taylor(angle, 0)), round_trig(taylor(angle, 1)));
+    let sin = if rest < 0 { -sin } else { sin };
+    match quarter {
+        0 => (cos, sin),
+        1 => (-sin, cos),
+        2 => (-cos, -sin),
+        _ => (sin, -cos),
+    }
+}
+
+/// cos (`first` 0) or sin (`first` 1) of an angle in [0, π/4] over 2^120, by its Taylor series in
+/// Horner's form: x^first·(1 − x²/((first+1)(first+2))·(1 − …)).
+fn taylor(angle: u128, first: u128) -> u128 {
+    const TERMS: u128 = 18; // 0.786^36/36! < 2^-140
+    let square = ((U256::from(angle) * U256::from(angle)) >> BITS).as_u128();
+    let sum = (1..=TERMS).rev().fold(ONE, |sum, k| {
+        let divisor = (2 * k - 1 + first) * (2 * k + first);
+        ONE - ((U256::from(square) * U256::from(sum)) >> BITS).as_u128() / divisor
+    });
+    if first == 0 {
+        sum
+    } else {
+        ((U256::from(angle) * U256::from(sum)) >> BITS).as_u128()
+    }
+}
+
+fn round_trig(x: u128) -> i64 {
+    const SHIFT: u32 = BITS - ROTATION_BITS;
+    ((x + (1 << (SHIFT - 1))) >> SHIFT) as i64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +193,8 @@ mod tests {
         };
         let pi = (arctan_inverse(5) * U256::from(16u32) - arctan_inverse(239) * U256::from(4u32))
             >> extra;
+        let tau = (pi * U256::from(2u32)).as_u128();
+        assert!(tau.abs_diff(TAU) <= 1, "{tau:#x}");
         // c is the nearest: 2π·(c ± ½)² brackets 1. With C = 2c ± 1 over 2^121.
         let tau_square = |c: u128| {
             let square = (U256::from(c) * U256::from(c)) >> (BITS + 2);
@@ -178,10 +226,10 @@ mod tests {
     /// With errors below 2^-90, a value at least 2^-40 from every tie is correctly rounded.
     #[test]
     fn no_activation_is_near_enough_to_a_tie_to_be_rounded_wrongly() {
-        for form in [Gelu::Tanh, Gelu::Erf] {
+        for form in [Gate::Tanh, Gate::Erf, Gate::Logistic] {
             for fraction in [9, 11] {
                 let nearest = (0..=1 << 15)
-                    .map(|q| distance_from_tie(scaled_gelu(form, q, fraction, 14)))
+                    .map(|q| distance_from_tie(scaled_gate(form, q, fraction, 14)))
                     .fold(0.0, f64::min);
                 assert!(nearest > -40.0, "{form:?} at {fraction}: 2^{nearest}");
             }
@@ -195,11 +243,31 @@ mod tests {
             let x = f64::from(q) / 2048.0;
             let y = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
             let expected = 0.5 * x * (1.0 + y.tanh()) * 16384.0;
-            let found = gelu_entry(Gelu::Tanh, q, 11, 14) as f64;
+            let found = gate_entry(Gate::Tanh, q, 11, 14) as f64;
             assert!(
                 (found - expected).abs() < 0.5 + 1e-6,
                 "{q}: {found} {expected}"
             );
         }
+    }
+
+    /// Cosines and sines against floating point, all around the circle and at its corners.
+    #[test]
+    fn rotations_agree_with_floating_point() {
+        let odd = 0x9e37_79b9_7f4a_7c15u64;
+        let phases = (0..2000u64).map(|i| i.wrapping_mul(odd));
+        let corners = (0..8u64).flat_map(|e| [e << 61, (e << 61).wrapping_sub(1), (e << 61) + 1]);
+        for phase in phases.chain(corners) {
+            let angle = phase as f64 / 2f64.powi(64) * std::f64::consts::TAU;
+            let (cos, sin) = rotation_entry(phase);
+            for (found, expected) in [(cos, angle.cos()), (sin, angle.sin())] {
+                let difference = (found as f64 - 16384.0 * expected).abs();
+                assert!(difference < 0.5 + 1e-6, "{phase:#x}: {found}");
+            }
+        }
+        assert_eq!(rotation_entry(0), (16384, 0));
+        assert_eq!(rotation_entry(1 << 62), (0, 16384));
+        assert_eq!(rotation_entry(1 << 63), (-16384, 0));
+        assert_eq!(rotation_entry(3 << 62), (0, -16384));
     }
 }

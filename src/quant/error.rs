@@ -74,7 +74,7 @@ pub enum QuantError {
         headroom: u32,
     },
     #[error(
-        "{place}: queries up to {query} (after 1/√64) and keys up to {key} leave the attention scores {fraction} fractional bits, and at least {needed} are needed: quantize with less headroom or calibrate on other text"
+        "{place}: queries up to {query} (with the factor 1/√w) and keys up to {key} leave the attention scores {fraction} fractional bits, and at least {needed} are needed: quantize with less headroom or calibrate on other text"
     )]
     ScoreScale {
         place: Place,

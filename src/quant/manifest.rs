@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::elementary::ROTATION_BITS;
+
 /// The activation function of the feed-forward part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Activation {
@@ -10,15 +12,40 @@ pub enum Activation {
     GeluTanh,
     /// GELU by erf, "gelu".
     GeluErf,
+    /// x·σ(x), "silu".
+    Silu,
 }
 
-/// The shape of a model. Head width is 64 = `LANES` throughout: `heads · 64 = width`.
+/// How the residual stream is normalized before each branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NormKind {
+    /// LayerNorm, with gain and bias. Such a model's linear maps have biases.
+    Layer,
+    /// RMSNorm, with a gain. Such a model's linear maps have no biases.
+    RootMeanSquare,
+}
+
+/// How a model knows where a token stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Positions {
+    /// A committed vector for each position is added to the token's.
+    Learned,
+    /// Queries and keys are rotated. Pair m of a head's lanes, (m, m + w/2) of w, turns at position
+    /// i by i·turns\[m\]·2^-64 of a full circle.
+    Rotary { turns: Vec<u64> },
+}
+
+/// The shape of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Architecture {
     pub layers: usize,
     /// d, a multiple of 64.
     pub width: usize,
     pub heads: usize,
+    /// Heads of keys and values, each read by `heads / kv_heads` consecutive heads of queries.
+    pub kv_heads: usize,
+    /// 64 or 128; `heads · head_width = width`.
+    pub head_width: usize,
     /// The feed-forward width, a multiple of 64.
     pub hidden: usize,
     pub vocabulary: usize,
@@ -26,7 +53,11 @@ pub struct Architecture {
     pub context: usize,
     /// Whether the head's matrix is the token embedding.
     pub tied: bool,
+    pub norm: NormKind,
+    pub positions: Positions,
     pub activation: Activation,
+    /// Whether the activation's value is multiplied by a second projection, lane by lane.
+    pub gated: bool,
     /// ε of the norms, as the bits of an `f64` (so that the manifest has one encoding).
     pub epsilon_bits: u64,
     /// The end-of-text token: it stops generation and pads the sequence.
@@ -36,6 +67,34 @@ pub struct Architecture {
 impl Architecture {
     pub fn epsilon(&self) -> f64 {
         f64::from_bits(self.epsilon_bits)
+    }
+
+    /// The width of all keys, and of all values.
+    pub fn kv_width(&self) -> usize {
+        self.kv_heads * self.head_width
+    }
+
+    /// How many heads read the same keys and values.
+    pub fn group(&self) -> usize {
+        self.heads / self.kv_heads
+    }
+
+    /// Whether linear maps have biases.
+    pub fn biased(&self) -> bool {
+        self.norm == NormKind::Layer
+    }
+
+    /// How far each pair of a head's lanes turns per position, where the model rotates.
+    pub fn rotary(&self) -> Option<&[u64]> {
+        match &self.positions {
+            Positions::Learned => None,
+            Positions::Rotary { turns } => Some(turns),
+        }
+    }
+
+    /// The fractional bits that rotating adds to queries and keys.
+    pub fn rotation(&self) -> u32 {
+        self.rotary().map_or(0, |_| ROTATION_BITS)
     }
 }
 
@@ -134,10 +193,15 @@ mod tests {
     /// Whatever part of the manifest changes, so does the model id that hashes it.
     #[test]
     fn the_digest_depends_on_every_field() {
-        let changes: [fn(&mut Manifest); 16] = [
+        let changes: [fn(&mut Manifest); 21] = [
             |m| m.architecture.layers += 1,
             |m| m.architecture.context += 1,
             |m| m.architecture.tied = false,
+            |m| m.architecture.kv_heads += 1,
+            |m| m.architecture.head_width *= 2,
+            |m| m.architecture.norm = NormKind::RootMeanSquare,
+            |m| m.architecture.positions = Positions::Rotary { turns: vec![1] },
+            |m| m.architecture.gated = true,
             |m| m.architecture.activation = Activation::GeluErf,
             |m| m.architecture.epsilon_bits += 1,
             |m| m.architecture.end_of_text -= 1,

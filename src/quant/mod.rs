@@ -2,7 +2,7 @@
 //! lookup tables, and how they are derived from a floating-point checkpoint.
 
 /// Raised when the same checkpoint would be quantized differently: caches are keyed by it.
-pub const QUANTIZER_VERSION: u8 = 1;
+pub const QUANTIZER_VERSION: u8 = 2;
 
 pub mod bounds;
 mod calibrate;
@@ -10,6 +10,7 @@ mod check;
 mod elementary;
 mod error;
 mod fixed;
+mod headroom;
 mod manifest;
 mod quantize;
 mod scales;
@@ -21,13 +22,18 @@ mod weights;
 pub(crate) mod testing;
 
 pub use calibrate::{BlockCalibration, Calibration, Extent, Spread, Tensor};
+pub use elementary::{ROTATION_BITS, rotation_entry};
 pub use error::{Place, QuantError};
 pub use fixed::{LIMB_BITS, MAX_LIMBS, Rounding};
+pub use headroom::{Headroom, headroom};
 pub use manifest::{
-    Activation, Architecture, BlockScales, Manifest, NormScale, Provenance, Scales,
+    Activation, Architecture, BlockScales, Manifest, NormKind, NormScale, Positions, Provenance,
+    Scales,
 };
 pub use quantize::quantize;
-pub use scales::{Options, ceil_log2, choose_scales, epsilon_term, max_norm_output};
-pub use source::{FloatBlock, FloatWeights};
+pub use scales::{
+    Options, ceil_log2, choose_scales, epsilon_term, max_norm_output, min_sigma, score_factor,
+};
+pub use source::{FloatBlock, FloatMap, FloatNorm, FloatWeights};
 pub use tables::{ACTIVATION_BITS, EXP_BITS, EXP_FRACTION, IS_ZERO_BITS, Tables, table_digest};
 pub use weights::{BlockWeights, HeadWeights, IntMatrix, IntVector, IntegerModel};

@@ -10,15 +10,12 @@
 //! The final norm is not folded: the head's matrix may be the token embedding, which the
 //! embedding layer uses too.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 
-use super::scales::SCORE_FACTOR;
 use super::{
-    Architecture, BlockWeights, Calibration, FloatBlock, FloatWeights, HeadWeights, IntMatrix,
-    IntVector, IntegerModel, Manifest, Options, Place, Provenance, QuantError, Rounding, Scales,
-    Tables, choose_scales,
+    Architecture, BlockWeights, Calibration, FloatBlock, FloatMap, FloatNorm, FloatWeights,
+    HeadWeights, IntMatrix, IntVector, IntegerModel, Manifest, Options, Place, Provenance,
+    QuantError, Rounding, Scales, Tables, choose_scales, score_factor,
 };
 
 /// Quantizes a model: chooses scales by `calibration`, folds, rounds, and checks that the result
@@ -47,7 +44,10 @@ pub fn quantize(
         transposed(rounding, values, architecture.width)
     };
     let tokens = embedding("tokens", weights.tokens)?;
-    let positions = embedding("positions", weights.positions)?;
+    let positions = weights
+        .positions
+        .map(|p| embedding("positions", p))
+        .transpose()?;
     let blocks = weights
         .blocks
         .par_iter()
@@ -89,11 +89,11 @@ fn quantize_head(
     Ok(HeadWeights {
         gain: vector(
             rounding("final gain", scales.final_gain),
-            weights.final_gain,
+            weights.final_norm.gain,
         )?,
         bias: vector(
             rounding("final bias", scales.head_input()),
-            weights.final_bias,
+            weights.final_norm.bias,
         )?,
         matrix,
     })
@@ -105,27 +105,30 @@ fn quantize_block(
     index: usize,
     block: &FloatBlock,
 ) -> Result<BlockWeights, QuantError> {
-    let d = architecture.width;
-    let linear = |tensor, weight, bias| Linear::new(Place::Block(index), tensor, weight, bias);
-    let attention = |tensor, part: usize, factor| Linear {
-        columns: part * d..(part + 1) * d,
-        norm: Some((block.ln1_gain, block.ln1_bias)),
-        factor,
-        ..linear(tensor, block.attn_w, block.attn_b)
+    let linear = |tensor, map, norm| Linear {
+        place: Place::Block(index),
+        tensor,
+        map,
+        norm,
+        factor: 1.0,
     };
+    let (norm1, norm2) = (Some(block.norm1), Some(block.norm2));
     let fraction = scales.attention_accumulator(index);
-    let (query, query_bias) = attention("query", 0, SCORE_FACTOR).round(scales, fraction)?;
-    let (key, key_bias) = attention("key", 1, 1.0).round(scales, fraction)?;
-    let (value, value_bias) = attention("value", 2, 1.0).round(scales, fraction)?;
-    let (output, output_bias) =
-        linear("output", block.proj_w, block.proj_b).round(scales, scales.output_bias)?;
-    let up = Linear {
-        norm: Some((block.ln2_gain, block.ln2_bias)),
-        ..linear("up", block.up_w, block.up_b)
+    let query = Linear {
+        factor: score_factor(architecture.head_width),
+        ..linear("query", block.query, norm1)
     };
-    let (up, up_bias) = up.round(scales, scales.up_accumulator(index))?;
-    let (down, down_bias) =
-        linear("down", block.down_w, block.down_b).round(scales, scales.down_accumulator())?;
+    let (query, query_bias) = query.round(scales, fraction)?;
+    let (key, key_bias) = linear("key", block.key, norm1).round(scales, fraction)?;
+    let (value, value_bias) = linear("value", block.value, norm1).round(scales, fraction)?;
+    let (output, output_bias) =
+        linear("output", block.output, None).round(scales, scales.output_bias)?;
+    let fraction = scales.up_accumulator(index);
+    let gate = |map| linear("gate", map, norm2).round(scales, fraction);
+    let gate = block.gate.map(gate).transpose()?;
+    let (up, up_bias) = linear("up", block.up, norm2).round(scales, fraction)?;
+    let fraction = scales.down_accumulator(architecture, index);
+    let (down, down_bias) = linear("down", block.down, None).round(scales, fraction)?;
     Ok(BlockWeights {
         query,
         query_bias,
@@ -135,6 +138,7 @@ fn quantize_block(
         value_bias,
         output,
         output_bias,
+        gate: gate.map(|(matrix, _)| matrix),
         up,
         up_bias,
         down,
@@ -142,33 +146,17 @@ fn quantize_block(
     })
 }
 
-/// Some columns of a linear map, with what is folded into them.
+/// A linear map, with what is folded into it.
 struct Linear<'a> {
     place: Place,
     tensor: &'static str,
-    /// `[inputs, bias.len()]`.
-    weight: &'a [f32],
-    bias: &'a [f32],
-    columns: Range<usize>,
-    /// Gain and bias of the norm before it.
-    norm: Option<(&'a [f32], &'a [f32])>,
+    map: FloatMap<'a>,
+    /// The norm before it.
+    norm: Option<FloatNorm<'a>>,
     factor: f64,
 }
 
-impl<'a> Linear<'a> {
-    /// A whole map into which nothing is folded.
-    fn new(place: Place, tensor: &'static str, weight: &'a [f32], bias: &'a [f32]) -> Self {
-        Self {
-            place,
-            tensor,
-            weight,
-            bias,
-            columns: 0..bias.len(),
-            norm: None,
-            factor: 1.0,
-        }
-    }
-
+impl Linear<'_> {
     /// factor·diag(γ)·W and factor·(βW + b), rounded; the bias to `bias_fraction` bits.
     fn round(
         &self,
@@ -181,21 +169,20 @@ impl<'a> Linear<'a> {
             fraction,
         };
         let (weight_rounding, bias_rounding) = (rounding(scales.weight), rounding(bias_fraction));
-        let outputs = self.columns.len();
-        let rows = self.weight.chunks_exact(self.bias.len());
-        let inputs = rows.len();
+        let (inputs, outputs) = (self.map.inputs, self.map.outputs);
         let mut data = Vec::with_capacity(inputs * outputs);
-        let mut sums: Vec<f64> = self.bias[self.columns.clone()]
-            .iter()
-            .map(|b| f64::from(*b))
-            .collect();
-        for (input, row) in rows.enumerate() {
-            let (gain, shift) = self.norm.map_or((1.0, 0.0), |(gain, bias)| {
-                (f64::from(gain[input]), f64::from(bias[input]))
-            });
-            for (sum, w) in sums.iter_mut().zip(&row[self.columns.clone()]) {
-                let w = f64::from(*w);
-                *sum += shift * w;
+        // Empty where there is no bias: nor is there a β then.
+        let mut sums: Vec<f64> = self.map.biases().iter().map(|b| f64::from(*b)).collect();
+        for input in 0..inputs {
+            let at = |values: &[f32], default| values.get(input).map_or(default, |v| f64::from(*v));
+            let gain = self.norm.map_or(1.0, |norm| at(norm.gain, 1.0));
+            let shift = self.norm.map_or(0.0, |norm| at(norm.bias, 0.0));
+            let first = data.len();
+            for w in self.map.row(input) {
+                let w = f64::from(w);
+                if let Some(sum) = sums.get_mut(data.len() - first) {
+                    *sum += shift * w;
+                }
                 data.push(weight_rounding.narrow(gain * w * self.factor, data.len())?);
             }
         }
@@ -297,7 +284,7 @@ mod tests {
         fn borrow(&self) -> FloatWeights<'_> {
             FloatWeights {
                 tokens: &self.tokens,
-                positions: &self.positions,
+                positions: Some(&self.positions),
                 blocks: self
                     .blocks
                     .iter()
@@ -316,31 +303,38 @@ mod tests {
                             down_w,
                             down_b,
                         ] = tensors.each_ref().map(Vec::as_slice);
+                        let (d, hidden) = (64, 256);
+                        let attention = FloatMap::whole(attn_w, attn_b, d, 3 * d);
                         FloatBlock {
-                            ln1_gain,
-                            ln1_bias,
-                            attn_w,
-                            attn_b,
-                            proj_w,
-                            proj_b,
-                            ln2_gain,
-                            ln2_bias,
-                            up_w,
-                            up_b,
-                            down_w,
-                            down_b,
+                            norm1: FloatNorm {
+                                gain: ln1_gain,
+                                bias: ln1_bias,
+                            },
+                            query: attention.part(0, d),
+                            key: attention.part(d, d),
+                            value: attention.part(2 * d, d),
+                            output: FloatMap::whole(proj_w, proj_b, d, d),
+                            norm2: FloatNorm {
+                                gain: ln2_gain,
+                                bias: ln2_bias,
+                            },
+                            gate: None,
+                            up: FloatMap::whole(up_w, up_b, d, hidden),
+                            down: FloatMap::whole(down_w, down_b, hidden, d),
                         }
                     })
                     .collect(),
-                final_gain: &self.gain,
-                final_bias: &self.bias,
+                final_norm: FloatNorm {
+                    gain: &self.gain,
+                    bias: &self.bias,
+                },
                 lm_head: self.head.as_deref(),
             }
         }
     }
 
     fn calibration(a: &Architecture) -> Calibration {
-        let mut calibration = Calibration::new(a.layers, a.width);
+        let mut calibration = Calibration::new(a.layers, a.width, a.norm);
         let row = Random::new(9).floats(a.width, 8.0);
         for layer in 0..a.layers {
             for tensor in [
@@ -430,8 +424,9 @@ mod tests {
                 .collect();
             let real: Vec<f64> = z.iter().map(|z| f64::from(*z) / 1024.0).collect();
 
-            let norm1 = (float.ln1_gain, float.ln1_bias);
-            let mut all = float_linear(&real, norm1, float.attn_w, float.attn_b);
+            let norm1 = (float.norm1.gain, float.norm1.bias);
+            let attention = float.query;
+            let mut all = float_linear(&real, norm1, attention.weight, attention.bias);
             all[..64].iter_mut().for_each(|q| *q /= 8.0);
             for (part, matrix, bias) in [
                 (0, &block.query, &block.query_bias),
@@ -441,13 +436,13 @@ mod tests {
                 let integer = integer_linear(&z, matrix, bias, 26);
                 assert_close(&integer, &all[64 * part..][..64], 64);
             }
-            let norm2 = (float.ln2_gain, float.ln2_bias);
-            let up = float_linear(&real, norm2, float.up_w, float.up_b);
+            let norm2 = (float.norm2.gain, float.norm2.bias);
+            let up = float_linear(&real, norm2, float.up.weight, float.up.bias);
             assert_close(&integer_linear(&z, &block.up, &block.up_bias, 26), &up, 64);
 
             let identity = (vec![1f32; 256], vec![0f32; 256]);
             let identity = (&identity.0[..], &identity.1[..]);
-            let output = float_linear(&real, identity, float.proj_w, float.proj_b);
+            let output = float_linear(&real, identity, float.output.weight, float.output.bias);
             // An input at f = 24 brings the accumulator to the bias's 40.
             let z24: Vec<i32> = z.iter().map(|z| z << 14).collect();
             let integer = integer_linear(&z24, &block.output, &block.output_bias, 40);
@@ -457,7 +452,7 @@ mod tests {
                 .map(|_| (random.float(4.0) * 16384.0) as i32)
                 .collect();
             let real: Vec<f64> = g.iter().map(|g| f64::from(*g) / 16384.0).collect();
-            let down = float_linear(&real, identity, float.down_w, float.down_b);
+            let down = float_linear(&real, identity, float.down.weight, float.down.bias);
             assert_close(
                 &integer_linear(&g, &block.down, &block.down_bias, 30),
                 &down,
@@ -472,7 +467,7 @@ mod tests {
         let owned = Owned::random(&a, 6);
         let model = quantized(&a, &owned.borrow()).unwrap();
         assert_eq!((model.tokens.inputs, model.tokens.outputs), (64, 97));
-        assert_eq!(model.positions.outputs, 32);
+        assert_eq!(model.positions.map(|p| p.outputs), Some(32));
         for (token, channel) in [(0, 0), (96, 63), (13, 17), (50, 48)] {
             let stored = f64::from(model.tokens.row(channel)[token]) / 65536.0;
             let exact = f64::from(owned.tokens[token * 64 + channel]);
@@ -592,12 +587,14 @@ mod tests {
     fn a_model_read_from_a_damaged_file_is_refused() {
         let a = architecture(1, 1);
         let model = quantized(&a, &Owned::random(&a, 13).borrow()).unwrap();
-        let changes: [fn(&mut IntegerModel); 9] = [
+        let changes: [fn(&mut IntegerModel); 11] = [
             |m| m.tokens.data.truncate(3),
-            |m| m.positions.outputs += 1,
+            |m| m.positions = None,
             |m| m.blocks.clear(),
             |m| m.blocks[0].key.inputs -= 1,
             |m| m.blocks[0].up_bias.truncate(1),
+            |m| m.blocks[0].up_bias.clear(),
+            |m| m.blocks[0].gate = Some(m.blocks[0].up.clone()),
             |m| m.blocks[0].down.data.push(0),
             |m| m.head.gain.push(0),
             |m| m.head.matrix = Some(m.tokens.clone()),

@@ -5,7 +5,7 @@
 //! | residual stream, branches | 12, or as many bits as the largest value leaves of 32 |
 //! | norm output z | 10, one less for each factor 4 in d from 1024 on: |z| ≤ √d, 16 bits |
 //! | norm root R | z's + 32, or + 48 where that keeps too few bits of R |
-//! | q, k | as many bits as the largest value leaves of 16, while 8 ≤ σ ≤ 16 |
+//! | q, k | as many bits as the largest value leaves of 16, while σ ≤ 16 and ⌊D·2^-σ⌋ fits its keys |
 //! | activation key | 9 to 11, the same for all blocks |
 //!
 //! where σ = f_q + f_k − 11 is the number of bits that an attention score loses on becoming the
@@ -13,12 +13,10 @@
 
 use super::calibrate::{Extent, Spread};
 use super::tables::{ACTIVATION_BITS, EXP_BITS, EXP_FRACTION, IS_ZERO_BITS};
-use super::{Architecture, BlockScales, Calibration, NormScale, Place, QuantError, Scales};
+use super::{
+    Architecture, BlockScales, Calibration, NormKind, NormScale, Place, QuantError, Scales,
+};
 
-/// Attention scores of heads of 64: D < 2^37 = 64·2^31.
-const SCORE_BITS: u32 = 37;
-/// The least σ: ⌊D·2^-σ⌋ must fit the keys u and v together.
-pub(super) const MIN_SIGMA: u32 = SCORE_BITS - EXP_BITS - IS_ZERO_BITS;
 /// The largest σ: the remainder of D has one limb.
 pub(super) const MAX_SIGMA: u32 = 16;
 /// The activation key's scales.
@@ -26,8 +24,6 @@ const ACTIVATION_KEYS: std::ops::RangeInclusive<u32> = 9..=11;
 /// R must be at least 2^13 for the largest variance: its rounding then changes z by less than
 /// 2^-13 of its size.
 const ROOT_PRECISION: f64 = 13.0;
-/// 1/√64, folded into the query projection.
-pub(super) const SCORE_FACTOR: f64 = 0.125;
 
 const RESIDUAL: u32 = 12;
 const WEIGHT: u32 = 16;
@@ -64,12 +60,33 @@ pub fn max_norm_output(width: usize) -> u32 {
 }
 
 /// What ε adds to a norm's V = Σ c² + this, with f fractional bits in the residual stream:
-/// d·⌈ε·d²·2^(2f)⌉. Positive, so V never vanishes. In `f64`, where every step is one correctly
-/// rounded operation: the same on every machine.
+/// d·⌈ε·m²·2^(2f)⌉, where a LayerNorm's c = m·x − Σx has m = d and an RMSNorm's c = x has m = 1.
+/// Positive, so V never vanishes. In `f64`, where every step is one correctly rounded operation:
+/// the same on every machine.
 pub fn epsilon_term(architecture: &Architecture, residual: u32) -> i128 {
-    let d = architecture.width as f64;
-    let term = architecture.epsilon() * (d * d * f64::from(2 * residual).exp2());
+    let m = architecture.norm.multiple(architecture.width) as f64;
+    let term = architecture.epsilon() * (m * m * f64::from(2 * residual).exp2());
     architecture.width as i128 * term.ceil() as i128
+}
+
+/// The least σ: D < 2^31·`head_width`, and ⌊D·2^-σ⌋ must fit the keys u and v together.
+pub fn min_sigma(head_width: usize) -> u32 {
+    31 + ceil_log2(head_width) - EXP_BITS - IS_ZERO_BITS
+}
+
+/// 1/√w, folded into the query projection.
+pub fn score_factor(head_width: usize) -> f64 {
+    (head_width as f64).sqrt().recip()
+}
+
+impl NormKind {
+    /// m, where the values whose squares are averaged are m times the real ones.
+    pub fn multiple(self, width: usize) -> usize {
+        match self {
+            Self::Layer => width,
+            Self::RootMeanSquare => 1,
+        }
+    }
 }
 
 /// The scales of a model. `embedding_max` bounds |token embedding + position embedding|.
@@ -91,7 +108,7 @@ pub fn choose_scales(
         });
     }
     let residual = residual_scale(embedding_max, calibration, options)?;
-    let norm = |spread: &Spread| norm_scale(architecture.width, residual, spread);
+    let norm = |spread: &Spread| norm_scale(architecture, residual, spread);
     let blocks = calibration
         .blocks
         .iter()
@@ -99,8 +116,10 @@ pub fn choose_scales(
         .map(|(index, block)| {
             let norm1 = norm(&block.norm1);
             let place = Place::Block(index);
-            let accumulator = norm1.output + WEIGHT;
-            let (q, k) = score_scales(place, &block.query, &block.key, accumulator, options)?;
+            let accumulator = norm1.output + WEIGHT + architecture.rotation();
+            let sides = (&block.query, &block.key);
+            let least = min_sigma(architecture.head_width);
+            let (q, k) = score_scales(place, sides, accumulator, least, options)?;
             Ok(BlockScales {
                 norm1,
                 norm2: norm(&block.norm2),
@@ -201,10 +220,11 @@ fn residual_scale(
         })
 }
 
-/// R ≈ 2^r / (d·2^f·σ): its smallest value seen must keep [`ROOT_PRECISION`] bits.
-fn norm_scale(width: usize, residual: u32, spread: &Spread) -> NormScale {
-    let output = max_norm_output(width);
-    let size = (width as f64).log2() + f64::from(residual) + spread.variance_max.log2() / 2.0;
+/// R ≈ 2^r / (m·2^f·σ): its smallest value seen must keep [`ROOT_PRECISION`] bits.
+fn norm_scale(architecture: &Architecture, residual: u32, spread: &Spread) -> NormScale {
+    let output = max_norm_output(architecture.width);
+    let multiple = architecture.norm.multiple(architecture.width) as f64;
+    let size = multiple.log2() + f64::from(residual) + spread.variance_max.log2() / 2.0;
     let root = if f64::from(output + 32) - size >= ROOT_PRECISION {
         output + 32
     } else {
@@ -213,31 +233,27 @@ fn norm_scale(width: usize, residual: u32, spread: &Spread) -> NormScale {
     NormScale { output, root }
 }
 
-/// The scales of q (after 1/√64) and k.
+/// The scales of q (with 1/√w in it) and k, both as they meet.
 fn score_scales(
     place: Place,
-    query: &Extent,
-    key: &Extent,
+    (query, key): (&Extent, &Extent),
     accumulator: u32,
+    min_sigma: u32,
     options: Options,
 ) -> Result<(u32, u32), QuantError> {
-    let folded = Extent {
-        max: query.max * SCORE_FACTOR,
-        ..*query
-    };
-    let query = Stored::new(place, "query", &folded, 16, options)?;
+    let query = Stored::new(place, "query", query, 16, options)?;
     let key = Stored::new(place, "key", key, 16, options)?;
     let (mut q, mut k) = (query.fit(0..=accumulator)?, key.fit(0..=accumulator)?);
     while q + k > MAX_SIGMA + EXP_FRACTION {
         if q >= k { q -= 1 } else { k -= 1 }
     }
-    if q + k < MIN_SIGMA + EXP_FRACTION {
+    if q + k < min_sigma + EXP_FRACTION {
         return Err(QuantError::ScoreScale {
             place,
             query: query.max,
             key: key.max,
             fraction: q + k,
-            needed: MIN_SIGMA + EXP_FRACTION,
+            needed: min_sigma + EXP_FRACTION,
         });
     }
     Ok((q, k))
@@ -263,14 +279,14 @@ fn activation_scale(calibration: &Calibration, options: Options) -> Result<u32, 
 
 impl BlockScales {
     /// σ = f_q + f_k − 11: the bits that a score loses on becoming a key of the exp table.
-    /// 8 ≤ σ ≤ 16 in a checked manifest.
+    /// [`min_sigma`] ≤ σ ≤ 16 in a checked manifest.
     pub fn sigma(&self) -> u32 {
         self.q + self.k - EXP_FRACTION
     }
 }
 
 impl Scales {
-    /// The fractional bits of the accumulators of q, k and v (which keeps them).
+    /// The fractional bits of the accumulators of q, k and v (which keeps them), before rotation.
     pub fn attention_accumulator(&self, block: usize) -> u32 {
         self.blocks[block].norm1.output + self.weight
     }
@@ -285,9 +301,15 @@ impl Scales {
         self.blocks[block].norm2.output + self.weight
     }
 
-    /// The fractional bits of the down projection's accumulator.
-    pub fn down_accumulator(&self) -> u32 {
-        self.activation_value + self.weight
+    /// The fractional bits of the down projection's accumulator; a gated activation has those of
+    /// the exact up projection besides its own.
+    pub fn down_accumulator(&self, architecture: &Architecture, block: usize) -> u32 {
+        let gate = if architecture.gated {
+            self.up_accumulator(block)
+        } else {
+            0
+        };
+        gate + self.activation_value + self.weight
     }
 
     /// The fractional bits of γ·z + β before the head's matrix.
@@ -309,14 +331,14 @@ mod tests {
 
     /// Every tensor at a moderate size.
     fn calibration(layers: usize, width: usize) -> Calibration {
-        let mut calibration = Calibration::new(layers, width);
+        let mut calibration = Calibration::new(layers, width, NormKind::Layer);
         let row: Vec<f32> = (0..width)
             .map(|i| if i % 2 == 0 { 2.0 } else { -2.0 })
             .collect();
         for layer in 0..layers {
             calibration.observe(layer, Tensor::Norm1Input, &row);
             calibration.observe(layer, Tensor::Norm2Input, &row);
-            calibration.observe(layer, Tensor::Query, &[12.0]);
+            calibration.observe(layer, Tensor::Query, &[1.5]);
             calibration.observe(layer, Tensor::Key, &[15.9]);
             calibration.observe(layer, Tensor::AttentionBranch, &[3.0]);
             calibration.observe(layer, Tensor::PreActivation, &[7.9]);
@@ -335,7 +357,7 @@ mod tests {
         let scales = choose(&calibration(2, 64), 1).unwrap();
         assert_eq!(scales.residual, 12);
         assert_eq!(scales.inverse, 20 + 5 + 14);
-        // q is 12/8 = 1.5: 1.5·2^14 < 2^15 − 1 < 1.5·2^15, one bit of headroom.
+        // q is 1.5: 1.5·2^14 < 2^15 − 1 < 1.5·2^15, one bit of headroom.
         assert_eq!((scales.blocks[0].q, scales.blocks[0].k), (13, 10));
         assert_eq!(scales.blocks[0].sigma(), 12);
         assert_eq!(scales.activation_key, 11);
@@ -383,7 +405,7 @@ mod tests {
     #[test]
     fn small_scores_give_up_scale_so_that_one_limb_remains() {
         let mut small = calibration(1, 64);
-        small.blocks[0].query.max = 0.01;
+        small.blocks[0].query.max = 0.01 / 8.0;
         small.blocks[0].key.max = 0.2;
         let scales = choose_scales(&architecture(1, 1), 1.0, &small, Options::default()).unwrap();
         assert_eq!((scales.blocks[0].q, scales.blocks[0].k), (13, 14));
@@ -393,7 +415,7 @@ mod tests {
     #[test]
     fn large_scores_are_refused() {
         let mut large = calibration(2, 64);
-        large.blocks[1].query.max = 8.0 * 31.0;
+        large.blocks[1].query.max = 31.0;
         large.blocks[1].key.max = 31.0;
         assert!(matches!(
             choose(&large, 1),

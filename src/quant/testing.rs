@@ -1,6 +1,6 @@
 //! Seeded randomness and small models for tests.
 
-use super::{Activation, Architecture, BlockScales, NormScale, Scales};
+use super::{Activation, Architecture, BlockScales, NormKind, NormScale, Positions, Scales};
 
 /// SplitMix64.
 pub struct Random(u64);
@@ -34,13 +34,37 @@ pub fn architecture(layers: usize, heads: usize) -> Architecture {
         layers,
         width: 64 * heads,
         heads,
+        kv_heads: heads,
+        head_width: 64,
         hidden: 256 * heads,
         vocabulary: 97,
         context: 32,
         tied: true,
+        norm: NormKind::Layer,
+        positions: Positions::Learned,
         activation: Activation::GeluTanh,
+        gated: false,
         epsilon_bits: 1e-5f64.to_bits(),
         end_of_text: 96,
+    }
+}
+
+/// A small architecture of Llama's kind: `groups` times 3 heads of `head_width` that share keys and values.
+pub fn llama(layers: usize, groups: usize, head_width: usize) -> Architecture {
+    Architecture {
+        width: 3 * groups * head_width,
+        heads: 3 * groups,
+        kv_heads: groups,
+        head_width,
+        norm: NormKind::RootMeanSquare,
+        positions: Positions::Rotary {
+            turns: (0..head_width as u64 / 2)
+                .map(|m| 1 << (61 - m % 32))
+                .collect(),
+        },
+        activation: Activation::Silu,
+        gated: true,
+        ..architecture(layers, 1)
     }
 }
 

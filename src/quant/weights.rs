@@ -19,12 +19,14 @@ impl IntMatrix {
 /// A bias or gain.
 pub type IntVector = Vec<i64>;
 
-/// One block's weights, the norms' gains and biases folded in, 1/√64 folded into `query`.
+/// One block's weights, the norms' gains and biases folded in, 1/√w folded into `query`. Biases are
+/// empty where the model has none (see [`super::Architecture::biased`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockWeights {
-    /// `[d, d]` each. Biases at `norm1.output + weight` fractional bits.
+    /// `[d, d]`. Biases of query, key and value at `norm1.output + weight` fractional bits.
     pub query: IntMatrix,
     pub query_bias: IntVector,
+    /// `[d, kv_width]`, as value's.
     pub key: IntMatrix,
     pub key_bias: IntVector,
     pub value: IntMatrix,
@@ -32,10 +34,12 @@ pub struct BlockWeights {
     /// `[d, d]`, inputs ordered head by head. Bias at `output_bias` fractional bits.
     pub output: IntMatrix,
     pub output_bias: IntVector,
+    /// `[d, hidden]`: what the activation is applied to, where another projection is multiplied by it.
+    pub gate: Option<IntMatrix>,
     /// `[d, hidden]`, bias at `norm2.output + weight`.
     pub up: IntMatrix,
     pub up_bias: IntVector,
-    /// `[hidden, d]`, bias at `activation_value + weight`.
+    /// `[hidden, d]`, bias at the accumulator's (see [`super::Scales::down_accumulator`]).
     pub down: IntMatrix,
     pub down_bias: IntVector,
 }
@@ -45,7 +49,7 @@ pub struct BlockWeights {
 pub struct HeadWeights {
     /// γ, at `final_gain` fractional bits.
     pub gain: IntVector,
-    /// β, at `final_norm.output + final_gain` fractional bits.
+    /// β, at `final_norm.output + final_gain` fractional bits; empty where the norm has none.
     pub bias: IntVector,
     /// `[d, vocabulary]`, or `None` where the token embedding serves.
     pub matrix: Option<IntMatrix>,
@@ -57,7 +61,8 @@ pub struct HeadWeights {
 pub struct IntegerModel {
     pub manifest: super::Manifest,
     pub tokens: IntMatrix,
-    pub positions: IntMatrix,
+    /// Where positions are learned.
+    pub positions: Option<IntMatrix>,
     pub blocks: Vec<BlockWeights>,
     pub head: HeadWeights,
 }

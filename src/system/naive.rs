@@ -163,14 +163,14 @@ impl<'a> Evaluator<'a> {
     }
 
     fn public(&self, public: &Public, summed: &[VarId], point: &[usize]) -> F {
-        let value = |var: &VarId| {
+        let value_at = |var: &VarId| {
             let place = summed.iter().position(|v| v == var);
             point[place.expect("a public factor's variable is summed")]
         };
         let indicator = |holds: bool| if holds { F::ONE } else { F::ZERO };
         match public {
-            Public::Causal { row, col } => indicator(value(col) <= value(row)),
-            Public::Acausal { row, col } => indicator(value(col) > value(row)),
+            Public::Causal { row, col } => indicator(value_at(col) <= value_at(row)),
+            Public::Acausal { row, col } => indicator(value_at(col) > value_at(row)),
             Public::OneHot {
                 row,
                 index,
@@ -178,12 +178,25 @@ impl<'a> Evaluator<'a> {
             } => {
                 let (mut joint, mut shift) = (0, 0);
                 for var in index {
-                    joint |= value(var) << shift;
+                    joint |= value_at(var) << shift;
                     shift += self.bits(*var);
                 }
                 let row = self.tau_of(*row);
                 let hits = targets.iter().enumerate().filter(|(_, t)| **t == joint);
                 hits.map(|(i, _)| eq_at(&row, i)).sum()
+            }
+            Public::Table { vars, values } => {
+                let entry = |(x, value): (usize, &i64)| {
+                    let weights = vars.iter().zip(self.split(x, vars)).map(|(v, x)| {
+                        if summed.contains(v) {
+                            indicator(value_at(v) == x)
+                        } else {
+                            eq_at(&self.tau_of(*v), x)
+                        }
+                    });
+                    weights.product::<F>() * from_i128((*value).into())
+                };
+                values.iter().enumerate().map(entry).sum()
             }
         }
     }

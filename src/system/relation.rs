@@ -1,5 +1,7 @@
 //! Relations as data.
 
+use std::sync::Arc;
+
 use super::{VarId, View};
 use crate::algebra::F;
 
@@ -47,6 +49,12 @@ pub enum Public {
         row: VarId,
         index: Vec<VarId>,
         targets: Vec<usize>,
+    },
+    /// Any public tensor: `values` over the joint index of `vars` (low bits first), zero beyond
+    /// its end. A variable that the term sums over stands at r, any other at τ.
+    Table {
+        vars: Vec<VarId>,
+        values: Arc<[i64]>,
     },
 }
 

@@ -334,8 +334,9 @@ impl Rules<'_> {
             .binds
             .iter()
             .map(|bind| match bind {
-                Bind::Var(v) => Some(summed.contains(v)),
-                _ => None,
+                // The two variables of a pair are on one side.
+                Bind::Var(v) | Bind::Pair(v, _) => Some(summed.contains(v)),
+                Bind::Ones | Bind::Fixed(_) => None,
             })
             .collect();
         match sides.as_deref() {
@@ -387,18 +388,35 @@ impl Rules<'_> {
                 used.extend(index);
                 free.push(*row);
             }
+            Public::Table { vars, values } => {
+                self.distinct(vars)?;
+                if !self.holds(vars, values.len()) {
+                    return Err(SystemError::PublicRange {
+                        relation: self.r.name.clone(),
+                    });
+                }
+                let (on_r, on_tau): (Vec<VarId>, Vec<VarId>) =
+                    vars.iter().partition(|v| summed.contains(v));
+                used.extend(on_r);
+                free.extend(on_tau);
+            }
         }
         Ok(())
     }
 
     fn live(&self, live: &Live) -> Result<(), SystemError> {
         self.distinct(&live.vars)?;
-        if live.len > 1 << self.bits(&live.vars) {
+        if !self.holds(&live.vars, live.len) {
             return Err(SystemError::PublicRange {
                 relation: self.r.name.clone(),
             });
         }
         Ok(())
+    }
+
+    /// Whether the joint index of `vars` has room for `len` values.
+    fn holds(&self, vars: &[VarId], len: usize) -> bool {
+        len <= 1 << self.bits(vars)
     }
 
     /// Every identifier exists.
@@ -423,6 +441,7 @@ impl Rules<'_> {
                         vars.extend([row, col]);
                     }
                     Public::OneHot { row, index, .. } => vars.extend(index.iter().chain([row])),
+                    Public::Table { vars: own, .. } => vars.extend(own),
                 }
             }
         }

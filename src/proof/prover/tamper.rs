@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 
-use super::tests::{SHAPE, Scene, honest_run, scene, verify_bundle};
+use super::tests::{SHAPE, Scene, honest_run, llama_scene, scene, verify_bundle};
 use super::*;
 use ff::{Field, PrimeField};
 
@@ -374,8 +374,7 @@ enum Effort {
     All,
 }
 
-fn attack(kind: LayerKind, effort: Effort) {
-    let scene = scene();
+fn attack(scene: &Scene, kind: LayerKind, effort: Effort) {
     let run = honest_run(scene);
     let target = Target::new(scene, &run, kind);
     let honest = Mutation {
@@ -397,8 +396,9 @@ fn attack(kind: LayerKind, effort: Effort) {
     let (singles, of_pairs) = (tried.len(), pairs.len());
     tried.extend(pairs);
     let catches = all_refused(&target, &tried);
+    let family = &scene.model.model.manifest.architecture.norm;
     println!(
-        "columns: {kind}: {columns} committed columns, {singles} single changes and {of_pairs} of pairs tried, {} rejected",
+        "columns: {family:?}Norm {kind}: {columns} committed columns, {singles} single changes and {of_pairs} of pairs tried, {} rejected",
         tried.len()
     );
     if effort == Effort::All {
@@ -426,23 +426,39 @@ fn every_check_catches(target: &Target, catches: &Catches) {
 
 #[test]
 fn every_column_of_the_embedding_is_bound() {
-    attack(LayerKind::Embedding, Effort::Sample);
+    attack(scene(), LayerKind::Embedding, Effort::Sample);
 }
 
 #[test]
 fn every_column_of_a_block_is_bound() {
-    attack(LayerKind::Block(0), Effort::Sample);
+    attack(scene(), LayerKind::Block(0), Effort::Sample);
 }
 
 #[test]
 fn every_column_of_the_head_is_bound() {
-    attack(LayerKind::Head, Effort::Sample);
+    attack(scene(), LayerKind::Head, Effort::Sample);
 }
 
 #[test]
 #[ignore = "exhaustive: some minutes"]
 fn every_change_of_every_column_is_refused() {
     for kind in LayerKind::all(SHAPE.layers) {
-        attack(kind, Effort::All);
+        attack(scene(), kind, Effort::All);
+    }
+}
+
+/// The layers of Llama's kind: rotations, shared keys, the gate, no biases.
+#[test]
+fn every_column_of_a_llamas_layers_is_bound() {
+    for kind in LayerKind::all(SHAPE.layers) {
+        attack(llama_scene(), kind, Effort::Sample);
+    }
+}
+
+#[test]
+#[ignore = "exhaustive: some minutes"]
+fn every_change_of_every_column_of_a_llama_is_refused() {
+    for kind in LayerKind::all(SHAPE.layers) {
+        attack(llama_scene(), kind, Effort::All);
     }
 }

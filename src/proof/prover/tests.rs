@@ -9,7 +9,7 @@ use super::*;
 use crate::layers::Sequence;
 use crate::layers::testing::model;
 pub use crate::proof::testing::SHAPE;
-use crate::proof::testing::{PROMPT, tiny_model};
+use crate::proof::testing::{PROMPT, tiny_llama, tiny_model};
 use crate::proof::verifier::{Bundle, Check};
 use crate::proof::{BlindingSeed, ModelFile};
 use crate::system::{ColumnId, Segment, Values};
@@ -26,6 +26,18 @@ pub fn scene() -> &'static Scene {
         let setup = Setup::load(None);
         Scene {
             model: tiny_model(&setup),
+            setup,
+        }
+    })
+}
+
+/// The same of Llama's kind.
+pub fn llama_scene() -> &'static Scene {
+    static SCENE: OnceLock<Scene> = OnceLock::new();
+    SCENE.get_or_init(|| {
+        let setup = Setup::load(None);
+        Scene {
+            model: tiny_llama(&setup),
             setup,
         }
     })

@@ -1,0 +1,327 @@
+//! `config.json` of model type `llama`: Llama 2 and 3, TinyLlama, SmolLM2.
+
+use std::f64::consts::TAU;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Config, ConfigError, Family, HEAD_WIDTHS, Keys, MAX_CONTEXT, MAX_HIDDEN, MAX_LAYERS,
+    MAX_VOCABULARY, MAX_WIDTH,
+};
+use crate::ops::LANES;
+use crate::quant::Activation;
+
+const DEFAULT_THETA: f64 = 10_000.0;
+const MAX_THETA: f64 = 1e9;
+
+pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
+    for key in ["attention_bias", "mlp_bias"] {
+        if keys.get(key).is_some() {
+            keys.expect(key, false.into())?;
+        }
+    }
+    if keys.get("hidden_act").is_some() {
+        keys.expect("hidden_act", "silu".into())?;
+    }
+    let width = keys.multiple_of_lanes("hidden_size", MAX_WIDTH)?;
+    let heads = keys.size("num_attention_heads", MAX_WIDTH / LANES)?;
+    let head_width = match keys.get("head_dim") {
+        Some(_) => keys.size("head_dim", MAX_WIDTH)?,
+        None => width / heads,
+    };
+    if !HEAD_WIDTHS.contains(&head_width) || heads * head_width != width {
+        let supported = format!("hidden_size divided by a head width of 64 or 128 (here {width})");
+        return keys.refuse("num_attention_heads", supported);
+    }
+    let kv_heads = match keys.get("num_key_value_heads") {
+        Some(_) => keys.size("num_key_value_heads", heads)?,
+        None => heads,
+    };
+    if !heads.is_multiple_of(kv_heads) {
+        return keys.refuse(
+            "num_key_value_heads",
+            format!("a divisor of num_attention_heads ({heads})"),
+        );
+    }
+    let vocabulary = keys.size("vocab_size", MAX_VOCABULARY)?;
+    Ok(Config {
+        layers: keys.size("num_hidden_layers", MAX_LAYERS)?,
+        width,
+        heads,
+        kv_heads,
+        head_width,
+        hidden: keys.multiple_of_lanes("intermediate_size", MAX_HIDDEN)?,
+        vocabulary,
+        context: keys.size("max_position_embeddings", MAX_CONTEXT)?,
+        activation: Activation::Silu,
+        epsilon: keys.epsilon("rms_norm_eps", 1e-6)?,
+        tied: keys.flag("tie_word_embeddings", false)?,
+        end_of_text: keys.end_of_text(vocabulary)?,
+        family: Family::Llama {
+            frequencies: rotations(keys, head_width)?,
+        },
+    })
+}
+
+/// How far each pair of a head's `width` lanes turns from one position to the next, in radians:
+/// θ^(−2m/w) for pair m, without any scaling.
+pub fn frequencies(theta: f64, width: usize) -> Vec<f64> {
+    let pair = |m: usize| theta.powf(-((2 * m) as f64) / width as f64);
+    (0..width / 2).map(pair).collect()
+}
+
+/// The frequencies that `rope_theta` and `rope_scaling` (or `rope_parameters`, which holds both)
+/// give.
+fn rotations(keys: &Keys, width: usize) -> Result<Vec<f64>, ConfigError> {
+    let (key, scaling) = match keys.get("rope_parameters") {
+        Some(value) => ("rope_parameters", Some(value)),
+        None => ("rope_scaling", keys.get("rope_scaling")),
+    };
+    let nothing = Map::new();
+    let scaling = match scaling {
+        None => &nothing,
+        Some(Value::Object(map)) => map,
+        Some(_) => return keys.refuse(key, "an object".to_string()),
+    };
+    let number = |name: &'static str, default: Option<f64>| {
+        let value = scaling.get(name).or_else(|| keys.get(name));
+        let value = value.map_or(default, Value::as_f64);
+        value.filter(|v| v.is_finite() && *v > 0.0 && *v <= MAX_THETA)
+    };
+    let bad = || {
+        keys.refuse(
+            key,
+            format!("numbers from 0 to {MAX_THETA:e} (\"{key}\" is incomplete)"),
+        )
+    };
+    let Some(theta) = number("rope_theta", Some(DEFAULT_THETA)) else {
+        return keys.refuse("rope_theta", format!("a number from 0 to {MAX_THETA:e}"));
+    };
+    let plain = frequencies(theta, width);
+    let kind = scaling.get("rope_type").or_else(|| scaling.get("type"));
+    match kind.map(Value::as_str) {
+        None | Some(Some("default")) => Ok(plain),
+        Some(Some("linear")) => match number("factor", None) {
+            Some(factor) => Ok(plain.iter().map(|f| f / factor).collect()),
+            None => bad(),
+        },
+        Some(Some("llama3")) => {
+            let names = ["factor", "low_freq_factor", "high_freq_factor"];
+            let [factor, low, high] = names.map(|name| number(name, None));
+            let original = number("original_max_position_embeddings", None);
+            match (factor, low, high, original) {
+                (Some(factor), Some(low), Some(high), Some(original)) if low < high => {
+                    let scale = |f: &f64| llama3(*f, factor, (low, high), original);
+                    Ok(plain.iter().map(scale).collect())
+                }
+                _ => bad(),
+            }
+        }
+        Some(_) => keys.refuse(
+            key,
+            r#"a rope_type of "default", "linear" or "llama3""#.to_string(),
+        ),
+    }
+}
+
+/// Llama 3's scaling of one frequency: slow rotations (fewer than `low` turns in the original
+/// context) are divided by the factor, fast ones (more than `high`) kept, those between blended.
+fn llama3(frequency: f64, factor: f64, (low, high): (f64, f64), original: f64) -> f64 {
+    let turns = original * frequency / TAU;
+    let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
+    (1.0 - kept) * frequency / factor + kept * frequency
+}
+
+/// A `config.json` that [`parse`] reads back, of a model whose frequencies are unscaled.
+pub(super) fn to_json(config: &Config, frequencies: &[f64]) -> Value {
+    // θ from the second pair: θ^(−2/w).
+    let theta = frequencies[1]
+        .powf(-(config.head_width as f64) / 2.0)
+        .round();
+    json!({
+        "model_type": "llama",
+        "hidden_act": "silu",
+        "vocab_size": config.vocabulary,
+        "max_position_embeddings": config.context,
+        "hidden_size": config.width,
+        "intermediate_size": config.hidden,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "num_key_value_heads": config.kv_heads,
+        "head_dim": config.head_width,
+        "rms_norm_eps": config.epsilon,
+        "rope_theta": theta,
+        "tie_word_embeddings": config.tied,
+        "eos_token_id": config.end_of_text,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ConfigError;
+
+    /// The published configurations.
+    fn smollm2() -> Value {
+        json!({
+            "model_type": "llama", "attention_bias": false, "attention_dropout": 0.0,
+            "bos_token_id": 0, "eos_token_id": 0, "hidden_act": "silu", "hidden_size": 576,
+            "initializer_range": 0.041666666666666664, "intermediate_size": 1536,
+            "max_position_embeddings": 8192, "mlp_bias": false, "num_attention_heads": 9,
+            "num_hidden_layers": 30, "num_key_value_heads": 3, "pretraining_tp": 1,
+            "rms_norm_eps": 1e-5, "rope_scaling": null, "rope_theta": 100000,
+            "tie_word_embeddings": true, "vocab_size": 49152,
+        })
+    }
+
+    fn tinyllama() -> Value {
+        json!({
+            "model_type": "llama", "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu",
+            "hidden_size": 2048, "intermediate_size": 5632, "max_position_embeddings": 2048,
+            "num_attention_heads": 32, "num_hidden_layers": 22, "num_key_value_heads": 4,
+            "rms_norm_eps": 1e-5, "rope_scaling": null, "rope_theta": 10000.0,
+            "tie_word_embeddings": false, "vocab_size": 32000,
+        })
+    }
+
+    fn llama2_7b() -> Value {
+        json!({
+            "model_type": "llama", "eos_token_id": 2, "hidden_act": "silu", "hidden_size": 4096,
+            "intermediate_size": 11008, "max_position_embeddings": 4096,
+            "num_attention_heads": 32, "num_hidden_layers": 32, "num_key_value_heads": 32,
+            "rms_norm_eps": 1e-5, "rope_scaling": null, "tie_word_embeddings": false,
+            "vocab_size": 32000,
+        })
+    }
+
+    fn llama31_8b() -> Value {
+        json!({
+            "model_type": "llama", "attention_bias": false, "bos_token_id": 128000,
+            "eos_token_id": [128001, 128008, 128009], "hidden_act": "silu", "hidden_size": 4096,
+            "intermediate_size": 14336, "max_position_embeddings": 131072, "mlp_bias": false,
+            "num_attention_heads": 32, "num_hidden_layers": 32, "num_key_value_heads": 8,
+            "rms_norm_eps": 1e-5, "rope_theta": 500000.0, "tie_word_embeddings": false,
+            "rope_scaling": {
+                "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 8192, "rope_type": "llama3",
+            },
+            "vocab_size": 128256,
+        })
+    }
+
+    fn parse(json: &Value) -> Result<Config, ConfigError> {
+        Config::parse(json.to_string().as_bytes())
+    }
+
+    fn turns(config: &Config) -> &[f64] {
+        match &config.family {
+            Family::Llama { frequencies } => frequencies,
+            Family::Gpt2 => panic!("a llama"),
+        }
+    }
+
+    /// Shapes as published, and each a supported architecture.
+    #[test]
+    fn published_configurations_are_understood() {
+        for (json, heads, kv_heads, head_width, end) in [
+            (smollm2(), 9, 3, 64, 0),
+            (tinyllama(), 32, 4, 64, 2),
+            (llama2_7b(), 32, 32, 128, 2),
+            (llama31_8b(), 32, 8, 128, 128001),
+        ] {
+            let config = parse(&json).unwrap();
+            assert_eq!(
+                (
+                    config.heads,
+                    config.kv_heads,
+                    config.head_width,
+                    config.end_of_text
+                ),
+                (heads, kv_heads, head_width, end)
+            );
+            assert_eq!(
+                config.hidden as u64,
+                json["intermediate_size"].as_u64().unwrap()
+            );
+            assert_eq!(turns(&config).len(), head_width / 2);
+            config.architecture().check().unwrap();
+        }
+        let config = parse(&smollm2()).unwrap();
+        assert_eq!(turns(&config)[0], 1.0);
+        assert!((turns(&config)[16] - 100_000f64.powf(-0.5)).abs() < 1e-15);
+        assert_eq!(parse(&config.to_json()).unwrap(), config);
+    }
+
+    /// Llama 3.1's scaling: fast pairs keep their frequency, slow ones lose a factor of 8.
+    #[test]
+    fn llama3_scaling_is_applied() {
+        let scaled = parse(&llama31_8b()).unwrap();
+        let plain = frequencies(500_000.0, 128);
+        let turns = turns(&scaled);
+        assert_eq!(turns[0], plain[0]);
+        assert!((turns[63] / plain[63] * 8.0 - 1.0).abs() < 1e-12);
+        // 8192 positions make 8192·f/2π turns: between 1 and 4 the two are blended.
+        let blended = (0..64).filter(|m| (turns[*m] - plain[*m]).abs() > 1e-12);
+        let blended: Vec<usize> = blended
+            .filter(|m| (turns[*m] / plain[*m] * 8.0 - 1.0).abs() > 1e-9)
+            .collect();
+        for m in &blended {
+            let count = 8192.0 * plain[*m] / TAU;
+            assert!((1.0..4.0).contains(&count), "{m}: {count}");
+        }
+        assert!(!blended.is_empty());
+        let mut linear = tinyllama();
+        linear["rope_scaling"] = json!({"type": "linear", "factor": 4.0});
+        let linear = parse(&linear).unwrap();
+        assert_eq!(self::turns(&linear)[0], 0.25);
+    }
+
+    /// Newer files keep the base and the scaling together.
+    #[test]
+    fn rope_parameters_are_read() {
+        let mut new = smollm2();
+        new["rope_theta"] = json!(null);
+        new["rope_parameters"] = json!({"rope_theta": 100000.0, "rope_type": "default"});
+        assert_eq!(parse(&new).unwrap(), parse(&smollm2()).unwrap());
+    }
+
+    /// Each line is a configuration whose function differs from what would be proved, or whose size is
+    /// absurd; the message must name the key and what is supported.
+    #[test]
+    fn unsupported_and_absurd_values_are_refused_by_name() {
+        let cases = [
+            ("model_type", json!("mistral"), "gpt2"),
+            ("hidden_act", json!("gelu"), "silu"),
+            ("attention_bias", json!(true), "false"),
+            ("mlp_bias", json!(true), "false"),
+            ("hidden_size", json!(500), "multiple of 64"),
+            ("num_attention_heads", json!(8), "64 or 128"),
+            ("head_dim", json!(96), "64 or 128"),
+            ("num_key_value_heads", json!(2), "divisor"),
+            ("num_key_value_heads", json!(0), "from 1 to"),
+            ("intermediate_size", json!(100), "multiple of 64"),
+            ("rope_theta", json!(-1.0), "from 0"),
+            ("rope_theta", json!("x"), "from 0"),
+            ("rope_scaling", json!(8), "object"),
+            (
+                "rope_scaling",
+                json!({"rope_type": "yarn", "factor": 8}),
+                "llama3",
+            ),
+            ("rope_scaling", json!({"rope_type": "linear"}), "incomplete"),
+            (
+                "rope_scaling",
+                json!({"rope_type": "llama3", "factor": 8}),
+                "incomplete",
+            ),
+            ("eos_token_id", json!([]), "below 49152"),
+            ("eos_token_id", json!([49152]), "below 49152"),
+        ];
+        for (key, value, supported) in cases {
+            let mut json = smollm2();
+            json[key] = value.clone();
+            let message = parse(&json).unwrap_err().to_string();
+            assert!(message.contains(supported), "{key} = {value}: {message}");
+        }
+    }
+}

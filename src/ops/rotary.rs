@@ -1,0 +1,297 @@
+//! Rotary positions: pairs of a head's lanes, turned by an angle that grows with the position.
+//!
+//! ```text
+//! acc(i, m)       = cos_im·x(i, m) − sin_im·x(i, m + w/2)
+//! acc(i, m + w/2) = sin_im·x(i, m) + cos_im·x(i, m + w/2)         m < w/2, w the head's width
+//! ```
+//!
+//! with cosines and sines rounded to [`ROTATION_BITS`] bits: a linear map with public coefficients,
+//! of an exact x, rescaled afterwards. (Su et al., *RoFormer*; pairs as in Hugging Face's files.)
+//!
+//! An index of a head is (pair m, half b): the relation checks i and m (and, where a half is a slab,
+//! the head), sums over b and leaves the
+//! result's half b' free, with the coefficients as a public factor on (b', b, m, i).
+//!
+//! | column | a cheating prover cannot choose it because |
+//! | --- | --- |
+//! | x | exact: the projection's accumulator |
+//! | acc | no column: it is rescaled (see [`super::rescale`]) |
+//!
+//! Bounds: |acc| ≤ 2·2^14·max|x|.
+
+use std::sync::Arc;
+
+use super::rescale::{Accumulator, Site};
+use super::{Heads, LANES, Vars};
+use crate::algebra::F;
+use crate::quant::rotation_entry;
+use crate::system::{Bind, ColumnId, Form, Live, Public, System, Term, VarId, View};
+
+/// The rotation of T' positions, as a public factor.
+#[derive(Clone, Debug)]
+pub struct Rotary {
+    token: VarId,
+    tokens: usize,
+    /// m.
+    pair: VarId,
+    /// b, and b' of the result.
+    half: VarId,
+    half_out: VarId,
+    /// Whether a half is a slab of its own, rather than half of one.
+    wide: bool,
+    /// `[i][m][b][b']`.
+    values: Arc<[i64]>,
+}
+
+/// Which heads are rotated.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotated {
+    /// The head: the slab, or its upper bits.
+    head: VarId,
+    slabs: usize,
+}
+
+impl Rotary {
+    /// Declares the variables of pairs and halves. `turns` has an entry for each pair.
+    pub fn declare(system: &mut System, vars: &Vars, heads: &Heads, turns: &[u64]) -> Self {
+        let lane_bits = LANES.trailing_zeros() as usize;
+        let wide = heads.queries.part.is_some();
+        let mut half = |name| {
+            let coord = if wide { lane_bits } else { lane_bits - 1 };
+            system.var(name, [coord])
+        };
+        let (half, half_out) = (half("half"), half("half_out"));
+        let pair = if wide {
+            vars.input.lane
+        } else {
+            system.var("pair", 0..lane_bits - 1)
+        };
+        Self {
+            token: vars.token,
+            tokens: vars.tokens,
+            pair,
+            half,
+            half_out,
+            wide,
+            values: coefficients(turns, vars.tokens).into(),
+        }
+    }
+
+    /// Declares which head variable the rotated features `slabs` have.
+    pub fn heads(&self, system: &mut System, name: &'static str, slabs: usize) -> Rotated {
+        let first = LANES.trailing_zeros() as usize;
+        let end = first + super::vars::slab_bits(slabs * LANES);
+        let head = system.var(name, first + usize::from(self.wide)..end);
+        Rotated { head, slabs }
+    }
+
+    /// The rotated `x`, `[slab][token][lane]`.
+    pub fn accumulator(&self, of: Rotated, x: ColumnId) -> Accumulator {
+        let table = Public::Table {
+            vars: vec![self.half_out, self.half, self.pair, self.token],
+            values: self.values.clone(),
+        };
+        let x = View::new(x, &self.binds(of, self.half));
+        // A dimension is bound to one side: the head goes with the slab that is a half.
+        let head = self.wide.then_some(of.head);
+        Accumulator {
+            check: [self.token, self.pair].into_iter().chain(head).collect(),
+            terms: vec![Term::new(F::one(), &[self.half], vec![Form::of(x)]).public(table)],
+            offsets: vec![],
+        }
+    }
+
+    /// Where the result stands.
+    pub fn site(&self, of: Rotated) -> Site {
+        let part = self.wide.then_some(self.half_out);
+        Site {
+            lens: [of.slabs, self.tokens, LANES],
+            binds: self.binds(of, self.half_out),
+            live: Live {
+                vars: part.into_iter().chain([of.head]).collect(),
+                len: of.slabs,
+            },
+        }
+    }
+
+    fn binds(&self, of: Rotated, half: VarId) -> [Bind; 3] {
+        let (head, token, pair) = (of.head, Bind::Var(self.token), self.pair);
+        if self.wide {
+            [Bind::Pair(half, head), token, Bind::Var(pair)]
+        } else {
+            [Bind::Var(head), token, Bind::Pair(pair, half)]
+        }
+    }
+
+    /// The accumulators for x, both `[slab][token][lane]`.
+    pub fn run(&self, x: &[i128]) -> Vec<i128> {
+        // The partner of an entry: half a slab or a whole slab away.
+        let slab = self.tokens * LANES;
+        let pairs = self.values.len() / (4 * self.tokens);
+        let place = |at: usize| {
+            let (s, i, lane) = (at / slab, at / LANES % self.tokens, at % LANES);
+            let (half, m) = if self.wide {
+                (s % 2, lane)
+            } else {
+                (lane / pairs, lane % pairs)
+            };
+            (i, m, half)
+        };
+        let step = if self.wide { slab } else { LANES / 2 };
+        (0..x.len())
+            .map(|at| {
+                let (i, m, half) = place(at);
+                let entry = |from: usize| self.values[4 * (i * pairs + m) + 2 * from + half];
+                let partner = if half == 0 { at + step } else { at - step };
+                x[at] * i128::from(entry(half)) + x[partner] * i128::from(entry(1 - half))
+            })
+            .collect()
+    }
+}
+
+/// `[i][m][b][b']`: what lane (m, b) contributes to lane (m, b') at position i.
+fn coefficients(turns: &[u64], tokens: usize) -> Vec<i64> {
+    (0..tokens as u64)
+        .flat_map(|i| turns.iter().map(move |turn| turn.wrapping_mul(i)))
+        .flat_map(|phase| {
+            let (cos, sin) = rotation_entry(phase);
+            [cos, sin, -sin, cos]
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::algebra::{from_i128, pow2};
+    use crate::ops::testing::{Case, OwnedTables, Rng};
+    use crate::ops::{Digits, Recorder, Rescale, Rescaled};
+    use crate::quant::testing::llama;
+
+    const TOKENS: usize = 4;
+
+    /// A rotation of x alone: the system, and x with its rotation in floating point.
+    struct Scene {
+        system: System,
+        witness: crate::system::Witness,
+        x: Vec<i64>,
+        q: Vec<i64>,
+    }
+
+    /// 2^64/(i + 3): no two pairs turn alike, and the first at more than a quarter a position.
+    fn turns(pairs: usize) -> Vec<u64> {
+        (0..pairs as u64).map(|m| u64::MAX / (m + 3)).collect()
+    }
+
+    fn scene(head_width: usize) -> Scene {
+        let architecture = llama(1, 1, head_width);
+        let mut system = System::default();
+        let vars = Vars::block(&mut system, architecture.width, 64, TOKENS);
+        let heads = Heads::declare(&mut system, &vars, &architecture);
+        let rotary = Rotary::declare(&mut system, &vars, &heads, &turns(head_width / 2));
+        let of = rotary.heads(&mut system, "query head", vars.input.slabs());
+        let site = rotary.site(of);
+        let column = system.exact("x", &site.lens);
+        let quotient = Digits::signed(&mut system, "q", &site.lens, 1);
+        let rescaled = Rescaled::declare(
+            &mut system,
+            "q",
+            Rescale::new(14),
+            quotient,
+            rotary.accumulator(of, column),
+            &site,
+        );
+        let x = Rng(8).vector(column_len(&site.lens), 20_000);
+        let wide: Vec<i128> = x.iter().map(|x| i128::from(*x)).collect();
+        let mut recorder = Recorder::on(&system);
+        recorder.exact(column, wide.iter().copied());
+        let q = rescaled
+            .run(&rotary.run(&wide), &mut recorder)
+            .expect("16-bit");
+        Scene {
+            system,
+            witness: recorder.into_witness(),
+            x,
+            q,
+        }
+    }
+
+    fn column_len(lens: &[usize]) -> usize {
+        lens.iter().product()
+    }
+
+    /// Against the definition in floating point, at both head widths.
+    #[test]
+    fn rotations_are_those_of_the_paper() {
+        for w in [64, 128] {
+            let scene = scene(w);
+            let at = |head: usize, i: usize, k: usize| {
+                let feature = head * w + k;
+                (feature / LANES * TOKENS + i) * LANES + feature % LANES
+            };
+            for (head, i, m) in [(0, 0, 5), (0, 1, 0), (1, 2, w / 2 - 1), (2, 3, 17)] {
+                let turn = turns(w / 2)[m] as f64 / 2f64.powi(64);
+                let (sin, cos) = (turn * i as f64 * std::f64::consts::TAU).sin_cos();
+                let (low, high) = (at(head, i, m), at(head, i, m + w / 2));
+                let (a, b) = (scene.x[low] as f64, scene.x[high] as f64);
+                for (found, expected) in [
+                    (scene.q[low], a * cos - b * sin),
+                    (scene.q[high], a * sin + b * cos),
+                ] {
+                    // Half a unit of rounding, and two coefficients' errors of 2^-15.
+                    assert!((found as f64 - expected).abs() < 2.0, "{w} {head} {i} {m}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn honest_rotations_hold_and_no_entry_is_free() {
+        let tables = OwnedTables::build();
+        for w in [64, 128] {
+            let scene = scene(w);
+            let case = Case::new(&scene.system, &scene.witness, &tables, |_, _| vec![]);
+            case.assert_holds();
+            case.assert_every_column_is_bound(&[]);
+        }
+    }
+
+    /// The rotation of another position, of another pair, or backwards, with everything that
+    /// follows as an honest prover would have it: the one relation tells.
+    #[test]
+    fn another_rotation_is_refused() {
+        let tables = OwnedTables::build();
+        let scene = scene(64);
+        let (i, m) = (2, 3);
+        let turn = turns(32)[m];
+        for phase in [
+            turn.wrapping_mul(3),
+            turns(32)[4] * 2,
+            turn.wrapping_mul(2).wrapping_neg(),
+        ] {
+            let mut case = Case::new(&scene.system, &scene.witness, &tables, |_, _| vec![]);
+            let (cos, sin) = rotation_entry(phase);
+            let (low, high) = (i * LANES + m, i * LANES + m + 32);
+            let (a, b) = (scene.x[low], scene.x[high]);
+            for (entry, acc) in [(low, cos * a - sin * b), (high, sin * a + cos * b)] {
+                let rounded = acc + (1 << 13);
+                case.set_integer("q", entry, from_i128((rounded >> 14).into()));
+                let rest = i128::from(rounded & 0x3fff) << 2;
+                case.set_integer("q rest", entry, from_i128(rest));
+            }
+            assert_eq!(case.failures(), ["q"]);
+        }
+    }
+
+    /// A result off by one with the remainder adjusted is left to the remainder's range.
+    #[test]
+    fn a_wrong_result_is_left_to_the_range_check() {
+        let tables = OwnedTables::build();
+        let scene = scene(128);
+        let mut case = Case::new(&scene.system, &scene.witness, &tables, |_, _| vec![]);
+        let (q, rest) = (case.integer("q", 77), case.integer("q rest", 77));
+        case.set_integer("q", 77, q + F::one());
+        case.set_integer("q rest", 77, rest - pow2(16));
+        assert_eq!(case.failures(), ["lookup of q rest[0]"]);
+    }
+}
