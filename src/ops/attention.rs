@@ -33,10 +33,10 @@
 
 use std::ops::Range;
 
-use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::product::{Limbs, exact, largest, matrix};
+use super::gemm::Matrix;
+use super::product::{Limbs, exact, largest};
 use super::{Digits, EXP_BITS, IS_ZERO_BITS, LANES, Overflow, Recorder, Tables, Vars};
 use crate::algebra::{F, pow2};
 use crate::system::{
@@ -462,8 +462,8 @@ impl Head {
         keep_scores: bool,
     ) -> Result<Self, Overflow> {
         let tokens = q.len() / LANES;
-        let integers = |x: &[i64]| matrix(x.iter().map(|x| *x as f64).collect(), tokens, LANES);
-        let (q, k) = (integers(q), integers(k));
+        let [q, k] = [q, k].map(|x| x.iter().map(|x| *x as f64).collect::<Vec<_>>());
+        let [q, k] = [&q, &k].map(|x| Matrix::new(x, tokens, LANES));
         let values = Values::new(v, tokens);
         let mut head = Self {
             scores: Vec::new(),
@@ -477,13 +477,13 @@ impl Head {
             let end = tokens.min(first + TOKEN_BLOCK);
             // What is recorded includes the scores of the future; the run needs none of them.
             let past = if keep_scores { tokens } else { end };
-            let scores = scores(&q, &k, first..end, past);
+            let scores = scores(q, k, first..end, past);
             let mut weights = Vec::with_capacity((end - first) * end);
             for (row, i) in scores.chunks(past).zip(first..end) {
                 head.weigh(&row[..=i], scale, tables, &mut weights)?;
                 weights.resize(weights.len() + end - 1 - i, 0.0);
             }
-            head.sums.extend(values.sums(weights, end));
+            head.sums.extend(values.sums(&weights, end));
             if keep_scores {
                 head.scores.extend(scores);
             }
@@ -542,20 +542,17 @@ impl Head {
 }
 
 /// q_i·k_j for the tokens i of `rows` and j < `past`: below 2^36, so exact in `f64`.
-fn scores(q: &Tensor, k: &Tensor, rows: Range<usize>, past: usize) -> Vec<i64> {
-    let product = || {
-        let k = k.narrow(0, 0, past)?.t()?;
-        let scores = q.narrow(0, rows.start, rows.len())?.matmul(&k)?;
-        scores.flatten_all()?.to_vec1::<f64>()
-    };
-    let scores = product().expect("matrices of the same inner size");
+fn scores(q: Matrix, k: Matrix, rows: Range<usize>, past: usize) -> Vec<i64> {
+    let k = k.rows_from(0, past).transposed();
+    let scores = q.rows_from(rows.start, rows.len()).times(k);
     scores.into_iter().map(|s| s as i64).collect()
 }
 
 /// V of one head in limbs, `[token][limb][lane]`.
 struct Values {
     limbs: Limbs,
-    matrix: Tensor,
+    tokens: usize,
+    cut: Vec<f64>,
 }
 
 impl Values {
@@ -567,20 +564,18 @@ impl Values {
                 cut.extend(row.iter().map(|v| limbs.cut(*v, l)));
             }
         }
-        Self {
-            limbs,
-            matrix: matrix(cut, tokens, limbs.count * LANES),
-        }
+        Self { limbs, tokens, cut }
     }
 
     /// Σ_j Ê_ij·V_j over the first `past` tokens, for rows Ê_i.
-    fn sums(&self, weights: Vec<f64>, past: usize) -> Vec<i128> {
+    fn sums(&self, weights: &[f64], past: usize) -> Vec<i128> {
         let rows = weights.len() / past;
         let largest = weights.iter().fold(0.0f64, |m, w| m.max(*w)) as u64;
+        let values = Matrix::new(&self.cut, self.tokens, self.limbs.count * LANES);
         let mut sums = vec![0i128; rows * LANES];
         exact(
-            &matrix(weights, rows, past),
-            &self.matrix.narrow(0, 0, past).expect("so many tokens"),
+            Matrix::new(weights, rows, past),
+            values.rows_from(0, past),
             self.limbs.largest() * largest,
             |products| {
                 let rows = products.chunks(self.limbs.count * LANES);

@@ -10,6 +10,7 @@
 
 mod attention;
 mod digits;
+mod gemm;
 mod greedy;
 mod linear;
 mod norm;

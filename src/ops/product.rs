@@ -10,9 +10,11 @@
 //! and contracted limb by limb, over as many inputs at a time as 2^53 allows: at least one, since
 //! 2^22 · |W| ≤ 2^53; for the weights of a real model, all of them.
 
-use candle_core::{Device, Tensor};
+use std::ops::Range;
+
 use rayon::prelude::*;
 
+use super::gemm::Matrix;
 use super::{LANES, Overflow};
 use crate::quant::IntMatrix;
 
@@ -84,24 +86,15 @@ pub fn largest<T: Copy + Into<i128>>(values: &[T]) -> u128 {
     values.iter().map(magnitude).max().unwrap_or(0)
 }
 
-/// A matrix of integers, row by row.
-pub fn matrix(values: Vec<f64>, rows: usize, columns: usize) -> Tensor {
-    Tensor::from_vec(values, (rows, columns), &Device::Cpu).expect("as many values as entries")
-}
-
 /// Calls `add` with matrices whose sum is a·b, row by row: each is exact if no product of an entry
 /// of a with one of b exceeds `largest` ≤ 2^53.
-pub fn exact(a: &Tensor, b: &Tensor, largest: u64, mut add: impl FnMut(&[f64])) {
+pub fn exact(a: Matrix, b: Matrix, largest: u64, mut add: impl FnMut(&[f64])) {
     assert!(largest <= EXACT, "a single product must be exact");
-    let rows = (EXACT / largest.max(1)) as usize;
-    let mut part = |start: usize, len: usize| {
-        let product = a.narrow(1, start, len)?.matmul(&b.narrow(0, start, len)?)?;
-        add(&product.flatten_all()?.to_vec1()?);
-        candle_core::Result::Ok(())
-    };
-    let inputs = b.dims()[0];
-    for start in (0..inputs).step_by(rows) {
-        part(start, rows.min(inputs - start)).expect("matrices of the same inner size");
+    let inputs = a.columns();
+    let most = usize::try_from(EXACT / largest.max(1)).unwrap_or(usize::MAX);
+    for first in (0..inputs).step_by(most) {
+        let len = most.min(inputs - first);
+        add(&a.columns_from(first, len).times(b.rows_from(first, len)));
     }
 }
 
@@ -125,12 +118,13 @@ pub fn multiply<T: Copy + Into<i128> + Sync>(
     for first in (0..tokens).step_by(TOKEN_BLOCK) {
         let block = first..tokens.min(first + TOKEN_BLOCK);
         let rows = limb_rows(x, tokens, block.clone(), matrix.inputs, limbs);
+        let rows = Matrix::new(&rows, limbs.count * block.len(), matrix.inputs);
         y.par_chunks_mut(PANEL * tokens * LANES)
             .enumerate()
             .try_for_each(|(panel, y)| {
                 let panel = Panel::new(matrix, panel * PANEL * LANES);
-                panel.check(largest, matrix.inputs)?;
-                panel.multiply(&rows, limbs, block.clone(), tokens, y);
+                panel.check(largest)?;
+                panel.multiply(rows, limbs, block.clone(), tokens, y);
                 Ok(())
             })?;
     }
@@ -141,12 +135,11 @@ pub fn multiply<T: Copy + Into<i128> + Sync>(
 fn limb_rows<T: Copy + Into<i128> + Sync>(
     x: &[T],
     tokens: usize,
-    block: std::ops::Range<usize>,
+    block: Range<usize>,
     inputs: usize,
     limbs: Limbs,
-) -> Tensor {
-    let rows = limbs.count * block.len();
-    let mut values = vec![0.0; rows * inputs];
+) -> Vec<f64> {
+    let mut values = vec![0.0; limbs.count * block.len() * inputs];
     let row = |(row, values): (usize, &mut [f64])| {
         let (l, token) = (row / block.len(), block.start + row % block.len());
         for (slab, values) in values.chunks_mut(LANES).enumerate() {
@@ -156,13 +149,17 @@ fn limb_rows<T: Copy + Into<i128> + Sync>(
             }
         }
     };
-    values.par_chunks_mut(inputs.max(1)).enumerate().for_each(row);
-    self::matrix(values, rows, inputs)
+    values
+        .par_chunks_mut(inputs.max(1))
+        .enumerate()
+        .for_each(row);
+    values
 }
 
 /// Some columns of a matrix, as `f64`.
 struct Panel {
-    weights: Tensor,
+    weights: Vec<f64>,
+    inputs: usize,
     outputs: usize,
     largest: u32,
 }
@@ -172,24 +169,27 @@ impl Panel {
     fn new(matrix: &IntMatrix, first: usize) -> Self {
         let outputs = (PANEL * LANES).min(matrix.outputs - first);
         let mut weights = Vec::with_capacity(matrix.inputs * outputs);
-        let mut largest = 0;
+        let (mut least, mut most) = (0, 0);
         for k in 0..matrix.inputs {
             let row = &matrix.row(k)[first..][..outputs];
-            largest = row.iter().fold(largest, |m, w| m.max(w.unsigned_abs()));
+            for w in row {
+                (least, most) = (least.min(*w), most.max(*w));
+            }
             weights.extend(row.iter().map(|w| f64::from(*w)));
         }
         Self {
-            weights: self::matrix(weights, matrix.inputs, outputs),
+            weights,
+            inputs: matrix.inputs,
             outputs,
-            largest,
+            largest: least.unsigned_abs().max(most.unsigned_abs()),
         }
     }
 
-    /// That sums of `inputs` products with integers up to `largest` stay below 2^126.
-    fn check(&self, largest: u128, inputs: usize) -> Result<(), Overflow> {
+    /// That sums of products with integers up to `largest` stay below 2^126.
+    fn check(&self, largest: u128) -> Result<(), Overflow> {
         let bound = largest
             .checked_mul(self.largest.into())
-            .and_then(|b| b.checked_mul(inputs as u128));
+            .and_then(|b| b.checked_mul(self.inputs as u128));
         match bound {
             Some(bound) if bound < 1 << 126 => Ok(()),
             _ => Err(Overflow {
@@ -204,14 +204,15 @@ impl Panel {
     /// Adds the products of limb rows to `y`, `[slab][token][lane]` for all `tokens`.
     fn multiply(
         &self,
-        rows: &Tensor,
+        rows: Matrix,
         limbs: Limbs,
-        block: std::ops::Range<usize>,
+        block: Range<usize>,
         tokens: usize,
         y: &mut [i128],
     ) {
         let largest = limbs.largest() * u64::from(self.largest);
-        exact(rows, &self.weights, largest, |products| {
+        let weights = Matrix::new(&self.weights, self.inputs, self.outputs);
+        exact(rows, weights, largest, |products| {
             for (row, products) in products.chunks(self.outputs).enumerate() {
                 let (l, token) = (row / block.len(), block.start + row % block.len());
                 for (slab, products) in products.chunks(LANES).enumerate() {
