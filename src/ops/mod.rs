@@ -5,6 +5,8 @@
 //! and scales alone) and then *run* on integers. Running computes the op's output exactly and, if
 //! the [`Recorder`] is on, fills the op's columns.
 //!
+//! `product` multiplies matrices of integers, exactly, by way of `gemm`.
+//!
 //! Tensors are `[slab][token][lane]`: features are cut into slabs of [`LANES`], a slab is one
 //! attention head, and a head's number is its slab's.
 
