@@ -13,8 +13,11 @@ use nanozk::commit::{
     FinalMsm, FoldPoint, OpeningWitness, ValueCommitment, fold_rows, fresh_rng, opening,
 };
 use nanozk::curve::{Generators, ShortChallenge, fold_bases, msm_field, msm_small, msm_wide};
+use nanozk::ops::multiply;
+use nanozk::quant::IntMatrix;
 use nanozk::seal::{self, KeyStore};
 use nanozk::transcript::Transcript;
+use rayon::prelude::*;
 
 /// Values of a row, 2^14.
 const ROW: usize = 1 << 14;
@@ -38,6 +41,82 @@ fn integers(n: usize, bits: u32) -> Vec<i64> {
         i64::from_le_bytes(bytes.as_array()[..8].try_into().expect("eight bytes"))
     });
     words.map(|x| x >> (64 - bits)).collect()
+}
+
+/// The sides of a product of the integer model: inputs, outputs, tokens and the inputs' bits.
+const PRODUCTS: [(usize, usize, usize, u32); 4] = [
+    (768, 3072, 1, 16),
+    (768, 3072, 16, 16),
+    (768, 3072, 256, 16),
+    (768, 768, 16, 90),
+];
+
+fn product(inputs: usize, outputs: usize, tokens: usize, bits: u32) -> (Vec<i128>, IntMatrix) {
+    let x = integers(inputs * tokens, bits.min(64));
+    let wide = |x: i64| i128::from(x) << (bits - bits.min(64));
+    // A row again and again: weights of 17 bits.
+    let row = integers(outputs, 17);
+    let matrix = IntMatrix {
+        inputs,
+        outputs,
+        data: row
+            .iter()
+            .map(|w| *w as i32)
+            .cycle()
+            .take(inputs * outputs)
+            .collect(),
+    };
+    (x.into_iter().map(wide).collect(), matrix)
+}
+
+#[divan::bench(args = PRODUCTS)]
+fn integer_product(bencher: Bencher, (inputs, outputs, tokens, bits): (usize, usize, usize, u32)) {
+    let (x, matrix) = product(inputs, outputs, tokens, bits);
+    bencher.bench_local(|| multiply(&x, tokens, &matrix));
+}
+
+/// What `integer_product` is compared with: the same in integer registers.
+#[divan::bench(args = PRODUCTS)]
+fn integer_product_by_scalars(
+    bencher: Bencher,
+    (inputs, outputs, tokens, bits): (usize, usize, usize, u32),
+) {
+    let (x, matrix) = product(inputs, outputs, tokens, bits);
+    if bits < 32 {
+        let x: Vec<i64> = x.iter().map(|x| *x as i64).collect();
+        bencher.bench_local(|| by_scalars(&x, tokens, &matrix, |y, x, w| *y += x * i64::from(w)));
+    } else {
+        bencher.bench_local(|| by_scalars(&x, tokens, &matrix, |y, x, w| *y += x * i128::from(w)));
+    }
+}
+
+/// Slabs of 64 outputs on all cores, tokens in blocks of 16: what the first-level cache holds.
+fn by_scalars<T>(
+    x: &[T],
+    tokens: usize,
+    w: &IntMatrix,
+    mac: impl Fn(&mut T, T, i32) + Sync,
+) -> Vec<T>
+where
+    T: Copy + Default + Send + Sync,
+{
+    let mut y = vec![T::default(); w.outputs * tokens];
+    y.par_chunks_mut(tokens * 64)
+        .enumerate()
+        .for_each(|(slab, y)| {
+            for (block, y) in y.chunks_mut(16 * 64).enumerate() {
+                for k in 0..w.inputs {
+                    let weights = &w.row(k)[slab * 64..][..64];
+                    let x = &x[(k / 64 * tokens + block * 16) * 64 + k % 64..];
+                    for (token, y) in y.chunks_mut(64).enumerate() {
+                        y.iter_mut()
+                            .zip(weights)
+                            .for_each(|(y, w)| mac(y, x[token * 64], *w));
+                    }
+                }
+            }
+        });
+    y
 }
 
 fn generators() -> &'static Generators {

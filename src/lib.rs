@@ -4,6 +4,8 @@
 //! Two towers stand on one waist. A module imports only lower floors of its own tower,
 //! [`system`] and [`algebra`]; [`proof`] joins the towers.
 
+#![deny(unsafe_code)]
+
 pub mod algebra;
 pub mod system;
 

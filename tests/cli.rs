@@ -652,3 +652,43 @@ fn a_closed_pipe_is_no_error() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert!(output.status.success());
 }
+
+/// What `eval` says of the embedded model agrees with itself, and what it cannot evaluate is refused
+/// by name.
+#[test]
+fn eval_compares_both_models_on_a_text() {
+    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny-gpt2/heldout.txt");
+    let eval = |more: &[&str]| nanozk(&[&["eval", "--text", arg(&text)], more].concat());
+    let json = eval(&["--json", "--tokens", "300", "--ctx", "128"])
+        .success()
+        .json();
+    let count = |name: &str| json[name].as_u64().expect(name);
+    let number = |name: &str| json[name].as_f64().expect(name);
+    assert_eq!(json["model_id"], scene().id());
+    assert_eq!(
+        ["ctx", "windows", "tokens", "positions"].map(count),
+        [128, 3, 300, 297]
+    );
+    let ratio = number("perplexity_integer") / number("perplexity_float") - 1.0;
+    assert!((ratio - number("perplexity_difference")).abs() < 1e-12);
+    assert!(ratio.abs() < 1e-2 && number("perplexity_float") > 1.0);
+    let agreement = count("greedy_equal") as f64 / count("positions") as f64;
+    assert!((agreement - number("greedy_agreement")).abs() < 1e-12 && agreement > 0.9);
+    for side in ["float", "integer"] {
+        assert!(number(&format!("tokens_per_second_{side}")) > 0.0);
+    }
+    let tensors = json["tensors"].as_array().expect("a list");
+    assert_eq!((tensors.len(), count("tensor_tokens")), (13, 64));
+    for tensor in tensors {
+        let relative = tensor["largest_relative_error"].as_f64().expect("a number");
+        assert!(relative > 0.0 && relative < 0.01, "{tensor}");
+    }
+
+    let short = base().join("short.txt");
+    fs::write(&short, "a").expect("written");
+    let nowhere = base().join("nowhere.txt");
+    nanozk(&["eval", "--text", arg(&short)]).failed("short.txt: 1 tokens");
+    nanozk(&["eval", "--text", arg(&nowhere)]).failed("nowhere.txt");
+    eval(&["--ctx", "257"]).failed("context of 256: give a smaller --ctx");
+    eval(&["--model", arg(&scene().private)]).failed("without floating-point weights");
+}

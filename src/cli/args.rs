@@ -37,6 +37,7 @@ impl Args {
             Command::Inspect(a) => a.json.json,
             Command::ModelId(a) => a.json.json,
             Command::Generate(a) => a.json.json,
+            Command::Eval(a) => a.json.json,
             // Its own option of this name takes a file.
             Command::Bench(_) => false,
         };
@@ -80,6 +81,8 @@ pub enum Command {
     ModelId(ModelIdArgs),
     /// Answer a prompt with the integer model, without a proof.
     Generate(Generate),
+    /// Compare the integer model with the checkpoint in floating point, on a text.
+    Eval(Eval),
     /// Measure proving and verifying on synthetic models.
     Bench(Bench),
 }
@@ -182,6 +185,30 @@ pub struct Generate {
     pub max_new_tokens: u32,
 }
 
+/// Both models predict the same tokens, each from those before it in its window: perplexities, and at
+/// how many positions both would choose the same token. Then the tensors of every layer are compared
+/// over the first 64 tokens at most, because all of them are held in memory.
+#[derive(Debug, ClapArgs)]
+pub struct Eval {
+    #[command(flatten)]
+    json: Json,
+    /// A directory in Hugging Face layout, a name under models/, or a repository in the local
+    /// Hugging Face cache; no .nzk file, which has no floating-point weights [default: the embedded
+    /// tiny-gpt2].
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// The text, in UTF-8.
+    #[arg(long, value_name = "FILE")]
+    pub text: PathBuf,
+    /// The tokens of a window, which the integer model pads to a power of two [default: 1024, or what
+    /// the model's context holds].
+    #[arg(long, value_name = "N", value_parser = at_least_two)]
+    pub ctx: Option<usize>,
+    /// Stop after so many tokens [default: all of the text].
+    #[arg(long, value_name = "N", value_parser = at_least_two)]
+    pub tokens: Option<usize>,
+}
+
 /// GPT-2's block at every width: heads of 64, a feed-forward part four times as wide; or the blocks
 /// of published models. Random weights with the statistics of GPT-2's initialization.
 #[derive(Debug, ClapArgs)]
@@ -244,6 +271,13 @@ pub enum Shape {
 /// A list of numbers, as one argument.
 #[derive(Clone, Debug)]
 pub struct Numbers(pub Vec<usize>);
+
+fn at_least_two(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if n >= 2 => Ok(n),
+        _ => Err("not a number from 2 up".into()),
+    }
+}
 
 fn widths(text: &str) -> Result<Numbers, String> {
     let all = numbers(text, &[64, 128, 256, 512, 768])?;

@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod eval;
 mod generate;
 mod inspect;
 mod model_id;
@@ -53,6 +54,7 @@ pub fn run() -> ExitCode {
         Command::Inspect(a) => inspect::run(a, &report),
         Command::ModelId(a) => model_id::run(a, &report),
         Command::Generate(a) => generate::run(a, &report),
+        Command::Eval(a) => eval::run(a, &report),
         Command::Bench(a) => bench::run(a, &report),
     };
     match result {

@@ -85,11 +85,20 @@ pub fn prover_model(
     {
         return Ok(container::read(Kind::Model, &path)?);
     }
+    checkpoint_model(&open_checkpoint(name)?, home, setup, report)
+}
+
+/// A checkpoint, quantized with the default options (once; then from the cache).
+pub fn checkpoint_model(
+    checkpoint: &Checkpoint,
+    home: Option<&Path>,
+    setup: &Setup,
+    report: &Report,
+) -> Result<ModelFile, Failure> {
     let options = QuantizeOptions::default();
-    let checkpoint = open_checkpoint(name)?;
     let cached = home.map(|h| {
         h.join("models")
-            .join(format!("{}.nzk", cache_key(&checkpoint)))
+            .join(format!("{}.nzk", cache_key(checkpoint)))
     });
     if let Some(path) = &cached
         && let Ok(file) = container::read::<ModelFile>(Kind::Model, path)
@@ -97,7 +106,7 @@ pub fn prover_model(
         report.detail(&format!("using {}", path.display()));
         return Ok(file);
     }
-    let file = quantize_opened(&checkpoint, &options, setup, report)?;
+    let file = quantize_opened(checkpoint, &options, setup, report)?;
     if let Some(path) = cached {
         store(&path, &container::encode(Kind::Model, &file), true, report);
     }
@@ -157,7 +166,8 @@ pub fn quantize(
     quantize_opened(&open_checkpoint(name)?, options, setup, report)
 }
 
-fn open_checkpoint(name: Option<&str>) -> Result<Checkpoint, Failure> {
+/// The checkpoint itself, the embedded one if there is no name.
+pub fn open_checkpoint(name: Option<&str>) -> Result<Checkpoint, Failure> {
     let Some(name) = name else {
         return Ok(embedded::checkpoint()?);
     };
@@ -169,7 +179,7 @@ fn open_checkpoint(name: Option<&str>) -> Result<Checkpoint, Failure> {
         )
         .into()),
         Located::Quantized(path) => Err(format!(
-            "{}: already quantized: give the checkpoint itself",
+            "{}: already quantized, without floating-point weights: give the checkpoint itself",
             path.display()
         )
         .into()),

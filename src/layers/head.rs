@@ -111,7 +111,7 @@ fn logits_of(
 }
 
 /// Positions whose logits are held at once.
-const LOGIT_ROWS: usize = 16;
+const LOGIT_ROWS: usize = 64;
 
 /// Calls `visit` with the integer logits at every position of `positions`, in order, of the last
 /// boundary `h`; they have `final_norm.output + final_gain + weight` fractional bits.

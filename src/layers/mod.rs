@@ -6,6 +6,7 @@
 //! embedding, layers 1 to L the blocks, layer L + 1 the head; boundary ℓ, h_ℓ, leaves layer ℓ and
 //! enters layer ℓ + 1, as `[slab][token][lane]`.
 
+mod accuracy;
 mod block;
 mod check;
 mod embedding;
@@ -14,6 +15,7 @@ mod quantize;
 mod sequence;
 mod trace;
 
+pub use accuracy::{AccuracyError, Models, Predictions, TensorError};
 pub use block::{Block, block_system};
 pub use check::{ManifestError, check};
 pub use embedding::{Embedding, embedding_system};

@@ -377,7 +377,7 @@ pub fn mean_negative_log_likelihood(logits: &[f64], targets: &[u32]) -> f64 {
 }
 
 /// The index of the largest logit, the lowest on a tie.
-fn argmax(logits: &[f64]) -> u32 {
+pub fn argmax(logits: &[f64]) -> u32 {
     let better = |best: usize, i: usize| if logits[i] > logits[best] { i } else { best };
     (1..logits.len()).fold(0, better) as u32
 }

@@ -25,7 +25,8 @@ mod float_tests;
 pub use checkpoint::{Checkpoint, CheckpointError, shard_names};
 pub use config::{Config, ConfigError, Family};
 pub use float::{
-    FloatError, FloatModel, Observer, Stage, mean_negative_log_likelihood, negative_log_likelihood,
+    FloatError, FloatModel, Observer, Stage, argmax, mean_negative_log_likelihood,
+    negative_log_likelihood,
 };
 pub use locate::{LocateError, Located, Place, Places, locate, locate_in};
 pub use shard::{ShardError, TensorError};

@@ -32,10 +32,13 @@
 //! 2^37; |D's two sides| < 2^54; E ≤ 2^e, so Z ≤ 2^(e+t) with T' = 2^t; n < 2^(w−e+17), n·Z < 2^(w+t+17);
 //! |O| < 2^(e+t)·max|V|. With e + t ≤ 40 and w ≤ 64 all stay below 2^130.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::gemm::Matrix;
+use super::product::{Limbs, exact, largest};
 use super::{Digits, EXP_BITS, Heads, IS_ZERO_BITS, LANES, Overflow, Recorder, Tables, Vars};
 use crate::algebra::{F, pow2};
 use crate::system::{
@@ -363,10 +366,13 @@ impl Attention {
                 let keys = head / group * block..(head / group + 1) * block;
                 let (k, v) = (&k[keys.clone()], &v[keys]);
                 let [q, k] = [q, k].map(|x| rows(x, parts));
-                Head::run(&q, &k, &rows(v, parts), (self.scale, parts), tables)
+                let qkv = (&q[..], &k[..], &rows(v, parts)[..]);
+                Head::run(qkv, (self.scale, parts), tables, recorder.is_on())
             })
             .collect::<Result<Vec<_>, _>>()?;
-        self.record(&heads, recorder)?;
+        if recorder.is_on() {
+            self.record(&heads, tables, recorder)?;
+        }
         let mut output = Vec::with_capacity(q.len());
         for head in &heads {
             for part in head.sums.chunks(tokens * LANES) {
@@ -385,21 +391,24 @@ impl Attention {
         Ok(output)
     }
 
-    fn record(&self, heads: &[Head], recorder: &mut Recorder) -> Result<(), Overflow> {
-        let gap = |shift: u32, bits: u32| {
-            let digit = move |d: &i64| (d >> shift) & ((1 << bits) - 1);
-            heads.iter().flat_map(move |h| h.gaps.iter().map(digit))
-        };
-        recorder.keys(self.rest, gap(0, 16));
-        recorder.keys(self.exp_key, gap(16, EXP_BITS));
-        recorder.keys(self.zero_key, gap(16 + EXP_BITS, IS_ZERO_BITS));
+    fn record(
+        &self,
+        heads: &[Head],
+        tables: Tables,
+        recorder: &mut Recorder,
+    ) -> Result<(), Overflow> {
+        let scale = self.scale;
+        let pairs = || heads.iter().flat_map(move |h| h.pairs(scale, tables));
+        recorder.keys(self.rest, pairs().map(|p| p.rest()));
+        recorder.keys(self.exp_key, pairs().map(|p| p.exp_key()));
+        recorder.keys(self.zero_key, pairs().map(|p| p.zero_key()));
+        recorder.exact(self.exp, pairs().map(|p| p.exp));
+        recorder.exact(self.zero, pairs().map(|p| p.zero));
+        recorder.exact(self.weights, pairs().map(|p| p.weight()));
         let narrow =
             |f: fn(&Head) -> &Vec<i64>| heads.iter().flat_map(move |h| f(h).iter().copied());
         recorder.exact(self.scores, narrow(|h| &h.scores));
         recorder.exact(self.max, narrow(|h| &h.max));
-        recorder.exact(self.exp, narrow(|h| &h.exp));
-        recorder.exact(self.zero, narrow(|h| &h.zero));
-        recorder.exact(self.weights, narrow(|h| &h.weights));
         recorder.exact(self.one_hot, heads.iter().flat_map(Head::choices));
         let wide =
             |f: fn(&Head) -> &Vec<i128>| heads.iter().flat_map(f).copied().collect::<Vec<_>>();
@@ -418,14 +427,59 @@ impl Attention {
     }
 }
 
+/// A token and one at or before it, or after it (then D = 0 and Ê = 0).
+struct Pair {
+    causal: bool,
+    /// D.
+    gap: i64,
+    exp: i64,
+    zero: i64,
+}
+
+impl Pair {
+    /// `below`: by how much the score is below the maximum.
+    fn new(causal: bool, below: i64, scale: AttentionScale, tables: Tables) -> Self {
+        let gap = if causal {
+            below << (16 - scale.sigma)
+        } else {
+            0
+        };
+        let mut pair = Self {
+            causal,
+            gap,
+            exp: 0,
+            zero: 0,
+        };
+        pair.exp = lookup(tables.exp, pair.exp_key());
+        pair.zero = lookup(tables.is_zero, pair.zero_key());
+        pair
+    }
+
+    /// t.
+    fn rest(&self) -> i64 {
+        self.gap & ((1 << 16) - 1)
+    }
+
+    /// u.
+    fn exp_key(&self) -> i64 {
+        self.gap >> 16 & ((1 << EXP_BITS) - 1)
+    }
+
+    /// v.
+    fn zero_key(&self) -> i64 {
+        self.gap >> (16 + EXP_BITS)
+    }
+
+    /// Ê.
+    fn weight(&self) -> i64 {
+        if self.causal { self.exp * self.zero } else { 0 }
+    }
+}
+
 /// One head's values: `[token][past]`, `[token]` and, for the sums, `[slab][token][lane]`.
 struct Head {
+    /// Kept only where they are recorded.
     scores: Vec<i64>,
-    /// D.
-    gaps: Vec<i64>,
-    exp: Vec<i64>,
-    zero: Vec<i64>,
-    weights: Vec<i64>,
     max: Vec<i64>,
     choice: Vec<usize>,
     total: Vec<i128>,
@@ -433,85 +487,91 @@ struct Head {
     sums: Vec<i128>,
 }
 
+/// Tokens whose scores and weights a head holds at once.
+const TOKEN_BLOCK: usize = 64;
+
 impl Head {
     /// One head of `parts` slabs on `[token][lane]` with all its lanes.
     fn run(
-        q: &[i64],
-        k: &[i64],
-        v: &[i128],
+        (q, k, v): (&[i64], &[i64], &[i128]),
         (scale, parts): (AttentionScale, usize),
         tables: Tables,
+        keep_scores: bool,
     ) -> Result<Self, Overflow> {
         let width = parts * LANES;
         let tokens = q.len() / width;
+        let [q, k] = [q, k].map(|x| x.iter().map(|x| *x as f64).collect::<Vec<_>>());
+        let [q, k] = [&q, &k].map(|x| Matrix::new(x, tokens, width));
+        let values = Values::new(v, tokens);
         let mut head = Self {
-            scores: scores(q, k, width),
-            gaps: Vec::with_capacity(tokens * tokens),
-            exp: Vec::with_capacity(tokens * tokens),
-            zero: Vec::with_capacity(tokens * tokens),
-            weights: Vec::with_capacity(tokens * tokens),
+            scores: Vec::new(),
             max: Vec::with_capacity(tokens),
             choice: Vec::with_capacity(tokens),
             total: Vec::with_capacity(tokens),
             inverse: Vec::with_capacity(tokens),
             sums: vec![0; tokens * width],
         };
-        for i in 0..tokens {
-            head.weigh(i, tokens, scale, tables)?;
-            let weights = &head.weights[i * tokens..][..=i];
-            let total: i128 = weights.iter().map(|w| i128::from(*w)).sum();
-            head.total.push(total);
-            head.inverse.push((1 << scale.inverse) / total);
-            let mut sums = vec![0i128; width];
-            for (w, v) in weights.iter().zip(v.chunks(width)) {
-                if *w != 0 {
-                    sums.iter_mut()
-                        .zip(v)
-                        .for_each(|(s, v)| *s += i128::from(*w) * v);
+        for first in (0..tokens).step_by(TOKEN_BLOCK) {
+            let end = tokens.min(first + TOKEN_BLOCK);
+            // What is recorded includes the scores of the future; the run needs none of them.
+            let past = if keep_scores { tokens } else { end };
+            let scores = scores(q, k, first..end, past);
+            let mut weights = Vec::with_capacity((end - first) * end);
+            for (row, i) in scores.chunks(past).zip(first..end) {
+                head.weigh(&row[..=i], scale, tables, &mut weights)?;
+                weights.resize(weights.len() + end - 1 - i, 0.0);
+            }
+            for (row, i) in values.sums(&weights, end).chunks(width).zip(first..end) {
+                for (part, sums) in row.chunks(LANES).enumerate() {
+                    head.sums[(part * tokens + i) * LANES..][..LANES].copy_from_slice(sums);
                 }
             }
-            for (part, sums) in sums.chunks(LANES).enumerate() {
-                head.sums[(part * tokens + i) * LANES..][..LANES].copy_from_slice(sums);
+            if keep_scores {
+                head.scores.extend(scores);
             }
         }
         Ok(head)
     }
 
-    /// Row i of gaps and weights.
+    /// Adds a token's Ê for all causal scores to `weights`, and what depends on that row alone.
     fn weigh(
         &mut self,
-        i: usize,
-        tokens: usize,
+        scores: &[i64],
         scale: AttentionScale,
         tables: Tables,
+        weights: &mut Vec<f64>,
     ) -> Result<(), Overflow> {
-        let row = &self.scores[i * tokens..][..tokens];
-        let mut best = 0;
-        for (j, score) in row[..=i].iter().enumerate() {
-            if *score > row[best] {
+        let (mut best, mut least) = (0, scores[0]);
+        for (j, score) in scores.iter().enumerate() {
+            if *score > scores[best] {
                 best = j;
             }
+            least = least.min(*score);
         }
-        let max = row[best];
-        for (j, score) in row.iter().enumerate() {
-            let causal = j <= i;
-            let gap = if causal {
-                (max - score) << (16 - scale.sigma)
-            } else {
-                0
-            };
-            let most = (1i128 << (16 + EXP_BITS + IS_ZERO_BITS)) - 1;
-            Overflow::check("the spread of attention scores", [i128::from(gap)], 0, most)?;
-            let exp = lookup(tables.exp, gap >> 16 & ((1 << EXP_BITS) - 1));
-            let zero = lookup(tables.is_zero, gap >> (16 + EXP_BITS));
-            self.gaps.push(gap);
-            self.exp.push(exp);
-            self.zero.push(zero);
-            self.weights.push(if causal { exp * zero } else { 0 });
+        let max = scores[best];
+        let widest = i128::from(max - least) << (16 - scale.sigma);
+        let most = (1 << (16 + EXP_BITS + IS_ZERO_BITS)) - 1;
+        Overflow::check("the spread of attention scores", [widest], 0, most)?;
+        let mut total = 0;
+        for score in scores {
+            let weight = Pair::new(true, max - score, scale, tables).weight();
+            total += weight;
+            weights.push(weight as f64);
         }
         self.max.push(max);
         self.choice.push(best);
+        self.total.push(total.into());
+        self.inverse.push((1 << scale.inverse) / i128::from(total));
         Ok(())
+    }
+
+    /// All pairs of tokens, row by row, from the kept scores.
+    fn pairs(&self, scale: AttentionScale, tables: Tables) -> impl Iterator<Item = Pair> {
+        let tokens = self.max.len();
+        self.scores.iter().enumerate().map(move |(at, score)| {
+            let (i, j) = (at / tokens, at % tokens);
+            Pair::new(j <= i, self.max[i] - score, scale, tables)
+        })
     }
 
     /// o, row by row.
@@ -530,14 +590,63 @@ fn rows<T: Copy>(slabs: &[T], parts: usize) -> Vec<T> {
     (0..slab).step_by(LANES).flat_map(row).copied().collect()
 }
 
-/// q·k for all pairs of tokens.
-fn scores(q: &[i64], k: &[i64], width: usize) -> Vec<i64> {
-    q.chunks(width)
-        .flat_map(|q| {
-            k.chunks(width)
-                .map(move |k| q.iter().zip(k).map(|(q, k)| q * k).sum())
-        })
-        .collect()
+/// q_i·k_j for the tokens i of `rows` and j < `past`: below 2^38, so exact in `f64`.
+fn scores(q: Matrix, k: Matrix, rows: Range<usize>, past: usize) -> Vec<i64> {
+    let k = k.rows_from(0, past).transposed();
+    let scores = q.rows_from(rows.start, rows.len()).times(k);
+    scores.into_iter().map(|s| s as i64).collect()
+}
+
+/// V of one head in limbs, `[token][limb][lane]`.
+struct Values {
+    limbs: Limbs,
+    tokens: usize,
+    /// The lanes of a head.
+    width: usize,
+    cut: Vec<f64>,
+}
+
+impl Values {
+    fn new(v: &[i128], tokens: usize) -> Self {
+        let limbs = Limbs::new(largest(v));
+        let mut cut = Vec::with_capacity(v.len() * limbs.count);
+        let width = v.len() / tokens;
+        for row in v.chunks(width) {
+            for l in 0..limbs.count {
+                cut.extend(row.iter().map(|v| limbs.cut(*v, l)));
+            }
+        }
+        Self {
+            limbs,
+            tokens,
+            width,
+            cut,
+        }
+    }
+
+    /// Σ_j Ê_ij·V_j over the first `past` tokens, for rows Ê_i.
+    fn sums(&self, weights: &[f64], past: usize) -> Vec<i128> {
+        let rows = weights.len() / past;
+        let largest = weights.iter().fold(0.0f64, |m, w| m.max(*w)) as u64;
+        let values = Matrix::new(&self.cut, self.tokens, self.limbs.count * self.width);
+        let mut sums = vec![0i128; rows * self.width];
+        exact(
+            Matrix::new(weights, rows, past),
+            values.rows_from(0, past),
+            self.limbs.largest() * largest,
+            |products| {
+                let rows = products.chunks(self.limbs.count * self.width);
+                for (sums, row) in sums.chunks_mut(self.width).zip(rows) {
+                    for (l, products) in row.chunks(self.width).enumerate() {
+                        for (sum, product) in sums.iter_mut().zip(products) {
+                            *sum = sum.wrapping_add(self.limbs.part(*product, l));
+                        }
+                    }
+                }
+            },
+        );
+        sums
+    }
 }
 
 /// The value of a table at a key. Panics beyond its keys.
@@ -931,17 +1040,16 @@ mod tests {
         k[LANES..].fill(32_767);
         let v = vec![0; 2 * LANES];
         let scale = AttentionScale { sigma: 2, ..SCALE };
-        let overflow = Head::run(&q, &k, &v, (scale, 1), tables.get())
+        let overflow = Head::run((&q, &k, &v), (scale, 1), tables.get(), false)
             .err()
             .expect("too far");
         assert_eq!(overflow.tensor, "the spread of attention scores");
         assert!(
             Head::run(
-                &q,
-                &k,
-                &v,
+                (&q, &k, &v),
                 (AttentionScale { sigma: 16, ..SCALE }, 1),
-                tables.get()
+                tables.get(),
+                false
             )
             .is_ok()
         );

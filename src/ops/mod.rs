@@ -5,14 +5,18 @@
 //! and scales alone) and then *run* on integers. Running computes the op's output exactly and, if
 //! the [`Recorder`] is on, fills the op's columns.
 //!
+//! `product` multiplies matrices of integers, exactly, by way of `gemm`.
+//!
 //! Tensors are `[slab][token][lane]`: features are cut into slabs of [`LANES`]; an attention head is
 //! one slab, or two consecutive ones.
 
 mod attention;
 mod digits;
+mod gemm;
 mod greedy;
 mod linear;
 mod norm;
+mod product;
 mod recorder;
 mod rescale;
 mod residual;
@@ -24,8 +28,9 @@ pub use crate::quant::{EXP_BITS, EXP_FRACTION, IS_ZERO_BITS};
 pub use attention::{Attention, AttentionScale, lookup};
 pub use digits::Digits;
 pub use greedy::{Greedy, argmax, scores};
-pub use linear::{Linear, accumulate, multiply};
+pub use linear::{Linear, accumulate};
 pub use norm::{Norm, NormShape, Normalized};
+pub use product::multiply;
 pub use recorder::Recorder;
 pub use rescale::{Accumulator, Rescale, Rescaled, Site};
 pub use residual::{Input, Output};

@@ -17,6 +17,11 @@ impl Recorder {
         Self(Some(Witness::new(system)))
     }
 
+    /// Whether anything is recorded.
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Sets a key column. Keys are 17-bit at most, which the caller has checked.
     pub fn keys<T: Into<i128>>(&mut self, column: ColumnId, keys: impl IntoIterator<Item = T>) {
         if let Some(witness) = &mut self.0 {

@@ -14,6 +14,8 @@
 //! Bounds: with |acc| < 2^a, everything is below 2^(16ℓ + max(a − s, 64) + 1), which the ops that
 //! rescale keep below 2^250.
 
+use rayon::prelude::*;
+
 use super::{Digits, Features, Overflow, Recorder};
 use crate::algebra::{F, pow2};
 use crate::system::{Bind, Live, Relation, Rhs, System, Term, VarId};
@@ -151,20 +153,26 @@ impl Rescaled {
     /// The quotients of exact accumulators.
     pub fn run(&self, acc: &[i128], recorder: &mut Recorder) -> Result<Vec<i64>, Overflow> {
         let (least, most) = self.quotient.limits();
-        let mut quotients = Vec::with_capacity(acc.len());
-        let mut remainders = Vec::with_capacity(acc.len());
-        for acc in acc {
-            let (q, t) = self.rescale.divide(*acc).ok_or_else(|| Overflow {
+        let divide = |acc: &i128| {
+            self.rescale.divide(*acc).ok_or_else(|| Overflow {
                 tensor: format!("the accumulator of {}", self.name),
                 value: *acc,
                 least,
                 most,
-            })?;
-            quotients.push(q);
-            remainders.push(t);
-        }
+            })
+        };
+        let quotients: Vec<i128> = acc
+            .par_iter()
+            .map(|acc| Ok(divide(acc)?.0))
+            .collect::<Result<_, _>>()?;
         self.quotient.put(recorder, &quotients)?;
-        self.remainder.put(recorder, &remainders)?;
+        if recorder.is_on() {
+            let remainders: Vec<i128> = acc
+                .par_iter()
+                .map(|acc| Ok(divide(acc)?.1))
+                .collect::<Result<_, _>>()?;
+            self.remainder.put(recorder, &remainders)?;
+        }
         let narrow = |q: &i128| i64::try_from(*q).expect("a quotient of at most 32 bits");
         Ok(quotients.iter().map(narrow).collect())
     }
