@@ -11,6 +11,15 @@ use serde::de::IgnoredAny;
 /// A byte-level part may double a text's length; published chains have up to five parts.
 const MAX_PARTS: usize = 8;
 
+/// How Llama 3 splits a text into words.
+pub(super) const LLAMA3: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}",
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
+
+/// The regular expressions that a text may be split by: others may take exponential time.
+const SPLITS: [&str; 1] = [LLAMA3];
+
 /// A `tokenizer.json`. Post-processors are not listed: the crate parses them, none is applied.
 #[derive(Deserialize)]
 struct File {
@@ -53,7 +62,20 @@ enum PreTokenizer {
     Digits,
     Metaspace,
     Punctuation,
-    Split,
+    Split(Split),
+}
+
+#[derive(Deserialize)]
+struct Split {
+    pattern: SplitPattern,
+    behavior: String,
+    invert: bool,
+}
+
+#[derive(Deserialize)]
+enum SplitPattern {
+    String(String),
+    Regex(String),
 }
 
 #[derive(Deserialize)]
@@ -99,7 +121,7 @@ pub(super) fn check(json: &[u8]) -> Result<(), String> {
     }
     let parts = [
         file.normalizer.map_or(Ok(0), |n| n.parts())?,
-        file.pre_tokenizer.map_or(0, |p| p.parts()),
+        file.pre_tokenizer.map_or(Ok(0), |p| p.parts())?,
         file.decoder.map_or(Ok(0), |d| d.parts())?,
     ];
     match parts.iter().find(|count| **count > MAX_PARTS) {
@@ -121,12 +143,27 @@ impl Normalizer {
 }
 
 impl PreTokenizer {
-    fn parts(&self) -> usize {
+    fn parts(&self) -> Result<usize, String> {
         match self {
-            Self::Sequence { pretokenizers } => {
-                1 + pretokenizers.iter().map(Self::parts).sum::<usize>()
+            Self::Sequence { pretokenizers } => total(pretokenizers.iter().map(Self::parts)),
+            Self::ByteLevel | Self::Digits | Self::Metaspace | Self::Punctuation => Ok(1),
+            Self::Split(split) => split.parts(),
+        }
+    }
+}
+
+impl Split {
+    /// Other behaviours than these two leave out what the text is split at.
+    fn parts(&self) -> Result<usize, String> {
+        let keeps = ["Isolated", "MergedWithPrevious"].contains(&self.behavior.as_str());
+        match &self.pattern {
+            SplitPattern::String(pattern) if keeps => one_character(pattern),
+            SplitPattern::Regex(pattern)
+                if keeps && !self.invert && SPLITS.contains(&pattern.as_str()) =>
+            {
+                Ok(1)
             }
-            Self::ByteLevel | Self::Digits | Self::Metaspace | Self::Punctuation | Self::Split => 1,
+            _ => Err("a text is split in a way that no supported tokenizer has".into()),
         }
     }
 }
@@ -169,6 +206,7 @@ fn total(parts: impl Iterator<Item = Result<usize, String>>) -> Result<usize, St
 #[cfg(test)]
 mod tests {
     use super::super::{Tokenizer, TokenizerError, synthetic};
+    use super::LLAMA3;
     use serde_json::{Value, json};
 
     /// The bytes' tokenizer with one of its parts exchanged.
@@ -271,7 +309,7 @@ mod tests {
             .is_ok()
         );
         let split = json!({
-            "type": "Split", "pattern": {"Regex": "\\p{L}+"}, "behavior": "Isolated",
+            "type": "Split", "pattern": {"Regex": LLAMA3}, "behavior": "Isolated",
             "invert": false,
         });
         let digits = json!({"type": "Digits", "individual_digits": true});
