@@ -207,6 +207,8 @@ fn total(parts: impl Iterator<Item = Result<usize, String>>) -> Result<usize, St
 mod tests {
     use super::super::{Tokenizer, TokenizerError, synthetic};
     use super::LLAMA3;
+    use std::collections::BTreeMap;
+
     use serde_json::{Value, json};
 
     /// The bytes' tokenizer with one of its parts exchanged.
@@ -288,6 +290,130 @@ mod tests {
         let chain = |n| json!({"type": "Sequence", "pretokenizers": vec![&byte_level; n]});
         refused("/pre_tokenizer", &chain(40));
         assert!(with("/pre_tokenizer", &chain(2)).is_ok());
+    }
+
+    /// An expression from elsewhere could take exponential time, and other behaviours lose text.
+    #[test]
+    fn texts_are_split_as_published_or_not_at_all() {
+        let split = |pattern: Value, behavior: &str, invert: bool| json!({"type": "Split", "pattern": pattern, "behavior": behavior, "invert": invert});
+        let regex = |regex: &str| json!({"Regex": regex});
+        let isolated = |pattern: Value| split(pattern, "Isolated", false);
+        for bad in [
+            isolated(regex("(a+)+$")),
+            isolated(regex(&LLAMA3[1..])),
+            isolated(json!({"String": "ab"})),
+            isolated(json!({"String": ""})),
+            split(regex(LLAMA3), "Removed", false),
+            split(regex(LLAMA3), "Isolated", true),
+            split(json!({"String": " "}), "Removed", false),
+            json!({"type": "Split"}),
+        ] {
+            refused("/pre_tokenizer", &bad);
+            let inside = json!({"type": "Sequence", "pretokenizers": [bad]});
+            refused("/pre_tokenizer", &inside);
+        }
+        let space = split(json!({"String": " "}), "MergedWithPrevious", false);
+        assert!(with("/pre_tokenizer", &space).is_ok());
+    }
+
+    /// As Llama 3's file: its post-processor would put a token before the text, and none is put.
+    #[test]
+    fn llama3s_parts_give_back_any_text_and_add_nothing() {
+        let byte_level = |use_regex: bool| {
+            json!({
+                "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+                "use_regex": use_regex,
+            })
+        };
+        let mut json: Value = serde_json::from_slice(&synthetic::tokenizer().to_json()).unwrap();
+        json["pre_tokenizer"] = json!({"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": LLAMA3}, "behavior": "Isolated", "invert": false},
+            byte_level(false),
+        ]});
+        json["post_processor"] = json!({"type": "Sequence", "processors": [byte_level(true), {
+            "type": "TemplateProcessing", "pair": [],
+            "single": [
+                {"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}},
+                {"Sequence": {"id": "A", "type_id": 0}},
+            ],
+            "special_tokens": {"<|endoftext|>": {
+                "id": "<|endoftext|>", "ids": [256], "tokens": ["<|endoftext|>"],
+            }},
+        }]});
+        json["model"]["ignore_merges"] = true.into();
+        let tokenizer = Tokenizer::from_json(json.to_string().as_bytes()).unwrap();
+        for text in ["I'LL pay 12345 — \r\n\n  in 東京 🦀 ", "x", ""] {
+            let tokens = tokenizer.encode(text).unwrap();
+            assert_eq!(tokens.len(), text.len());
+            assert_eq!(tokenizer.decode(&tokens).unwrap(), text);
+        }
+    }
+
+    /// The expressions look ahead behind spaces. Where one gave up, the crate would end the text there.
+    #[test]
+    fn a_long_run_of_spaces_is_not_cut_off() {
+        let llama3 = json!({"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": LLAMA3}, "behavior": "Isolated", "invert": false},
+            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},
+        ]});
+        let llama3 = with("/pre_tokenizer", &llama3).unwrap();
+        for tokenizer in [synthetic::tokenizer(), llama3] {
+            for count in [1 << 16, 1 << 21] {
+                let text = " ".repeat(count) + "x";
+                assert_eq!(tokenizer.encode(&text).unwrap().len(), text.len());
+            }
+        }
+    }
+
+    /// As TinyLlama's file, and as newer exports write the same: `▁` for spaces, bytes for the rest.
+    #[test]
+    fn llama2s_parts_give_back_any_text_and_add_nothing() {
+        let mut tokens: Vec<String> = ["<unk>", "<s>", "</s>"].map(String::from).to_vec();
+        tokens.extend((0..256).map(|byte| format!("<0x{byte:02X}>")));
+        tokens.extend(["▁", "a", "b", "▁a", "ab"].map(String::from));
+        let vocabulary: BTreeMap<&str, usize> = tokens.iter().map(|t| &**t).zip(0..).collect();
+        let special = (0..3).map(|id| {
+            json!({
+                "id": id, "content": tokens[id], "special": true, "normalized": false,
+                "single_word": false, "lstrip": false, "rstrip": false,
+            })
+        });
+        let replace = |a, b| json!({"type": "Replace", "pattern": {"String": a}, "content": b});
+        let strip = json!({"type": "Strip", "content": " ", "start": 1, "stop": 0});
+        let older = (
+            json!({"type": "Sequence", "normalizers": [
+                {"type": "Prepend", "prepend": "▁"}, replace(" ", "▁"),
+            ]}),
+            Value::Null,
+        );
+        let newer = (
+            Value::Null,
+            json!({
+                "type": "Metaspace", "replacement": "▁", "prepend_scheme": "first",
+                "split": false,
+            }),
+        );
+        for (normalizer, pre_tokenizer) in [older, newer] {
+            let json = json!({
+                "version": "1.0", "added_tokens": special.clone().collect::<Vec<_>>(),
+                "normalizer": normalizer, "pre_tokenizer": pre_tokenizer, "post_processor": null,
+                "decoder": {"type": "Sequence", "decoders": [
+                    replace("▁", " "), {"type": "ByteFallback"}, {"type": "Fuse"}, strip,
+                ]},
+                "model": {
+                    "type": "BPE", "dropout": null, "unk_token": "<unk>", "fuse_unk": true,
+                    "byte_fallback": true, "ignore_merges": false, "vocab": vocabulary,
+                    "merges": [["▁", "a"], ["a", "b"]],
+                },
+            });
+            let tokenizer = Tokenizer::from_json(json.to_string().as_bytes()).unwrap();
+            assert_eq!(tokenizer.encode("ab ab").unwrap(), [262, 261, 262, 261]);
+            // Not " a": the newer form takes a text's own first space for the one it puts there.
+            for text in ["ab  a\n", "é 東京 🦀", ""] {
+                let tokens = tokenizer.encode(text).unwrap();
+                assert_eq!(tokenizer.decode(&tokens).unwrap(), text);
+            }
+        }
     }
 
     /// The chains of SentencePiece's BPE and of byte-level BPE behind other splitting.

@@ -10,7 +10,11 @@ mod tokenizer;
 pub mod write;
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tokenizer_tests;
 
 use std::io::Read;
 
