@@ -184,7 +184,7 @@ fn random_bytes_are_read_without_panic() {
 fn a_file_cut_off_at_any_length_is_refused() {
     let scene = scene();
     for seed in scene.seeds.iter().filter(|s| s.input.len() < 1 << 16) {
-        let whole_format = ["proof", "vk", "nzk"].contains(&seed.reader);
+        let whole_format = ["proof", "vk", "nzk", "gguf"].contains(&seed.reader);
         let header = usize::from(seed.input[0] == WHOLE) * 16;
         if !whole_format {
             continue;
@@ -253,6 +253,30 @@ fn a_safetensors_header_allocates_no_more_than_the_file_has() {
     let file = [&[CONTENT, 0, 0], header.as_bytes()].concat();
     let peak = peak(|| assert!(!scene.read("safetensors", &file)));
     assert!(peak < 1 << 20, "{peak}");
+}
+
+/// And for a GGUF header: counts, lengths of strings and lists, and dimensions.
+#[test]
+fn a_gguf_header_allocates_no_more_than_the_file_has() {
+    let scene = scene();
+    let good = scene
+        .seeds
+        .iter()
+        .find(|s| s.reader == "gguf" && s.input[0] == WHOLE);
+    let good = &good.expect("a seed").input;
+    let mut tried = 0;
+    for at in (1..good.len() - 8).take(1500) {
+        for length in [u64::MAX, 1 << 40, 1 << 20] {
+            let mut file = good.clone();
+            put(&mut file, at, &length.to_le_bytes(), true);
+            let peak = peak(|| {
+                scene.read("gguf", &file);
+            });
+            assert!(peak < 4 << 20, "{length} at {at}: {peak} bytes");
+            tried += 1;
+        }
+    }
+    assert!(tried > 3000, "{tried}");
 }
 
 /// What the format costs at most: a list of empty lists takes a byte of the file for each, and

@@ -172,12 +172,7 @@ pub fn open_checkpoint(name: Option<&str>) -> Result<Checkpoint, Failure> {
         return Ok(embedded::checkpoint()?);
     };
     match locate(name)? {
-        Located::Directory(path) => Ok(Checkpoint::open(&path)?),
-        Located::Gguf(path) => Err(format!(
-            "{}: GGUF checkpoints are not supported yet: use safetensors",
-            path.display()
-        )
-        .into()),
+        Located::Directory(path) | Located::Gguf(path) => Ok(Checkpoint::open(&path)?),
         Located::Quantized(path) => Err(format!(
             "{}: already quantized, without floating-point weights: give the checkpoint itself",
             path.display()

@@ -1,7 +1,8 @@
-//! A checkpoint in Hugging Face's layout, read and checked completely.
+//! A checkpoint in Hugging Face's layout or as a GGUF file, read and checked completely.
 //!
 //! A directory holds `config.json`, the weights as `model.safetensors` or as shards listed by
-//! `model.safetensors.index.json`, and `tokenizer.json` or `vocab.json` with `merges.txt`.
+//! `model.safetensors.index.json`, and `tokenizer.json` or `vocab.json` with `merges.txt`. A `.gguf`
+//! file holds all of these; [`Gguf`] gives them in that layout.
 //! Nothing in it is trusted: sizes are bounded, the shapes in the files must be those that the
 //! configuration implies, every weight must be finite, and a tensor that the architecture does
 //! not know is refused rather than ignored, since the model would be another function.
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::gguf::{Gguf, GgufError};
 use super::shard::Wanted;
 use super::weights::LM_HEAD;
 use super::{Config, ConfigError, ShardError, TensorError, Tokenizer, TokenizerError, Weights};
@@ -61,6 +63,12 @@ pub enum CheckpointError {
         #[source]
         source: ConfigError,
     },
+    #[error("{}: {source}", file.display())]
+    Gguf {
+        file: PathBuf,
+        #[source]
+        source: GgufError,
+    },
     #[error("{}: {reason}", file.display())]
     Index { file: PathBuf, reason: String },
     #[error(
@@ -85,13 +93,16 @@ pub enum CheckpointError {
 
 impl Checkpoint {
     /// Reads the checkpoint in a directory, or the one whose weights are the given
-    /// `.safetensors` file and whose other files lie beside it. Peak memory is the weights as
-    /// `f32` and one tensor as stored.
+    /// `.safetensors` file and whose other files lie beside it, or the one in a `.gguf` file. Peak
+    /// memory is the weights as `f32` and one tensor as stored.
     ///
     /// # Errors
     /// [`CheckpointError`], naming the file and, where one is to blame, the key or tensor with
     /// what was expected and found.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        if path.is_file() && has_suffix(path, "gguf") {
+            return Self::open_gguf(path);
+        }
         let single = path.extension().is_some_and(|e| e == "safetensors") && path.is_file();
         let directory = match path.parent() {
             Some(parent) if single => parent,
@@ -99,7 +110,7 @@ impl Checkpoint {
         };
         let mut loader = Loader::new(directory.to_path_buf());
         let json = loader.read_text(CONFIG)?;
-        let config = loader.config(&json)?;
+        let config = loader.config(CONFIG, &json)?;
         let tokenizer = loader.find_tokenizer(&config)?;
         let shards = if single {
             let name = path.file_name().unwrap_or_default();
@@ -113,6 +124,48 @@ impl Checkpoint {
         });
         let weights = loader.weights(&config, shards.collect())?;
         Ok(loader.finish(model_name(directory), config, weights, tokenizer))
+    }
+
+    fn open_gguf(path: &Path) -> Result<Self, CheckpointError> {
+        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let (length, file) = opened.map_err(|source| CheckpointError::Io {
+            file: path.to_path_buf(),
+            source,
+        })?;
+        let reader = io::BufReader::with_capacity(1 << 20, file);
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        Self::read_gguf(&name, path, Box::new(reader), length)
+    }
+
+    /// A checkpoint called `name` from the content of a GGUF file.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn from_gguf(name: &str, content: &[u8]) -> Result<Self, CheckpointError> {
+        let file = PathBuf::from(format!("{name}.gguf"));
+        Self::read_gguf(name, &file, Box::new(content), content.len() as u64)
+    }
+
+    fn read_gguf(
+        name: &str,
+        file: &Path,
+        reader: Box<dyn Read + '_>,
+        length: u64,
+    ) -> Result<Self, CheckpointError> {
+        let refused = |source| CheckpointError::Gguf {
+            file: file.to_path_buf(),
+            source,
+        };
+        let directory = file.parent().unwrap_or(Path::new(""));
+        let mut loader = Loader::new(directory.to_path_buf());
+        let file = file.file_name().unwrap_or_default().to_string_lossy();
+        let gguf = Gguf::open(reader, length).map_err(refused)?;
+        let config = loader.config(&file, &gguf.config().map_err(refused)?)?;
+        let json = gguf.tokenizer().map_err(refused)?;
+        let tokenizer = loader.tokenizer(&file, Tokenizer::from_json(&json), &config)?;
+        let source = Source::Gguf(Box::new(gguf));
+        let weights = loader.weights(&config, vec![(file.into_owned(), source)])?;
+        Ok(loader.finish(name.to_string(), config, weights, tokenizer))
     }
 
     /// A checkpoint called `name` from the contents of its files: `config.json`, (name, content) of
@@ -129,7 +182,7 @@ impl Checkpoint {
         let mut loader = Loader::new(PathBuf::from(name));
         loader.record(CONFIG, config);
         loader.record(TOKENIZER, tokenizer);
-        let config = loader.config(config)?;
+        let config = loader.config(CONFIG, config)?;
         let tokenizer = loader.tokenizer(TOKENIZER, Tokenizer::from_json(tokenizer), &config)?;
         let shards = safetensors.into_iter();
         let shards = shards.map(|(name, bytes)| (name, Source::Bytes(bytes)));
@@ -138,15 +191,17 @@ impl Checkpoint {
     }
 }
 
-/// Where a safetensors file's bytes come from.
+/// Where a file of weights comes from.
 enum Source<'a> {
     File(PathBuf),
     Bytes(Cow<'a, [u8]>),
+    Gguf(Box<Gguf<Box<dyn Read + 'a>>>),
 }
 
 impl Source<'_> {
-    fn read(&self, wanted: &mut Wanted) -> Result<[u8; 32], ShardError> {
+    fn read(self, wanted: &mut Wanted) -> Result<[u8; 32], ShardError> {
         match self {
+            Self::Gguf(gguf) => gguf.read(wanted),
             Self::Bytes(bytes) => wanted.read(&bytes[..], bytes.len() as u64),
             Self::File(path) => {
                 let file = File::open(path)?;
@@ -224,9 +279,9 @@ impl Loader {
         Ok(content)
     }
 
-    fn config(&self, json: &[u8]) -> Result<Config, CheckpointError> {
+    fn config(&self, name: &str, json: &[u8]) -> Result<Config, CheckpointError> {
         Config::parse(json).map_err(|source| CheckpointError::Config {
-            file: self.path(CONFIG),
+            file: self.path(name),
             source,
         })
     }
@@ -331,6 +386,11 @@ impl Loader {
             files: self.files.into_iter().collect(),
         }
     }
+}
+
+fn has_suffix(path: &Path, suffix: &str) -> bool {
+    path.extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case(suffix))
 }
 
 /// Equality by representation: 0 and −0 differ.

@@ -118,7 +118,11 @@ fn recognize(path: &Path) -> Option<Located> {
     let found = path.to_path_buf();
     if path.is_dir() {
         let is_checkpoint = path.join("config.json").is_file();
-        return is_checkpoint.then_some(Located::Directory(found));
+        return if is_checkpoint {
+            Some(Located::Directory(found))
+        } else {
+            only_gguf(path).map(Located::Gguf)
+        };
     }
     let suffix = path.extension()?.to_str()?.to_ascii_lowercase();
     match suffix.as_str() {
@@ -128,6 +132,17 @@ fn recognize(path: &Path) -> Option<Located> {
         "safetensors" => Some(Located::Directory(found)),
         _ => None,
     }
+}
+
+/// The `.gguf` file in a directory, if there is one and only one: several are the same model in other
+/// types, or its parts.
+fn only_gguf(directory: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(directory).ok()?.flatten();
+    let mut files = entries.map(|entry| entry.path()).filter(|path| {
+        let suffix = path.extension().unwrap_or_default();
+        suffix.eq_ignore_ascii_case("gguf") && path.is_file()
+    });
+    files.next().filter(|_| files.next().is_none())
 }
 
 /// The repositories that a name may mean: itself, and for the first models, which once had no
@@ -182,7 +197,7 @@ fn hint(name: &str) -> String {
         format!("download it with `hf download {name}`, or give the path of a checkpoint")
     } else {
         "give the path of a directory with config.json, model.safetensors and tokenizer.json, \
-         or of an .nzk file"
+         of a .gguf file or of an .nzk file"
             .to_string()
     }
 }
@@ -229,6 +244,18 @@ mod tests {
         assert_eq!(find("c"), Located::Directory(at("c")));
         let weights = "c/model.safetensors";
         assert_eq!(find(weights), Located::Directory(at(weights)));
+    }
+
+    /// A directory of one GGUF file is called by its name; of several none is meant.
+    #[test]
+    fn a_directory_with_one_gguf_file_is_that_file() {
+        let (_root, places) = setting();
+        let file = places.models.join("small/model.Q8_0.gguf");
+        touch(file.clone(), "");
+        touch(places.models.join("small/README.md"), "");
+        assert_eq!(locate_in(&places, "small").unwrap(), Located::Gguf(file));
+        touch(places.models.join("small/model.Q4_0.gguf"), "");
+        assert!(locate_in(&places, "small").is_err());
     }
 
     /// A name means the nearest model: `models/` before the cache.

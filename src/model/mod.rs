@@ -10,6 +10,7 @@ mod checkpoint;
 mod config;
 pub mod embedded;
 mod float;
+mod gguf;
 mod locate;
 mod pipeline;
 mod shard;
@@ -28,6 +29,7 @@ pub use float::{
     FloatError, FloatModel, Observer, Stage, argmax, mean_negative_log_likelihood,
     negative_log_likelihood,
 };
+pub use gguf::GgufError;
 pub use locate::{LocateError, Located, Place, Places, locate, locate_in};
 pub use shard::{ShardError, TensorError};
 pub use tokenizer::{Tokenizer, TokenizerError};

@@ -11,6 +11,15 @@ use serde::de::IgnoredAny;
 /// A byte-level part may double a text's length; published chains have up to five parts.
 const MAX_PARTS: usize = 8;
 
+/// How Llama 3 splits a text into words.
+pub(super) const LLAMA3: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}",
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
+
+/// The regular expressions that a text may be split by: others may take exponential time.
+const SPLITS: [&str; 1] = [LLAMA3];
+
 /// A `tokenizer.json`. Post-processors are not listed: the crate parses them, none is applied.
 #[derive(Deserialize)]
 struct File {
@@ -53,7 +62,20 @@ enum PreTokenizer {
     Digits,
     Metaspace,
     Punctuation,
-    Split,
+    Split(Split),
+}
+
+#[derive(Deserialize)]
+struct Split {
+    pattern: SplitPattern,
+    behavior: String,
+    invert: bool,
+}
+
+#[derive(Deserialize)]
+enum SplitPattern {
+    String(String),
+    Regex(String),
 }
 
 #[derive(Deserialize)]
@@ -99,7 +121,7 @@ pub(super) fn check(json: &[u8]) -> Result<(), String> {
     }
     let parts = [
         file.normalizer.map_or(Ok(0), |n| n.parts())?,
-        file.pre_tokenizer.map_or(0, |p| p.parts()),
+        file.pre_tokenizer.map_or(Ok(0), |p| p.parts())?,
         file.decoder.map_or(Ok(0), |d| d.parts())?,
     ];
     match parts.iter().find(|count| **count > MAX_PARTS) {
@@ -121,12 +143,27 @@ impl Normalizer {
 }
 
 impl PreTokenizer {
-    fn parts(&self) -> usize {
+    fn parts(&self) -> Result<usize, String> {
         match self {
-            Self::Sequence { pretokenizers } => {
-                1 + pretokenizers.iter().map(Self::parts).sum::<usize>()
+            Self::Sequence { pretokenizers } => total(pretokenizers.iter().map(Self::parts)),
+            Self::ByteLevel | Self::Digits | Self::Metaspace | Self::Punctuation => Ok(1),
+            Self::Split(split) => split.parts(),
+        }
+    }
+}
+
+impl Split {
+    /// Other behaviours than these two leave out what the text is split at.
+    fn parts(&self) -> Result<usize, String> {
+        let keeps = ["Isolated", "MergedWithPrevious"].contains(&self.behavior.as_str());
+        match &self.pattern {
+            SplitPattern::String(pattern) if keeps => one_character(pattern),
+            SplitPattern::Regex(pattern)
+                if keeps && !self.invert && SPLITS.contains(&pattern.as_str()) =>
+            {
+                Ok(1)
             }
-            Self::ByteLevel | Self::Digits | Self::Metaspace | Self::Punctuation | Self::Split => 1,
+            _ => Err("a text is split in a way that no supported tokenizer has".into()),
         }
     }
 }
@@ -169,6 +206,9 @@ fn total(parts: impl Iterator<Item = Result<usize, String>>) -> Result<usize, St
 #[cfg(test)]
 mod tests {
     use super::super::{Tokenizer, TokenizerError, synthetic};
+    use super::LLAMA3;
+    use std::collections::BTreeMap;
+
     use serde_json::{Value, json};
 
     /// The bytes' tokenizer with one of its parts exchanged.
@@ -252,6 +292,130 @@ mod tests {
         assert!(with("/pre_tokenizer", &chain(2)).is_ok());
     }
 
+    /// An expression from elsewhere could take exponential time, and other behaviours lose text.
+    #[test]
+    fn texts_are_split_as_published_or_not_at_all() {
+        let split = |pattern: Value, behavior: &str, invert: bool| json!({"type": "Split", "pattern": pattern, "behavior": behavior, "invert": invert});
+        let regex = |regex: &str| json!({"Regex": regex});
+        let isolated = |pattern: Value| split(pattern, "Isolated", false);
+        for bad in [
+            isolated(regex("(a+)+$")),
+            isolated(regex(&LLAMA3[1..])),
+            isolated(json!({"String": "ab"})),
+            isolated(json!({"String": ""})),
+            split(regex(LLAMA3), "Removed", false),
+            split(regex(LLAMA3), "Isolated", true),
+            split(json!({"String": " "}), "Removed", false),
+            json!({"type": "Split"}),
+        ] {
+            refused("/pre_tokenizer", &bad);
+            let inside = json!({"type": "Sequence", "pretokenizers": [bad]});
+            refused("/pre_tokenizer", &inside);
+        }
+        let space = split(json!({"String": " "}), "MergedWithPrevious", false);
+        assert!(with("/pre_tokenizer", &space).is_ok());
+    }
+
+    /// As Llama 3's file: its post-processor would put a token before the text, and none is put.
+    #[test]
+    fn llama3s_parts_give_back_any_text_and_add_nothing() {
+        let byte_level = |use_regex: bool| {
+            json!({
+                "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+                "use_regex": use_regex,
+            })
+        };
+        let mut json: Value = serde_json::from_slice(&synthetic::tokenizer().to_json()).unwrap();
+        json["pre_tokenizer"] = json!({"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": LLAMA3}, "behavior": "Isolated", "invert": false},
+            byte_level(false),
+        ]});
+        json["post_processor"] = json!({"type": "Sequence", "processors": [byte_level(true), {
+            "type": "TemplateProcessing", "pair": [],
+            "single": [
+                {"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}},
+                {"Sequence": {"id": "A", "type_id": 0}},
+            ],
+            "special_tokens": {"<|endoftext|>": {
+                "id": "<|endoftext|>", "ids": [256], "tokens": ["<|endoftext|>"],
+            }},
+        }]});
+        json["model"]["ignore_merges"] = true.into();
+        let tokenizer = Tokenizer::from_json(json.to_string().as_bytes()).unwrap();
+        for text in ["I'LL pay 12345 — \r\n\n  in 東京 🦀 ", "x", ""] {
+            let tokens = tokenizer.encode(text).unwrap();
+            assert_eq!(tokens.len(), text.len());
+            assert_eq!(tokenizer.decode(&tokens).unwrap(), text);
+        }
+    }
+
+    /// The expressions look ahead behind spaces. Where one gave up, the crate would end the text there.
+    #[test]
+    fn a_long_run_of_spaces_is_not_cut_off() {
+        let llama3 = json!({"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": LLAMA3}, "behavior": "Isolated", "invert": false},
+            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},
+        ]});
+        let llama3 = with("/pre_tokenizer", &llama3).unwrap();
+        for tokenizer in [synthetic::tokenizer(), llama3] {
+            for count in [1 << 16, 1 << 21] {
+                let text = " ".repeat(count) + "x";
+                assert_eq!(tokenizer.encode(&text).unwrap().len(), text.len());
+            }
+        }
+    }
+
+    /// As TinyLlama's file, and as newer exports write the same: `▁` for spaces, bytes for the rest.
+    #[test]
+    fn llama2s_parts_give_back_any_text_and_add_nothing() {
+        let mut tokens: Vec<String> = ["<unk>", "<s>", "</s>"].map(String::from).to_vec();
+        tokens.extend((0..256).map(|byte| format!("<0x{byte:02X}>")));
+        tokens.extend(["▁", "a", "b", "▁a", "ab"].map(String::from));
+        let vocabulary: BTreeMap<&str, usize> = tokens.iter().map(|t| &**t).zip(0..).collect();
+        let special = (0..3).map(|id| {
+            json!({
+                "id": id, "content": tokens[id], "special": true, "normalized": false,
+                "single_word": false, "lstrip": false, "rstrip": false,
+            })
+        });
+        let replace = |a, b| json!({"type": "Replace", "pattern": {"String": a}, "content": b});
+        let strip = json!({"type": "Strip", "content": " ", "start": 1, "stop": 0});
+        let older = (
+            json!({"type": "Sequence", "normalizers": [
+                {"type": "Prepend", "prepend": "▁"}, replace(" ", "▁"),
+            ]}),
+            Value::Null,
+        );
+        let newer = (
+            Value::Null,
+            json!({
+                "type": "Metaspace", "replacement": "▁", "prepend_scheme": "first",
+                "split": false,
+            }),
+        );
+        for (normalizer, pre_tokenizer) in [older, newer] {
+            let json = json!({
+                "version": "1.0", "added_tokens": special.clone().collect::<Vec<_>>(),
+                "normalizer": normalizer, "pre_tokenizer": pre_tokenizer, "post_processor": null,
+                "decoder": {"type": "Sequence", "decoders": [
+                    replace("▁", " "), {"type": "ByteFallback"}, {"type": "Fuse"}, strip,
+                ]},
+                "model": {
+                    "type": "BPE", "dropout": null, "unk_token": "<unk>", "fuse_unk": true,
+                    "byte_fallback": true, "ignore_merges": false, "vocab": vocabulary,
+                    "merges": [["▁", "a"], ["a", "b"]],
+                },
+            });
+            let tokenizer = Tokenizer::from_json(json.to_string().as_bytes()).unwrap();
+            assert_eq!(tokenizer.encode("ab ab").unwrap(), [262, 261, 262, 261]);
+            // Not " a": the newer form takes a text's own first space for the one it puts there.
+            for text in ["ab  a\n", "é 東京 🦀", ""] {
+                let tokens = tokenizer.encode(text).unwrap();
+                assert_eq!(tokenizer.decode(&tokens).unwrap(), text);
+            }
+        }
+    }
+
     /// The chains of SentencePiece's BPE and of byte-level BPE behind other splitting.
     #[test]
     fn published_parts_are_read() {
@@ -271,7 +435,7 @@ mod tests {
             .is_ok()
         );
         let split = json!({
-            "type": "Split", "pattern": {"Regex": "\\p{L}+"}, "behavior": "Isolated",
+            "type": "Split", "pattern": {"Regex": LLAMA3}, "behavior": "Isolated",
             "invert": false,
         });
         let digits = json!({"type": "Digits", "individual_digits": true});

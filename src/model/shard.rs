@@ -55,6 +55,8 @@ pub enum TensorError {
         expected: Vec<usize>,
         found: Vec<usize>,
     },
+    #[error("has {rows} rows, not whole pairs for each of {heads} heads")]
+    Heads { rows: usize, heads: u64 },
     #[error("has type {found:?}, expected F32, F16 or BF16: convert the checkpoint")]
     Dtype { found: Dtype },
     #[error("holds {value} at index {index}, not a finite number: the checkpoint is damaged")]
@@ -81,7 +83,7 @@ impl<'a> Wanted<'a> {
     }
 
     /// The place for the tensor `name` of a file, or `None` if it is a buffer without weights.
-    fn claim(&mut self, name: &str) -> Result<Option<&mut Slot<'a>>, TensorError> {
+    pub fn claim(&mut self, name: &str) -> Result<Option<&mut Slot<'a>>, TensorError> {
         let name = name.strip_prefix("transformer.").unwrap_or(name);
         if is_buffer(name) {
             return Ok(None);
@@ -107,10 +109,7 @@ impl<'a> Wanted<'a> {
     /// # Errors
     /// [`ShardError`] where the file is damaged or one of its tensors is not what is wanted.
     pub fn read(&mut self, reader: impl Read, length: u64) -> Result<[u8; 32], ShardError> {
-        let mut reader = Hashing {
-            reader,
-            hash: Sha256::new(),
-        };
+        let mut reader = Hashing::new(reader);
         let metadata = read_header(&mut reader, length)?;
         for name in metadata.offset_keys() {
             let info = metadata.info(&name).expect("a key of the same header");
@@ -127,7 +126,7 @@ impl<'a> Wanted<'a> {
                 }
             }
         }
-        Ok(reader.hash.finalize().into())
+        Ok(reader.digest())
     }
 }
 
@@ -173,13 +172,18 @@ fn read_header(reader: &mut impl Read, length: u64) -> Result<Metadata, ShardErr
     Ok(metadata)
 }
 
-fn check_info(info: &TensorInfo, shape: &[usize]) -> Result<(), TensorError> {
-    if info.shape != shape {
+pub(super) fn check_shape(found: &[usize], expected: &[usize]) -> Result<(), TensorError> {
+    if found != expected {
         return Err(TensorError::Shape {
-            expected: shape.to_vec(),
-            found: info.shape.clone(),
+            expected: expected.to_vec(),
+            found: found.to_vec(),
         });
     }
+    Ok(())
+}
+
+fn check_info(info: &TensorInfo, shape: &[usize]) -> Result<(), TensorError> {
+    check_shape(&info.shape, shape)?;
     match info.dtype {
         Dtype::F32 | Dtype::F16 | Dtype::BF16 => Ok(()),
         found => Err(TensorError::Dtype { found }),
@@ -187,7 +191,7 @@ fn check_info(info: &TensorInfo, shape: &[usize]) -> Result<(), TensorError> {
 }
 
 /// Little-endian floating-point numbers of a type that [`check_info`] has accepted.
-fn decode(dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, TensorError> {
+pub(super) fn decode(dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, TensorError> {
     let pairs = || bytes.as_chunks::<2>().0.iter();
     let values: Vec<f32> = match dtype {
         Dtype::F32 => {
@@ -198,6 +202,11 @@ fn decode(dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, TensorError> {
         Dtype::BF16 => pairs().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
         found => return Err(TensorError::Dtype { found }),
     };
+    finite(values)
+}
+
+/// The values, if all of them are finite.
+pub(super) fn finite(values: Vec<f32>) -> Result<Vec<f32>, TensorError> {
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(values),
         Some(index) => Err(TensorError::NotFinite {
@@ -208,13 +217,13 @@ fn decode(dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, TensorError> {
 }
 
 /// Exactly `count` bytes, `count` being within the file's length.
-fn take(reader: &mut impl Read, count: usize) -> io::Result<Vec<u8>> {
+pub(super) fn take(reader: &mut impl Read, count: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; count];
     reader.read_exact(&mut bytes)?;
     Ok(bytes)
 }
 
-fn skip(reader: &mut impl Read, count: u64) -> io::Result<()> {
+pub(super) fn skip(reader: &mut impl Read, count: u64) -> io::Result<()> {
     let skipped = io::copy(&mut reader.take(count), &mut io::sink())?;
     if skipped < count {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -223,9 +232,23 @@ fn skip(reader: &mut impl Read, count: u64) -> io::Result<()> {
 }
 
 /// A reader that hashes what passes through it.
-struct Hashing<R> {
+pub(super) struct Hashing<R> {
     reader: R,
     hash: Sha256,
+}
+
+impl<R> Hashing<R> {
+    pub fn new(reader: R) -> Self {
+        Self {
+            reader,
+            hash: Sha256::new(),
+        }
+    }
+
+    /// SHA-256 of all that was read.
+    pub fn digest(self) -> [u8; 32] {
+        self.hash.finalize().into()
+    }
 }
 
 impl<R: Read> Read for Hashing<R> {

@@ -9,6 +9,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize};
 use serde_json::json;
 
+pub use super::gguf::write as gguf;
 use super::{Config, Family, Slot, Tokenizer, Weights};
 use crate::quant::Activation;
 

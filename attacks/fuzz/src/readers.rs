@@ -20,12 +20,13 @@ use serde::{Serialize, de::DeserializeOwned};
 pub type Reader = (&'static str, fn(&[u8]) -> bool);
 
 /// All readers that need nothing but bytes.
-pub const READERS: [Reader; 7] = [
+pub const READERS: [Reader; 8] = [
     ("proof", proof),
     ("vk", vk),
     ("nzk", nzk),
     ("config", config),
     ("safetensors", safetensors),
+    ("gguf", gguf),
     ("tokenizer", tokenizer),
     ("points", points),
 ];
@@ -166,9 +167,26 @@ pub fn safetensors(data: &[u8]) -> bool {
         files.collect(),
         SMALLEST_TOKENIZER,
     );
-    let Ok(mut checkpoint) = read else {
-        return false;
+    read.is_ok_and(complete)
+}
+
+/// A GGUF file: whole, or what follows its magic, version and counts of tensors and keys, which are
+/// one byte each then.
+pub fn gguf(data: &[u8]) -> bool {
+    let (mode, rest) = split(data);
+    let file: Cow<[u8]> = match (mode, rest.split_first_chunk::<2>()) {
+        (WHOLE, _) | (_, None) => rest.into(),
+        (_, Some(([tensors, keys], rest))) => {
+            let counts = [*tensors, *keys].map(|count| u64::from(count).to_le_bytes());
+            let head = [b"GGUF", &3u32.to_le_bytes()[..], counts.as_flattened()].concat();
+            [&head[..], rest].concat().into()
+        }
     };
+    Checkpoint::from_gguf("fuzzed", &file).is_ok_and(complete)
+}
+
+/// What an accepted checkpoint keeps: every tensor has its shape and finite values.
+fn complete(mut checkpoint: Checkpoint) -> bool {
     for slot in checkpoint.weights.slots(&checkpoint.config) {
         assert_eq!(slot.values.len(), slot.shape.iter().product::<usize>());
         assert!(slot.values.iter().all(|v| v.is_finite()), "{}", slot.name);

@@ -7,6 +7,7 @@ use std::path::Path;
 use nanozk::algebra::F;
 use nanozk::curve::ScalarBytes;
 use nanozk::layers::quantize_checkpoint;
+use nanozk::model::synthetic::gguf::GgmlDType;
 use nanozk::model::synthetic::{self, Layout, Stored};
 use nanozk::model::{Checkpoint, Config};
 use nanozk::proof::{
@@ -99,6 +100,12 @@ pub fn seeds(files: &Files) -> Vec<Seed> {
     add("safetensors", &[&[CONTENT], &zeroed(&weights)]);
     add("safetensors", &[&[OTHER], index().as_bytes()]);
     add("safetensors", &[&[OTHER + 1], &halves(&smallest())]);
+    let weights = synthetic::weights(&smallest(), 7);
+    for dtype in [GgmlDType::F32, GgmlDType::Q8_0] {
+        let file = synthetic::gguf::gpt2(&smallest(), &weights, dtype);
+        add("gguf", &[&[WHOLE], &file]);
+        add("gguf", &[&[CONTENT, file[8], file[16]], &file[24..]]);
+    }
     add("tokenizer", &[&[WHOLE], &synthetic::tokenizer().to_json()]);
     for other in TOKENIZERS {
         add("tokenizer", &[&[WHOLE], other.as_bytes()]);
@@ -147,7 +154,7 @@ const TOKENIZERS: [&str; 3] = [
             "single": [{"Sequence": {"id": "A", "type_id": 0}}],
             "pair": [{"Sequence": {"id": "A", "type_id": 0}}], "special_tokens": {}},
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
-            {"type": "Split", "pattern": {"Regex": "\\p{L}+|\\s+(?!\\S)"},
+            {"type": "Split", "pattern": {"Regex": "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
                 "behavior": "Isolated", "invert": false},
             {"type": "Digits", "individual_digits": true},
             {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
