@@ -18,7 +18,7 @@ use crate::commit::{RowData, commit_rows};
 use crate::curve::{EncodingError, Generators, PointBytes, decode_points};
 use crate::layers::{self, LayerKind};
 use crate::quant::{IntMatrix, IntegerModel, Manifest, Tables};
-use crate::seal::bundle::vector_rows;
+use crate::seal::bundle::{lists, vector_rows};
 
 /// The seed from which a model's blinds are derived. All zero for an open model, so that anyone
 /// can recompute its id.
@@ -58,11 +58,12 @@ pub(super) fn derived_blind(
     F::from_uniform_bytes(hash.finalize().as_array())
 }
 
-/// One weight tensor's row commitments, in the key.
+/// What a verifier knows of a model: its manifest and the row commitments of its weights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyingKey {
     pub manifest: Manifest,
     /// Tensor by tensor in the order of [`tensors`].
+    #[serde(deserialize_with = "lists")]
     pub rows: Vec<Vec<PointBytes>>,
 }
 
