@@ -96,8 +96,8 @@ impl HiddenShape {
     ) -> Result<Self, HiddenError> {
         let complaint = if rounds == 0 || degree == 0 {
             Some("it needs at least one round, of degree at least one")
-        } else if offsets.is_empty() || products.is_empty() {
-            Some("it needs at least one claim and one product")
+        } else if products.is_empty() {
+            Some("it needs at least one product")
         } else if products
             .iter()
             .any(|p| p.is_empty() || p.len() > MAX_FACTORS)

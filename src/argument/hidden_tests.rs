@@ -329,6 +329,8 @@ fn shapes_have_different_digests() {
         shape(3, 2, &[false, false], &[&[0, 1]]),
         shape(3, 2, &[false, false], &[&[1], &[0]]),
         shape(3, 2, &[false, false, false], &[&[0], &[1]]),
+        shape(3, 2, &[false, false], &[&[0], &[0, 1]]),
+        shape(3, 2, &[false, false], &[&[0, 0], &[1]]),
     ];
     for (i, a) in shapes.iter().enumerate() {
         for b in &shapes[..i] {
@@ -349,6 +351,7 @@ fn impossible_shapes_and_lengths_are_refused() {
         HiddenShape::new(1, 1, vec![false], vec![vec![0; MAX_FACTORS + 1]]),
     ];
     assert!(bad.iter().all(|s| matches!(s, Err(HiddenError::Shape(_)))));
+    assert!(HiddenShape::new(1, 1, vec![false], vec![vec![0; MAX_FACTORS]]).is_ok());
 
     let shape = small_shape();
     let x = F::ONE;
@@ -357,13 +360,19 @@ fn impossible_shapes_and_lengths_are_refused() {
     };
     assert!(lengths(3, 2, 3));
     assert!(!lengths(2, 2, 3) && !lengths(3, 4, 3) && !lengths(3, 2, 4));
-    let (instance, mut witness) = honest(&shape, "lengths");
+    let (instance, witness) = honest(&shape, "lengths");
     assert!(check(&block_shape(), &instance, &witness).is_err());
-    witness.messages[1].pop();
-    assert!(matches!(
-        check(&shape, &instance, &witness),
-        Err(HiddenError::Length { .. })
-    ));
+    let spoil: [(&str, fn(&mut HiddenWitness)); 3] = [
+        ("messages", |w| w.messages.truncate(2)),
+        ("message", |w| w.messages[1].truncate(1)),
+        ("claims", |w| w.claims.truncate(1)),
+    ];
+    for (expected, spoil) in spoil {
+        let mut witness = witness.clone();
+        spoil(&mut witness);
+        let refused = check(&shape, &instance, &witness);
+        assert!(matches!(refused, Err(HiddenError::Length { what, .. }) if what == expected));
+    }
 }
 
 /// Protects "written once": what is counted is what is checked. The circuit's walk is compared with

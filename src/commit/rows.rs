@@ -19,16 +19,12 @@ pub enum RowData {
 
 impl RowData {
     /// The number of values, before padding.
-    pub fn len(&self) -> usize {
+    fn len(&self) -> usize {
         match self {
             Self::Small(values) => values.len(),
             Self::Wide(values) => values.len(),
             Self::Field(values) => values.len(),
         }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The values in F, padded to `len`. Panics if there are more.

@@ -18,7 +18,7 @@ use crate::commit::{RowData, commit_rows};
 use crate::curve::{EncodingError, Generators, PointBytes, decode_points};
 use crate::layers::{self, LayerKind};
 use crate::quant::{Architecture, IntMatrix, IntegerModel, Manifest, Tables};
-use crate::seal::bundle::vector_rows;
+use crate::seal::bundle::{lists, vector_rows};
 
 /// The seed from which a model's blinds are derived. All zero for an open model, so that anyone
 /// can recompute its id.
@@ -58,11 +58,12 @@ pub(super) fn derived_blind(
     F::from_uniform_bytes(hash.finalize().as_array())
 }
 
-/// One weight tensor's row commitments, in the key.
+/// What a verifier knows of a model: its manifest and the row commitments of its weights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyingKey {
     pub manifest: Manifest,
     /// Tensor by tensor in the order of [`tensors`].
+    #[serde(deserialize_with = "lists")]
     pub rows: Vec<Vec<PointBytes>>,
 }
 
@@ -383,5 +384,40 @@ mod tests {
                 assert!(matches!(error, KeyError::Rows { tensor: t, .. } if t == tensor));
             }
         }
+    }
+
+    /// Whoever has the key, or the seed, computes these from docs/container.md.
+    #[test]
+    fn ids_and_blinds_are_the_documented_hashes() {
+        let shape = Shape {
+            width: 64,
+            layers: 1,
+            vocabulary: 131,
+            tied: true,
+        };
+        let rows = vec![vec![PointBytes([7; 32])]];
+        let manifest = manifest(shape);
+        let key = VerifyingKey { manifest, rows };
+        let encoded = postcard::to_stdvec(&key).expect("plain data");
+        let id = Sha256::digest([&b"nanozk/model/v1"[..], &encoded].concat());
+        assert_eq!(key.id().0[..], id[..]);
+
+        let (tensor, row) = (5u64.to_le_bytes(), 300u64.to_le_bytes());
+        let bytes = [&[9; 32][..], &tensor, &row].concat();
+        let mut hash = blake2b_simd::Params::new();
+        hash.hash_length(64)
+            .key(&[1; 32])
+            .personal(b"nanozk-weightsv1");
+        let blind = F::from_uniform_bytes(hash.hash(&bytes).as_array());
+        let seed = BlindingSeed([1; 32]);
+        assert_eq!(seed.weight_blind(&[9; 32], 5, 300), blind);
+    }
+
+    /// Under the public seed, or one that two models share, commitments would hide nothing.
+    #[test]
+    fn secret_seeds_are_drawn() {
+        let draw = || BlindingSeed::random().expect("randomness").0;
+        let (first, second) = (draw(), draw());
+        assert!(first != BlindingSeed::OPEN.0 && first != second);
     }
 }

@@ -38,13 +38,14 @@ use serde::{Deserialize, Serialize};
 pub use crate::layers::LayerKind;
 
 use crate::curve::PointBytes;
-use crate::seal::bundle::BundleProof;
+use crate::seal::bundle::{BundleProof, lists};
 
 /// A proof file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProofFile {
     pub statement: Statement,
     /// The row commitments of every boundary, h₀ … h_L.
+    #[serde(deserialize_with = "lists")]
     pub boundaries: Vec<Vec<PointBytes>>,
     pub proofs: LayerProofs,
 }

@@ -6,7 +6,9 @@ use rayon::prelude::*;
 use super::statement::{ModelId, Statement, Stop, link};
 use super::testing::{SHAPE, proof, tiny_model};
 use super::verifier::{Bundle, Check};
-use super::{LayerKind, LayerProofs, Mode, OpenedModel, ProofFile, ROW_BITS, Setup, systems};
+use super::{
+    CommittedModel, LayerKind, LayerProofs, Mode, OpenedModel, ProofFile, ROW_BITS, Setup, systems,
+};
 use crate::argument::claims::Layer;
 use crate::commit::{FinalMsm, fresh_rng};
 use crate::curve::decode_points;
@@ -275,6 +277,29 @@ fn the_statements_digest_depends_on_every_field() {
         |s| s.chain.truncate(1),
     ];
     all_differ(&statement, &changes, Statement::digest);
+}
+
+/// The first challenge of a bundle depends on which layers it is about.
+#[test]
+fn a_bundles_transcript_depends_on_its_layers() {
+    let model = CommittedModel::without_rows(manifest(SHAPE), ModelId([1; 32]));
+    let statement = Statement {
+        model_id: model.id,
+        prompt: vec![1],
+        output: vec![2],
+        stop: Stop::Length,
+        padded: 2,
+        chain: Vec::new(),
+    };
+    let kinds: Vec<LayerKind> = LayerKind::all(SHAPE.layers).collect();
+    let changes: [Change<Vec<LayerKind>>; 3] = [
+        |k| k.swap(0, 1),
+        |k| k.truncate(2),
+        |k| k[1] = LayerKind::Block(1),
+    ];
+    all_differ(&kinds, &changes, |kinds| {
+        systems::transcript(&model, &statement, kinds).challenge("alpha")
+    });
 }
 
 /// A link of the chain is the digest of a boundary's commitments, of its place and its shape.

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use ff::PrimeField;
 use halo2_proofs::circuit::{Layouter, SimpleFloorPlanner};
 use halo2_proofs::dev::MockProver;
 use halo2_proofs::plonk::{Circuit, ConstraintSystem, Error};
@@ -438,6 +439,31 @@ fn batches_are_as_strict_as_single_proofs() {
         verify_batch(&batch, &mut TestRng(9)),
         Err((2, SealError::TrailingBytes(1)))
     ));
+}
+
+/// A proof's last scalar multiplies a generator that all share: errors of two proofs there would cancel
+/// in a sum without random factors.
+#[test]
+fn errors_of_two_seals_do_not_cancel() {
+    let (keys, instances, first) = sealed(1, 5);
+    let (_, _, second) = sealed(1, 7);
+    let shifted = |proof: &[u8], by: F| {
+        let (rest, last) = proof.split_at(proof.len() - 32);
+        let last = F::from_repr(last.try_into().unwrap()).unwrap() + by;
+        [rest, &last.to_repr()].concat()
+    };
+    let [first, second] = [shifted(&first, F::ONE), shifted(&second, -F::ONE)];
+    let [mut sum, other] = [&first, &second].map(|proof| reduce(&keys, &instances, proof).unwrap());
+    assert!(!sum.clone().eval() && !other.clone().eval());
+    sum.add_msm(&other);
+    assert!(sum.eval(), "the errors are opposite");
+    let batch = [&first, &second].map(|proof| Sealed {
+        keys: Arc::clone(&keys),
+        instances: instances.clone(),
+        proof,
+    });
+    let verdict = verify_batch(&batch, &mut TestRng(9));
+    assert!(matches!(verdict, Err((0, SealError::Refused(_)))));
 }
 
 /// [`SealCircuit`], recording the conversation.

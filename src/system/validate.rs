@@ -213,7 +213,6 @@ impl Rules<'_> {
             });
         }
         let summed: Vec<VarId> = self.r.check.iter().chain(&term.contract).copied().collect();
-        self.distinct(&summed)?;
         self.disjoint(&summed)?;
 
         // The free variables, factor by factor: none may be there twice.
@@ -296,13 +295,13 @@ impl Rules<'_> {
         }
         self.distinct(&variables(view))?;
         for (dimension, (bind, len)) in view.binds.iter().zip(&column.lens).enumerate() {
-            let bits = match bind {
-                Bind::Var(v) => self.bits(&[*v]),
+            let room = match bind {
+                Bind::Var(v) => self.room(&[*v]),
                 Bind::Pair(low, high) => {
                     if summed.contains(low) != summed.contains(high) {
                         return Err(unbound());
                     }
-                    self.bits(&[*low, *high])
+                    self.room(&[*low, *high])
                 }
                 Bind::Ones => continue,
                 Bind::Fixed(x) if x < len => continue,
@@ -314,7 +313,7 @@ impl Rules<'_> {
                     });
                 }
             };
-            if (bits as u32) < usize::BITS && *len > 1 << bits {
+            if *len > room {
                 return Err(SystemError::TooShort {
                     relation: relation.clone(),
                     column: column.name.clone(),
@@ -364,7 +363,7 @@ impl Rules<'_> {
                 on_r(&[*row, *col])?;
                 used.extend([row, col]);
                 self.distinct(&[*row, *col])?;
-                if self.bits(&[*row]) != self.bits(&[*col]) {
+                if self.room(&[*row]) != self.room(&[*col]) {
                     return Err(self.public_side(*col));
                 }
             }
@@ -378,9 +377,8 @@ impl Rules<'_> {
                 if summed.contains(row) {
                     return Err(self.public_side(*row));
                 }
-                let rows = targets.len() <= 1 << self.bits(&[*row]);
-                let columns = targets.iter().all(|t| *t < 1 << self.bits(index));
-                if !rows || !columns {
+                let (rows, columns) = (self.room(&[*row]), self.room(index));
+                if targets.len() > rows || targets.iter().any(|t| *t >= columns) {
                     return Err(SystemError::PublicRange {
                         relation: self.r.name.clone(),
                     });
@@ -390,7 +388,7 @@ impl Rules<'_> {
             }
             Public::Table { vars, values } => {
                 self.distinct(vars)?;
-                if !self.holds(vars, values.len()) {
+                if values.len() > self.room(vars) {
                     return Err(SystemError::PublicRange {
                         relation: self.r.name.clone(),
                     });
@@ -405,18 +403,12 @@ impl Rules<'_> {
     }
 
     fn live(&self, live: &Live) -> Result<(), SystemError> {
-        self.distinct(&live.vars)?;
-        if !self.holds(&live.vars, live.len) {
+        if live.len > self.room(&live.vars) {
             return Err(SystemError::PublicRange {
                 relation: self.r.name.clone(),
             });
         }
         Ok(())
-    }
-
-    /// Whether the joint index of `vars` has room for `len` values.
-    fn holds(&self, vars: &[VarId], len: usize) -> bool {
-        len <= 1 << self.bits(vars)
     }
 
     /// Every identifier exists.
@@ -491,8 +483,10 @@ impl Rules<'_> {
         Ok(())
     }
 
-    fn bits(&self, vars: &[VarId]) -> usize {
-        vars.iter().map(|v| self.system.vars[v.0].bits()).sum()
+    /// How many values the joint index of `vars` has, as far as they can be counted.
+    fn room(&self, vars: &[VarId]) -> usize {
+        let bits: usize = vars.iter().map(|v| self.system.vars[v.0].bits()).sum();
+        1usize.checked_shl(bits as u32).unwrap_or(usize::MAX)
     }
 
     fn name(&self, var: VarId) -> &'static str {
@@ -527,259 +521,5 @@ fn variables(view: &View) -> Vec<VarId> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::algebra::F;
-    use crate::system::Rhs;
-
-    /// y[i] = Σ_k x[i][k]·W[k], which is well formed, and the pieces with which to spoil it.
-    struct Sample {
-        system: System,
-        i: VarId,
-        k: VarId,
-        x: ColumnId,
-        y: ColumnId,
-    }
-
-    fn sample() -> Sample {
-        let mut system = System::default();
-        let lane = system.var("lane", 0..6);
-        let slab = system.var("slab", 6..8);
-        let lane_out = system.var("lane_out", 0..6);
-        let slab_out = system.var("slab_out", 6..8);
-        let i = system.var("i", 8..10);
-        let x = system.exact("x", &[3, 4, 64]);
-        let y = system.range("y", &[2, 4, 64], 0);
-        let w = system.column("w", Segment::Matrix(0), &[3, 64, 2, 64]);
-        let v = Bind::Var;
-        system.relate(Relation {
-            name: "y = x·w".into(),
-            check: vec![],
-            terms: vec![Term::new(
-                F::one(),
-                &[slab, lane],
-                vec![
-                    Form::of(View::new(x, &[v(slab), v(i), v(lane)])),
-                    Form::of(View::new(w, &[v(slab), v(lane), v(slab_out), v(lane_out)])),
-                ],
-            )],
-            rhs: vec![Rhs::of(
-                F::one(),
-                View::new(y, &[v(slab_out), v(i), v(lane_out)]),
-            )],
-        });
-        Sample {
-            system,
-            i,
-            k: slab,
-            x,
-            y,
-        }
-    }
-
-    fn refusal(spoil: impl FnOnce(&mut Sample)) -> SystemError {
-        let mut s = sample();
-        spoil(&mut s);
-        s.system
-            .validate()
-            .expect_err("the spoiled system is refused")
-    }
-
-    fn term(s: &mut Sample) -> &mut Term {
-        &mut s.system.relations[0].terms[0]
-    }
-
-    #[test]
-    fn the_sample_is_well_formed() {
-        assert_eq!(sample().system.validate(), Ok(()));
-    }
-
-    /// Rule 1: (a·b)~(τ) is not a~(τ)·b~(τ), and live~(τ)·a~(τ) is not (live·a)~(τ).
-    #[test]
-    fn free_variables_occur_once() {
-        let degree = |e| matches!(e, SystemError::Degree { .. });
-        assert!(degree(refusal(|s| {
-            let twice = term(s).factors[0].clone();
-            term(s).factors.push(twice);
-        })));
-        assert!(degree(refusal(|s| {
-            let live = Live {
-                vars: vec![s.i],
-                len: 3,
-            };
-            term(s).lives.push(live);
-        })));
-        assert!(degree(refusal(|s| {
-            let (i, view) = (s.i, &mut s.system.relations[0].rhs[0]);
-            *view = view.clone().live(Live {
-                vars: vec![i],
-                len: 3,
-            });
-        })));
-        assert!(degree(refusal(|s| {
-            let row = s.i;
-            let k = s.k;
-            let public = Public::OneHot {
-                row,
-                index: vec![k],
-                targets: vec![0; 4],
-            };
-            term(s).publics.push(public);
-        })));
-        assert!(degree(refusal(|s| {
-            let diagonal = [Bind::Var(s.k), Bind::Var(s.k), Bind::Ones];
-            s.system.relations[0].rhs[0] = Rhs::of(F::one(), View::new(s.x, &diagonal));
-        })));
-    }
-
-    /// Rule 2, on either side.
-    #[test]
-    fn sides_do_not_share_coordinates() {
-        let shared = |e| matches!(e, SystemError::SharedCoordinate { .. });
-        // i on the output slab's coordinates: both at τ.
-        assert!(shared(
-            refusal(|s| s.system.vars[s.i.0].coords = vec![7, 9])
-        ));
-        // The contracted slab on the contracted lane's.
-        assert!(shared(
-            refusal(|s| s.system.vars[s.k.0].coords = vec![5, 6])
-        ));
-        // One variable that owns a coordinate twice.
-        assert!(shared(
-            refusal(|s| s.system.vars[s.i.0].coords = vec![9, 9])
-        ));
-    }
-
-    /// Rule 3.
-    #[test]
-    fn views_bind_dimensions_that_fit() {
-        assert!(matches!(
-            refusal(|s| {
-                term(s).factors[0].0[0].1.binds.pop();
-            }),
-            SystemError::Unbound { .. }
-        ));
-        assert!(matches!(
-            refusal(|s| s.system.vars[s.i.0].coords = vec![8]),
-            SystemError::TooShort { .. }
-        ));
-        assert!(matches!(
-            refusal(|s| {
-                let binds = [Bind::Fixed(2), Bind::Var(s.i), Bind::Ones];
-                s.system.relations[0].rhs[0] = Rhs::of(F::one(), View::new(s.y, &binds));
-            }),
-            SystemError::FixedOutside { .. }
-        ));
-        assert!(matches!(
-            refusal(|s| term(s).factors[0].0[0].1.column = ColumnId(99)),
-            SystemError::Unknown { .. }
-        ));
-    }
-
-    /// Rule 4.
-    #[test]
-    fn summed_variables_are_used() {
-        let idle = |e| matches!(e, SystemError::Idle { .. });
-        assert!(idle(refusal(|s| {
-            let more = s.system.var("more", 20..22);
-            term(s).contract.push(more);
-        })));
-        assert!(idle(refusal(|s| {
-            let more = s.system.var("more", 20..22);
-            s.system.relations[0].check.push(more);
-        })));
-        assert!(matches!(
-            refusal(|s| term(s).factors.clear()),
-            SystemError::NoFactor { .. }
-        ));
-    }
-
-    /// Rule 5.
-    #[test]
-    fn columns_have_the_shape_of_their_segment() {
-        let shape = |e| matches!(e, SystemError::Shape { .. });
-        let segment = |e| matches!(e, SystemError::Segment { .. });
-        let lookup = |e| matches!(e, SystemError::Lookup { .. });
-        for lens in [&[3, 4, 48][..], &[3, 0, 64], &[]] {
-            assert!(shape(refusal(
-                |s| s.system.columns[s.x.0].lens = lens.into()
-            )));
-        }
-        assert!(shape(refusal(|s| s.system.columns[2].lens[1] = 32)));
-        assert!(segment(refusal(|s| {
-            s.system.columns[2].segment = Segment::Matrix(1);
-        })));
-        assert!(segment(refusal(|s| {
-            s.system.column("out", Segment::BoundaryOut, &[2, 4, 64]);
-            s.system.column("again", Segment::BoundaryOut, &[2, 4, 64]);
-        })));
-        assert!(segment(refusal(|s| {
-            s.system.function("u", "e", &[4], TableId::Exp);
-            s.system.lookups[1].value = None;
-        })));
-        assert!(segment(refusal(|s| {
-            s.system.function("u", "e", &[4], TableId::Exp);
-            s.system.lookups[1].value = Some(s.x);
-        })));
-        assert!(lookup(refusal(|s| {
-            s.system.lookups.clear();
-        })));
-        assert!(lookup(refusal(|s| s.system.lookups[0].key = s.x)));
-        assert!(lookup(refusal(|s| {
-            let again = s.system.lookups[0].clone();
-            s.system.lookups.push(again);
-        })));
-    }
-
-    /// Rule 6: a broadcast must be a term of its own, and a matrix is folded on one side.
-    #[test]
-    fn forms_and_matrices_suit_the_engine() {
-        assert!(matches!(
-            refusal(|s| {
-                let more = View::new(s.x, &[Bind::Var(s.k), Bind::Var(s.i), Bind::Ones]);
-                term(s).factors[0].0.push((F::one(), more));
-            }),
-            SystemError::MixedForm { .. }
-        ));
-        assert!(matches!(
-            refusal(|s| {
-                let k = s.k;
-                term(s).factors[1].0[0].1.binds[2] = Bind::Var(k);
-                term(s).factors[1].0[0].1.binds[0] = Bind::Ones;
-            }),
-            SystemError::MatrixSides { .. }
-        ));
-    }
-
-    /// Rule 7.
-    #[test]
-    fn public_factors_stand_on_their_side() {
-        assert!(matches!(
-            refusal(|s| {
-                let (row, col) = (s.i, s.k);
-                term(s).publics.push(Public::Causal { row, col });
-            }),
-            SystemError::PublicSide { .. }
-        ));
-        assert!(matches!(
-            refusal(|s| {
-                let vars = vec![s.k];
-                term(s).lives.push(Live { vars, len: 3 });
-            }),
-            SystemError::PublicSide { .. }
-        ));
-        assert!(matches!(
-            refusal(|s| {
-                let row = s.system.var("row", 20..22);
-                let index = vec![s.k];
-                let targets = vec![0, 1, 2, 4];
-                term(s).publics.push(Public::OneHot {
-                    row,
-                    index,
-                    targets,
-                });
-            }),
-            SystemError::PublicRange { .. }
-        ));
-    }
-}
+#[path = "validate_tests.rs"]
+mod tests;

@@ -25,6 +25,7 @@
 //! **Soundness** is argued in `docs/protocol.md`. What the caller must have checked: that the
 //! boundary commitments are those of the chain, that matrices and vectors are the model's.
 
+mod lists;
 mod prove;
 mod verify;
 
@@ -52,6 +53,7 @@ use crate::curve::{EncodingError, Generators, PointBytes, ScalarBytes};
 use crate::system::{Table, TableId};
 use crate::transcript::Transcript;
 
+pub use lists::lists;
 pub use prove::{PHASES, prove};
 pub use verify::verify;
 
@@ -112,6 +114,7 @@ pub struct BundleProof {
     pub multiplicities: Vec<PointBytes>,
     /// One Halo2 proof for all layers, or one per shape, in the order in which the shapes first
     /// occur.
+    #[serde(deserialize_with = "lists")]
     pub seals: Vec<Vec<u8>>,
     pub opening: OpeningProof,
 }
