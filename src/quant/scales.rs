@@ -6,7 +6,7 @@
 //! | norm output z | 10, one less for each factor 4 in d from 1024 on: |z| ≤ √d, 16 bits |
 //! | norm root R | z's + 32, or + 48 where that keeps too few bits of R |
 //! | q, k | as many bits as the largest value leaves of 16, while σ ≤ 16 and ⌊D·2^-σ⌋ fits its keys |
-//! | activation key | 9 to 11, the same for all blocks |
+//! | activation key | 8 to 11, the same for all blocks |
 //!
 //! where σ = f_q + f_k − 11 is the number of bits that an attention score loses on becoming the
 //! key of the exp table.
@@ -20,7 +20,7 @@ use super::{
 /// The largest σ: the remainder of D has one limb.
 pub(super) const MAX_SIGMA: u32 = 16;
 /// The activation key's scales.
-const ACTIVATION_KEYS: std::ops::RangeInclusive<u32> = 9..=11;
+const ACTIVATION_KEYS: std::ops::RangeInclusive<u32> = 8..=11;
 /// R must be at least 2^13 for the largest variance: its rounding then changes z by less than
 /// 2^-13 of its size.
 const ROOT_PRECISION: f64 = 13.0;
@@ -393,13 +393,13 @@ mod tests {
         let mut calibration = calibration(2, 64);
         calibration.observe(1, Tensor::PreActivation, &[-17.0]);
         assert_eq!(choose(&calibration, 1).unwrap().activation_key, 9);
-        calibration.observe(0, Tensor::PreActivation, &[32.0]);
+        calibration.observe(0, Tensor::PreActivation, &[64.0]);
         let error = choose(&calibration, 1).unwrap_err().to_string();
         assert!(
-            error.contains("block 0: the activation's argument reached 32"),
+            error.contains("block 0: the activation's argument reached 64"),
             "{error}"
         );
-        assert_eq!(choose(&calibration, 0).unwrap().activation_key, 9);
+        assert_eq!(choose(&calibration, 0).unwrap().activation_key, 8);
     }
 
     #[test]
