@@ -26,7 +26,9 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let checkpoint = embedded::checkpoint().expect("the embedded checkpoint");
-        let integer = quantize_checkpoint(&checkpoint, CALIBRATION, 1, true).expect("quantized");
+        let integer = quantize_checkpoint(&checkpoint, CALIBRATION, 1, true)
+            .expect("quantized")
+            .model;
         let manifest = &integer.manifest;
         Self {
             float: FloatModel::new(&checkpoint.config, &checkpoint.weights).expect("loaded"),

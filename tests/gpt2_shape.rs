@@ -18,7 +18,9 @@ fn opened(layers: usize, vocabulary: usize, context: usize, setup: &Setup) -> Op
         .expect("written");
     let checkpoint = Checkpoint::open(dir.path()).expect("a good checkpoint");
     let text = "Every byte is a token of this model. ".repeat(4);
-    let model = quantize_checkpoint(&checkpoint, &text, 1, true).expect("quantized");
+    let model = quantize_checkpoint(&checkpoint, &text, 1, true)
+        .expect("quantized")
+        .model;
     let tokenizer = checkpoint.tokenizer.to_json();
     let start = Instant::now();
     let file = ModelFile::commit(model, BlindingSeed::OPEN, tokenizer, setup, &|_, _| {});

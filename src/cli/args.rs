@@ -88,12 +88,17 @@ pub enum Command {
 }
 
 /// Which model.
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Default, ClapArgs)]
 pub struct ModelArgs {
-    /// A .nzk file, a directory in Hugging Face layout, a name under models/, or a repository in
-    /// the local Hugging Face cache [default: the embedded tiny-gpt2].
+    /// A .nzk file, a directory in Hugging Face layout, a .gguf file, a name under models/, or a
+    /// repository in the local Hugging Face cache [default: the embedded tiny-gpt2].
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
+    /// Bits by which values may exceed the largest that calibration saw, where a checkpoint is
+    /// quantized: more for prompts that do not fit, less for more precise scales. Another number is
+    /// another model, with its own id [default: 1].
+    #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u32).range(0..=4))]
+    pub headroom: Option<u32>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -105,9 +110,6 @@ pub struct Quantize {
     /// A text to calibrate the scales on [default: a text that the program carries].
     #[arg(long, value_name = "FILE")]
     pub calibrate: Option<PathBuf>,
-    /// Extra bits of headroom in the calibrated scales, for prompts that do not fit.
-    #[arg(long, value_name = "BITS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=4))]
-    pub headroom: u32,
     /// Draw a secret blinding seed, so that the id cannot be recomputed from the weights. For
     /// weights that are not public.
     #[arg(long)]
@@ -192,11 +194,9 @@ pub struct Generate {
 pub struct Eval {
     #[command(flatten)]
     json: Json,
-    /// A directory in Hugging Face layout, a name under models/, or a repository in the local
-    /// Hugging Face cache; no .nzk file, which has no floating-point weights [default: the embedded
-    /// tiny-gpt2].
-    #[arg(long, value_name = "MODEL")]
-    pub model: Option<String>,
+    // A .nzk file has no floating-point weights, which the command says.
+    #[command(flatten)]
+    pub model: ModelArgs,
     /// The text, in UTF-8.
     #[arg(long, value_name = "FILE")]
     pub text: PathBuf,

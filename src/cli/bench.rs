@@ -84,7 +84,7 @@ fn synthetic_model(
         files: Vec::new(),
     };
     let text = "Every byte is a token of this model. ".repeat(4);
-    let model = quantize_checkpoint(&checkpoint, &text, 1, true)?;
+    let model = quantize_checkpoint(&checkpoint, &text, 1, true)?.model;
     let tokenizer = checkpoint.tokenizer.to_json();
     drop(checkpoint);
     let start = Instant::now();

@@ -33,13 +33,14 @@ struct Evaluation {
 pub fn run(args: &Eval, report: &Report) -> Result<Outcome, Failure> {
     let text =
         std::fs::read_to_string(&args.text).map_err(|e| format!("{}: {e}", args.text.display()))?;
-    let checkpoint = models::open_checkpoint(args.model.as_deref())?;
+    let checkpoint = models::open_checkpoint(args.model.model.as_deref())?;
     let window = window(args.ctx, checkpoint.config.context)?;
     let tokens = tokens(&checkpoint.tokenizer, &text, args)?;
 
     let home = models::home();
     let setup = Setup::load(home.as_deref());
-    let file = models::checkpoint_model(&checkpoint, home.as_deref(), &setup, report)?;
+    let headroom = args.model.headroom;
+    let file = models::checkpoint_model(&checkpoint, headroom, home.as_deref(), &setup, report)?;
     let model = file.open()?;
     let float = FloatModel::new(&checkpoint.config, &checkpoint.weights)?;
     drop(checkpoint);
@@ -158,9 +159,10 @@ impl Evaluation {
             "positions": p.positions,
             "perplexity_float": p.float_perplexity(),
             "perplexity_integer": p.integer_perplexity(),
-            "perplexity_difference": p.difference(),
+            "relative_difference": p.difference(),
             "greedy_equal": p.equal,
             "greedy_agreement": p.agreement(),
+            "max_abs_logit_difference": p.logit_difference,
             "tokens_per_second_float": float,
             "tokens_per_second_integer": integer,
             "tensor_tokens": self.tensor_tokens,
@@ -187,6 +189,10 @@ impl Evaluation {
         line(format_args!(
             "text      {} tokens in {} windows of up to {}",
             p.tokens, self.windows, self.window
+        ));
+        line(format_args!(
+            "logits    at most {:.3} apart",
+            p.logit_difference
         ));
         line(format_args!(
             "speed     {float:.1} tokens/s in floating point, {integer:.1} in integers\n"

@@ -11,7 +11,7 @@ use crate::proof::Setup;
 pub fn run(args: &Generate, report: &Report) -> Result<Outcome, Failure> {
     let home = models::home();
     let setup = Setup::load(home.as_deref());
-    let file = models::prover_model(args.model.model.as_deref(), home.as_deref(), &setup, report)?;
+    let file = models::prover_model(&args.model, home.as_deref(), &setup, report)?;
     let model = file.open()?;
     let tokenizer = models::tokenizer(&model.tokenizer)?;
     let prompt = tokenizer.encode(&args.prompt)?;

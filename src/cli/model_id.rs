@@ -10,7 +10,7 @@ use crate::proof::{ModelId, Setup};
 pub fn run(args: &ModelIdArgs, report: &Report) -> Result<Outcome, Failure> {
     let home = models::home();
     let setup = Setup::load(home.as_deref());
-    let file = models::recomputed_model(args.model.model.as_deref(), &setup, report)?;
+    let file = models::recomputed_model(&args.model, &setup, report)?;
     let id = file.id().to_string();
     let provenance = &file.model.manifest.provenance;
     let files: serde_json::Map<String, serde_json::Value> = provenance

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::Failure;
-use super::args::Verify;
+use super::args::{ModelArgs, Verify};
 use super::report::Report;
-use crate::layers::quantize_checkpoint;
+use crate::layers::{Quantized, quantize_checkpoint};
 use crate::model::{Checkpoint, Located, Tokenizer, embedded, locate};
 use crate::proof::{BlindingSeed, KeyFile, Kind, ModelFile, ModelId, Setup, container};
-use crate::quant::{IntegerModel, Manifest, QUANTIZER_VERSION};
+use crate::quant::{Headroom, IntegerModel, Manifest, Options, QUANTIZER_VERSION};
 
 /// The text that scales are calibrated on where the user gives none.
 const CALIBRATION_TEXT: &str = include_str!("calibration.txt");
@@ -23,11 +23,12 @@ pub struct QuantizeOptions {
     pub private: bool,
 }
 
-impl Default for QuantizeOptions {
-    fn default() -> Self {
+impl QuantizeOptions {
+    /// Those of a checkpoint that is named directly, with this headroom or that of the default.
+    pub fn new(headroom: Option<u32>) -> Self {
         Self {
             calibrate: None,
-            headroom: 1,
+            headroom: headroom.unwrap_or(Options::default().headroom),
             private: false,
         }
     }
@@ -75,30 +76,45 @@ pub fn check_writable(out: &Path) -> Result<(), Failure> {
 
 /// The model to prove with: read from a `.nzk` file, or quantized (once; then from the cache).
 pub fn prover_model(
-    name: Option<&str>,
+    args: &ModelArgs,
     home: Option<&Path>,
     setup: &Setup,
     report: &Report,
 ) -> Result<ModelFile, Failure> {
-    if let Some(name) = name
-        && let Located::Quantized(path) = locate(name)?
-    {
+    if let Some(path) = quantized_path(args)? {
         return Ok(container::read(Kind::Model, &path)?);
     }
-    checkpoint_model(&open_checkpoint(name)?, home, setup, report)
+    let checkpoint = open_checkpoint(args.model.as_deref())?;
+    checkpoint_model(&checkpoint, args.headroom, home, setup, report)
 }
 
-/// A checkpoint, quantized with the default options (once; then from the cache).
+/// Where the model lies, if it is a quantized one.
+fn quantized_path(args: &ModelArgs) -> Result<Option<PathBuf>, Failure> {
+    let located = args.model.as_deref().map(locate).transpose()?;
+    match (located, args.headroom) {
+        (Some(Located::Quantized(path)), None) => Ok(Some(path)),
+        (Some(Located::Quantized(path)), Some(_)) => Err(format!(
+            "{}: already quantized: give the checkpoint itself with --headroom",
+            path.display()
+        )
+        .into()),
+        _ => Ok(None),
+    }
+}
+
+/// A checkpoint, quantized with the default options but for the headroom (once; then from the
+/// cache).
 pub fn checkpoint_model(
     checkpoint: &Checkpoint,
+    headroom: Option<u32>,
     home: Option<&Path>,
     setup: &Setup,
     report: &Report,
 ) -> Result<ModelFile, Failure> {
-    let options = QuantizeOptions::default();
+    let options = QuantizeOptions::new(headroom);
     let cached = home.map(|h| {
         h.join("models")
-            .join(format!("{}.nzk", cache_key(checkpoint)))
+            .join(format!("{}.nzk", cache_key(checkpoint, &options)))
     });
     if let Some(path) = &cached
         && let Ok(file) = container::read::<ModelFile>(Kind::Model, path)
@@ -106,7 +122,7 @@ pub fn checkpoint_model(
         report.detail(&format!("using {}", path.display()));
         return Ok(file);
     }
-    let file = quantize_opened(checkpoint, &options, setup, report)?;
+    let (file, _) = quantize_opened(checkpoint, &options, setup, report)?;
     if let Some(path) = cached {
         store(&path, &container::encode(Kind::Model, &file), true, report);
     }
@@ -124,13 +140,11 @@ pub fn checkpoint_model(
 /// The model with its commitments computed now, whatever a cache or the file itself says: what an
 /// id that is to be compared must come from.
 pub fn recomputed_model(
-    name: Option<&str>,
+    args: &ModelArgs,
     setup: &Setup,
     report: &Report,
 ) -> Result<ModelFile, Failure> {
-    if let Some(name) = name
-        && let Located::Quantized(path) = locate(name)?
-    {
+    if let Some(path) = quantized_path(args)? {
         let file: ModelFile = container::read(Kind::Model, &path)?;
         file.model.check()?;
         return Ok(committed(
@@ -141,7 +155,9 @@ pub fn recomputed_model(
             report,
         ));
     }
-    quantize(name, &QuantizeOptions::default(), setup, report)
+    let options = QuantizeOptions::new(args.headroom);
+    let (file, _) = quantize(args.model.as_deref(), &options, setup, report)?;
+    Ok(file)
 }
 
 fn committed(
@@ -156,13 +172,13 @@ fn committed(
     })
 }
 
-/// Quantizes and commits, without looking into the cache.
+/// Quantizes and commits, without looking into the cache. Also the room that the scales leave.
 pub fn quantize(
     name: Option<&str>,
     options: &QuantizeOptions,
     setup: &Setup,
     report: &Report,
-) -> Result<ModelFile, Failure> {
+) -> Result<(ModelFile, Vec<Headroom>), Failure> {
     quantize_opened(&open_checkpoint(name)?, options, setup, report)
 }
 
@@ -181,13 +197,14 @@ pub fn open_checkpoint(name: Option<&str>) -> Result<Checkpoint, Failure> {
     }
 }
 
-/// A checkpoint and the default options, as a file name.
-fn cache_key(checkpoint: &Checkpoint) -> String {
+/// A checkpoint and how it is quantized (calibrated on the program's own text, open), as a file name.
+fn cache_key(checkpoint: &Checkpoint, options: &QuantizeOptions) -> String {
     let mut hash = Sha256::new();
     hash.update(b"nanozk/cache/v1");
     hash.update([container::VERSION, QUANTIZER_VERSION]);
     hash.update(env!("CARGO_PKG_VERSION"));
     hash.update(CALIBRATION_TEXT);
+    hash.update(options.headroom.to_le_bytes());
     for (name, digest) in &checkpoint.files {
         hash.update((name.len() as u64).to_le_bytes());
         hash.update(name);
@@ -201,7 +218,7 @@ fn quantize_opened(
     options: &QuantizeOptions,
     setup: &Setup,
     report: &Report,
-) -> Result<ModelFile, Failure> {
+) -> Result<(ModelFile, Vec<Headroom>), Failure> {
     let text = match &options.calibrate {
         Some(path) => {
             std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?
@@ -209,14 +226,16 @@ fn quantize_opened(
         None => CALIBRATION_TEXT.to_string(),
     };
     report.progress("calibrating and quantizing");
-    let model = quantize_checkpoint(checkpoint, &text, options.headroom, !options.private)?;
+    let Quantized { model, headroom } =
+        quantize_checkpoint(checkpoint, &text, options.headroom, !options.private)?;
     let seed = if options.private {
         BlindingSeed::random()?
     } else {
         BlindingSeed::OPEN
     };
     let tokenizer = checkpoint.tokenizer.to_json();
-    Ok(committed(model, seed, tokenizer, setup, report))
+    let file = committed(model, seed, tokenizer, setup, report);
+    Ok((file, headroom))
 }
 
 /// Keeps a file in the cache. A cache that cannot be written is no reason to fail.
@@ -264,7 +283,7 @@ pub fn verifying_key(
             return Ok(file);
         }
     }
-    let embedded = prover_model(None, home, setup, report)?;
+    let embedded = prover_model(&ModelArgs::default(), home, setup, report)?;
     if embedded.id() == id {
         return Ok(embedded.key_file());
     }

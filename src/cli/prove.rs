@@ -18,7 +18,7 @@ pub fn run(args: &Prove, report: &Report) -> Result<Outcome, Failure> {
     let home = models::home();
     report.progress("loading generators");
     let setup = Setup::load(home.as_deref());
-    let file = models::prover_model(args.model.model.as_deref(), home.as_deref(), &setup, report)?;
+    let file = models::prover_model(&args.model, home.as_deref(), &setup, report)?;
     let model = file.open()?;
     let tokenizer = models::tokenizer(&model.tokenizer)?;
     let prompt = tokenizer.encode(&args.prompt)?;

@@ -1,11 +1,14 @@
 //! `nanozk quantize`.
 
-use serde_json::json;
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
 
 use super::args::Quantize;
 use super::report::{Report, bytes};
 use super::{Failure, Outcome, models};
 use crate::proof::{Kind, Setup, container};
+use crate::quant::Headroom;
 
 pub fn run(args: &Quantize, report: &Report) -> Result<Outcome, Failure> {
     // `--model` knows a quantized model by its suffix, and `.vk` would be overwritten by the key.
@@ -19,10 +22,10 @@ pub fn run(args: &Quantize, report: &Report) -> Result<Outcome, Failure> {
     let setup = Setup::load(home.as_deref());
     let options = models::QuantizeOptions {
         calibrate: args.calibrate.clone(),
-        headroom: args.headroom,
         private: args.private,
+        ..models::QuantizeOptions::new(args.model.headroom)
     };
-    let file = models::quantize(args.model.model.as_deref(), &options, &setup, report)?;
+    let (file, headroom) = models::quantize(args.model.model.as_deref(), &options, &setup, report)?;
     let encoded = container::encode(Kind::Model, &file);
     let key = container::encode(Kind::VerifyingKey, &file.key_file());
     // A model without its key, or beside the key of the model that was there before, misleads.
@@ -38,14 +41,54 @@ pub fn run(args: &Quantize, report: &Report) -> Result<Outcome, Failure> {
         "vk": key_path.display().to_string(),
         "model_bytes": encoded.len(),
         "vk_bytes": key.len(),
+        "headroom": headroom.iter().map(room_json).collect::<Vec<_>>(),
     });
     let human = format!(
-        "model {id}\n  {} ({}, secret)\n  {} ({}, public)",
+        "model {id}\n  {} ({}, secret)\n  {} ({}, public)\n{}",
         args.out.display(),
         bytes(encoded.len()),
         key_path.display(),
-        bytes(key.len())
+        bytes(key.len()),
+        rooms_text(&headroom)
     );
     report.result(&json, &human)?;
     Ok(Outcome::Success)
+}
+
+fn room_json(room: &Headroom) -> Value {
+    json!({
+        "layer": room.place.to_string(),
+        "tensor": room.tensor,
+        "fraction_bits": room.fraction,
+        "largest": room.largest,
+        "limit": room.limit,
+        // null where only zeros were seen.
+        "headroom_bits": room.bits(),
+    })
+}
+
+/// The tensor of each kind with the least room.
+fn rooms_text(headroom: &[Headroom]) -> String {
+    let mut least: BTreeMap<&str, &Headroom> = BTreeMap::new();
+    for room in headroom {
+        let entry = least.entry(room.tensor).or_insert(room);
+        if room.bits() < entry.bits() {
+            *entry = room;
+        }
+    }
+    let mut text = format!(
+        "\n{:<22} {:>9} {:>12} {:>12}   least room in",
+        "largest in calibration", "headroom", "largest", "limit"
+    );
+    for room in least.values() {
+        text += &format!(
+            "\n{:<22} {:>4.1} bits {:>12.1} {:>12.1}   {}",
+            room.tensor,
+            room.bits(),
+            room.largest,
+            room.limit,
+            room.place
+        );
+    }
+    text
 }

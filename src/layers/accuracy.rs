@@ -38,6 +38,8 @@ pub struct Predictions {
     integer_loss: f64,
     /// Positions where both models would choose the same token.
     pub equal: usize,
+    /// The largest difference of two logits.
+    pub logit_difference: f64,
     /// Tokens that both models were run on, and how long that took.
     pub tokens: usize,
     pub float_time: Duration,
@@ -72,6 +74,7 @@ impl AddAssign for Predictions {
         self.float_loss += other.float_loss;
         self.integer_loss += other.integer_loss;
         self.equal += other.equal;
+        self.logit_difference = self.logit_difference.max(other.logit_difference);
         self.tokens += other.tokens;
         self.float_time += other.float_time;
         self.integer_time += other.integer_time;
@@ -114,6 +117,7 @@ impl Models<'_> {
             sum.float_loss += negative_log_likelihood(reference, *next);
             sum.integer_loss += negative_log_likelihood(&integer, *next);
             sum.equal += usize::from(ops::argmax(exact) == argmax(reference) as usize);
+            sum.logit_difference = sum.logit_difference.max(differences(&integer, reference).0);
             sum.positions += 1;
             comparing += start.elapsed();
         })?;

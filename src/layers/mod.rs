@@ -20,7 +20,7 @@ pub use block::{Block, block_system};
 pub use check::{ManifestError, check};
 pub use embedding::{Embedding, embedding_system};
 pub use head::{Head, head_system, visit_logits};
-pub use quantize::{QuantizeError, quantize_checkpoint};
+pub use quantize::{QuantizeError, Quantized, quantize_checkpoint};
 pub use sequence::{MIN_TOKENS, Sequence};
 pub use trace::{Generation, Trace, generate, logits, run, witness};
 

@@ -1,7 +1,9 @@
 //! From a checkpoint to an integer model: calibration by the floating-point reference.
 
 use crate::model::{Checkpoint, FloatError, FloatModel, Observer, Stage, TokenizerError};
-use crate::quant::{Calibration, IntegerModel, Options, Provenance, QuantError, Tensor, quantize};
+use crate::quant::{
+    self, Calibration, Headroom, IntegerModel, Options, Provenance, QuantError, Tensor, quantize,
+};
 
 /// The tokens of one calibration window.
 const WINDOW: usize = 256;
@@ -42,6 +44,14 @@ impl Observer for Collector {
     }
 }
 
+/// What quantizing a checkpoint gives.
+#[derive(Clone, Debug)]
+pub struct Quantized {
+    pub model: IntegerModel,
+    /// The room that the scales leave above what calibration saw.
+    pub headroom: Vec<Headroom>,
+}
+
 /// Calibrates a checkpoint on `text` (its first 4,096 tokens in windows of 256, each ended by
 /// padding as proofs are) and quantizes it. `open` says that the weights are public.
 pub fn quantize_checkpoint(
@@ -49,7 +59,7 @@ pub fn quantize_checkpoint(
     text: &str,
     headroom: u32,
     open: bool,
-) -> Result<IntegerModel, QuantizeError> {
+) -> Result<Quantized, QuantizeError> {
     let config = &checkpoint.config;
     let architecture = config.architecture();
     let weights = checkpoint.weights.view(config);
@@ -87,5 +97,6 @@ pub fn quantize_checkpoint(
         provenance,
         checkpoint.tokenizer.digest(),
     )?;
-    Ok(model)
+    let headroom = quant::headroom(&collector.0, &model.manifest.scales);
+    Ok(Quantized { model, headroom })
 }

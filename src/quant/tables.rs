@@ -266,6 +266,17 @@ mod tests {
                 "083599c83fb49f68e6617b17cc6ef226db72cfe9af28fb9d10d990d24f9fc958",
             ),
         ];
+        let silu = [
+            "8aa1f3467df1881a7b5f4654f4a1af9dd411db95913f7f829a58a8a89c05f3cc",
+            "408ae795c7cb4523eb3e9d08a23dc089bae0a21bb3a3f7d7ad89d93b84bbca98",
+            "3f45df9aa12b97889ad46b9a99482cc609ebe31c07504c32a49c2bc4fc636e33",
+            "f10eb509959c88fbacd5f64b7b73a55f2eac8102a25ce2feb4099d4645c4f25f",
+        ];
+        let silu = [11, 10, 9, 8]
+            .map(|key| activation_table(Activation::Silu, key, 14))
+            .into_iter()
+            .zip(silu);
+        let pins: Vec<(Table, &str)> = pins.into_iter().chain(silu).collect();
         let found: Vec<String> = pins.iter().map(|(t, _)| hex(table_digest(t))).collect();
         let expected: Vec<&str> = pins.iter().map(|(_, pin)| *pin).collect();
         assert_eq!(found, expected);

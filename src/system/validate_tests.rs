@@ -485,3 +485,27 @@ fn public_ranges_fit_their_variables() {
         assert!(matches!(exceeds, Err(SystemError::PublicRange { .. })));
     }
 }
+
+/// A public table has room for its values; its variables that are not summed over are free ones, which
+/// no other factor may have; and it names declared variables, each once.
+#[test]
+fn public_tables_obey_the_rules_of_factors() {
+    let table = |len: usize, more: fn(&mut Sample) -> VarId| {
+        validated(|s| {
+            let vars = vec![s.k, more(s)];
+            let values = vec![1; len].into();
+            term(s).publics.push(Public::Table { vars, values });
+        })
+    };
+    let fresh: fn(&mut Sample) -> VarId = |s| s.system.var("fresh", 20..22);
+    assert_eq!(table(16, fresh), Ok(()));
+    let exceeds = table(17, fresh);
+    assert!(matches!(exceeds, Err(SystemError::PublicRange { .. })));
+    for twice in [table(16, |s| s.k), table(16, |s| s.i)] {
+        assert!(matches!(twice, Err(SystemError::Degree { .. })));
+    }
+    let shared = table(16, |s| s.system.var("shared", 8..10));
+    assert!(matches!(shared, Err(SystemError::SharedCoordinate { .. })));
+    let unknown = table(16, |_| VarId(99));
+    assert!(matches!(unknown, Err(SystemError::Unknown { .. })));
+}

@@ -57,7 +57,9 @@ fn scene() -> &'static Scene {
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("setup");
         let setup = Setup::load(Some(&cache));
         let checkpoint = embedded::checkpoint().expect("the embedded checkpoint");
-        let model = quantize_checkpoint(&checkpoint, CALIBRATION, 1, true).expect("quantized");
+        let model = quantize_checkpoint(&checkpoint, CALIBRATION, 1, true)
+            .expect("quantized")
+            .model;
         let mut other = model.clone();
         other.blocks[1].up.data[17] += 1;
         let [model, other] = [model, other].map(|m| open(&setup, m));

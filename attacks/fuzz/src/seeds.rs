@@ -43,7 +43,7 @@ pub fn files(cache: &Path) -> Files {
     );
     let checkpoint = checkpoint.expect("a good checkpoint");
     let model = quantize_checkpoint(&checkpoint, "what the scales are chosen for", 1, true);
-    let model = model.expect("quantized");
+    let model = model.expect("quantized").model;
     // The tokenizer has a reader of its own; here its bytes would only be in the way.
     let tokenizer = b"{}".to_vec();
     let file = ModelFile::commit(model, BlindingSeed::OPEN, tokenizer, &setup, &|_, _| {});
