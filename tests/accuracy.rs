@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use nanozk::layers::{Models, Predictions, quantize_checkpoint};
-use nanozk::model::{Checkpoint, FloatModel, embedded};
+use nanozk::model::{Checkpoint, FloatModel, embedded, synthetic};
 use nanozk::ops::Tables as OpTables;
 use nanozk::quant::{IntegerModel, Tables};
 
@@ -25,7 +25,28 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let checkpoint = embedded::checkpoint().expect("the embedded checkpoint");
+        Self::of(embedded::checkpoint().expect("the embedded checkpoint"))
+    }
+
+    /// A random model of Llama's kind, large enough for every part to matter.
+    fn llama(heads: (usize, usize, usize)) -> Self {
+        let config = synthetic::llama_config(2, heads, 300, WINDOW);
+        let mut weights = synthetic::weights(&config, 5);
+        for slot in weights.slots(&config) {
+            if slot.shape.len() == 2 {
+                slot.values.iter_mut().for_each(|v| *v *= 4.0);
+            }
+        }
+        Self::of(Checkpoint {
+            name: "llama".into(),
+            weights,
+            config,
+            tokenizer: synthetic::tokenizer(),
+            files: Vec::new(),
+        })
+    }
+
+    fn of(checkpoint: Checkpoint) -> Self {
         let integer = quantize_checkpoint(&checkpoint, CALIBRATION, 1, true)
             .expect("quantized")
             .model;
@@ -96,16 +117,29 @@ fn the_reference_is_measured_as_it_measures_itself() {
 fn every_op_of_every_layer_follows_the_reference() {
     let scene = Scene::new();
     for tokens in [64, 37] {
-        let tokens = &scene.held_out()[..tokens];
-        let errors = scene.models().tensor_errors(tokens).expect("runs");
-        for e in &errors {
-            println!("{} {:?}: {:.4} %", e.layer, e.stage, 100.0 * e.relative);
-            let what = (e.layer, e.stage);
-            assert!(e.relative < 5e-3, "{what:?} is off by {}", e.relative);
-            assert!(e.absolute > 0.0, "{what:?} is compared with itself");
-        }
-        let compared: HashSet<_> = errors.iter().map(|e| (e.layer, e.stage)).collect();
-        let layers = scene.integer.manifest.architecture.layers;
-        assert_eq!(compared.len(), 11 * layers + 2);
+        assert_follows(&scene, tokens, 11, 5e-3);
     }
+}
+
+/// The same for random models of Llama's kind: one head's keys for two, heads of one slab and of two.
+#[test]
+fn every_op_of_a_llama_follows_the_reference() {
+    for heads in [(4, 2, 64), (2, 1, 128), (2, 2, 128)] {
+        assert_follows(&Scene::llama(heads), 37, 12, 2e-2);
+    }
+}
+
+/// Compares the tensors over so many tokens, of which a block has so many.
+fn assert_follows(scene: &Scene, tokens: usize, per_block: usize, tolerance: f64) {
+    let tokens = &scene.held_out()[..tokens];
+    let errors = scene.models().tensor_errors(tokens).expect("runs");
+    for e in &errors {
+        println!("{} {:?}: {:.4} %", e.layer, e.stage, 100.0 * e.relative);
+        let what = (e.layer, e.stage);
+        assert!(e.relative < tolerance, "{what:?} is off by {}", e.relative);
+        assert!(e.absolute > 0.0, "{what:?} is compared with itself");
+    }
+    let compared: HashSet<_> = errors.iter().map(|e| (e.layer, e.stage)).collect();
+    let layers = scene.integer.manifest.architecture.layers;
+    assert_eq!(compared.len(), per_block * layers + 2);
 }

@@ -117,6 +117,23 @@ fn every_layout_gives_the_weights_that_were_written() {
     }
 }
 
+/// A checkpoint of Llama's kind, whose old buffers are passed over, at both head widths.
+#[test]
+fn llama_checkpoints_are_read() {
+    for heads in [(4, 2, 64), (2, 1, 128)] {
+        for tied in [true, false] {
+            let config = Config {
+                tied,
+                ..synthetic::llama_config(2, heads, 260, 8)
+            };
+            let (directory, weights) = write(&config, &sharded());
+            let opened = Checkpoint::open(directory.path()).unwrap();
+            assert_eq!(opened.config, config);
+            assert!(opened.weights == weights);
+        }
+    }
+}
+
 /// The files decide whether the head is tied; a head that repeats the embedding bit by bit is.
 #[test]
 fn a_repeated_head_is_tied_and_a_different_one_is_not() {

@@ -91,6 +91,8 @@ pub fn seeds(files: &Files) -> Vec<Seed> {
     add("vk", &[&[CONTENT], &files.key[16..]]);
     add("nzk", &[&[WHOLE], &files.model]);
     add("config", &[smallest().to_json().to_string().as_bytes()]);
+    let llama = synthetic::llama_config(1, (4, 2, 64), 257, 8).to_json();
+    add("config", &[llama.to_string().as_bytes()]);
     add(
         "config",
         &[include_bytes!("../../../models/tiny-gpt2/config.json")],
