@@ -309,6 +309,25 @@ mod tests {
         assert_eq!(f.evaluate(&factors), weighted);
     }
 
+    /// With weights for which there is a shortcut, nearly such ones, and others.
+    #[test]
+    fn tensor_tables_are_products() {
+        let (zero, one, a, b) = (F::ZERO, F::ONE, F::from(5), F::from(7));
+        let bits: [BitWeights; 7] = [
+            [one, one],
+            [one, zero],
+            [zero, one],
+            [one, b],
+            [a, one],
+            [a, one - a],
+            [a, b],
+        ];
+        for (x, entry) in tensor_table(F::from(3), &bits).into_iter().enumerate() {
+            let weights = bits.iter().enumerate().map(|(i, w)| w[x >> i & 1]);
+            assert_eq!(entry, F::from(3) * weights.product::<F>(), "entry {x}");
+        }
+    }
+
     #[test]
     fn columns_of_odd_length_at_odd_places() {
         let (slab, token) = (points(3, 4), points(5, 2));

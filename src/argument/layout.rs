@@ -278,6 +278,27 @@ mod tests {
         assert_eq!(layout.runs.len(), 8);
     }
 
+    /// The vectors' segment is committed to in the order of the numbers, whatever that of the declarations.
+    #[test]
+    fn vectors_stand_in_the_order_of_their_numbers() {
+        let mut system = System::default();
+        let [third, first, second] = [(2, 64), (0, 64), (1, 128)]
+            .map(|(n, len)| system.column("", Segment::Vector(n), &[len]));
+        let layout = Layout::new(&system, 14);
+        let offsets = [first, second, third].map(|v| layout.offset(v));
+        assert_eq!((offsets, layout.vectors_len), ([0, 128, 256], 320));
+    }
+
+    /// Keys that fill the lanes leave no zeros to be looked up.
+    #[test]
+    fn full_lanes_have_no_zeros() {
+        let mut system = System::default();
+        system.range("a", &[64 * LOOKUP_LANES], 0);
+        let layout = Layout::new(&system, 14);
+        let runs: Vec<_> = layout.runs.iter().map(|r| (r.start, r.len)).collect();
+        assert_eq!(runs, [(0, LOOKUP_LANES * layout.lane_len)]);
+    }
+
     #[test]
     fn tilings_cover_matrices_of_any_width() {
         let t = Tiling::new(768, 3072, 14);

@@ -3,11 +3,11 @@
 //!
 //! | what | changed at | by |
 //! | --- | --- | --- |
-//! | witness columns, from the system's own list | first, middle, last | 1, −1, 2^200 |
+//! | witness columns, from the system's own list | first, second, middle, last | 1, −1, 2^200 |
 //! | pairs of witness columns in one relation | one of these | so that the relation still holds |
 //! | zeros between the columns of keys | first, last | 2^200 |
-//! | helper and multiplicity rows | first, middle, last | 1, −1, 2^200 |
-//! | weights and boundaries (not what is committed) | first, middle, last | 1, −1, 2^30 |
+//! | helper and multiplicity rows | the same | 1, −1, 2^200 |
+//! | weights and boundaries (not what is committed) | the same | 1, −1, 2^30 |
 //! | the mask | | 1 |
 //!
 //! The oracle (`system::naive`) tells which relations and lookups a change breaks. One that is never
@@ -304,9 +304,11 @@ impl<'a> Target<'a> {
     }
 }
 
-/// First, middle and last of `len`.
+/// First, second, middle and last of `len`. The second entry of a table of tokens and the tokens they see
+/// is of the future; the others need not be.
 fn positions(len: usize) -> Vec<usize> {
-    let mut all = vec![0, len / 2 + len / 7, len - 1];
+    let mut all = vec![0, 1.min(len - 1), len / 2 + len / 7, len - 1];
+    all.sort_unstable();
     all.dedup();
     all
 }
@@ -439,14 +441,6 @@ fn every_column_of_the_head_is_bound() {
     attack(scene(), LayerKind::Head, Effort::Sample);
 }
 
-#[test]
-#[ignore = "exhaustive: some minutes"]
-fn every_change_of_every_column_is_refused() {
-    for kind in LayerKind::all(SHAPE.layers) {
-        attack(scene(), kind, Effort::All);
-    }
-}
-
 /// The layers of Llama's kind: rotations, shared keys, the gate, no biases.
 #[test]
 fn every_column_of_a_llamas_layers_is_bound() {
@@ -457,6 +451,24 @@ fn every_column_of_a_llamas_layers_is_bound() {
 
 #[test]
 #[ignore = "exhaustive: some minutes"]
+fn every_change_of_every_column_of_the_embedding_is_refused() {
+    attack(scene(), LayerKind::Embedding, Effort::All);
+}
+
+#[test]
+#[ignore = "exhaustive: many minutes"]
+fn every_change_of_every_column_of_a_block_is_refused() {
+    attack(scene(), LayerKind::Block(0), Effort::All);
+}
+
+#[test]
+#[ignore = "exhaustive: some minutes"]
+fn every_change_of_every_column_of_the_head_is_refused() {
+    attack(scene(), LayerKind::Head, Effort::All);
+}
+
+#[test]
+#[ignore = "exhaustive: many minutes"]
 fn every_change_of_every_column_of_a_llama_is_refused() {
     for kind in LayerKind::all(SHAPE.layers) {
         attack(llama_scene(), kind, Effort::All);
