@@ -89,6 +89,22 @@ impl FisherTable {
         }
     }
 
+    /// The layers of one kind, with shares of what they have together.
+    pub fn of_kind(&self, kind: &str) -> Self {
+        let layers = self.layers.iter().filter(|l| l.kind == kind);
+        let mut layers: Vec<FisherLayer> = layers.cloned().collect();
+        let total = |value: fn(&FisherLayer) -> f64| layers.iter().map(value).sum::<f64>();
+        let (share, cost) = (total(|l| l.share), total(|l| l.cost));
+        for layer in &mut layers {
+            layer.share /= share;
+            layer.cost /= cost;
+        }
+        Self {
+            layers,
+            ..self.clone()
+        }
+    }
+
     /// The layers that are taken within `budget`, a share of the proving cost, in the order of
     /// information: each as long as it still fits as a whole, and none after the first that does
     /// not. In ascending order of their indices.

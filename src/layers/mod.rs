@@ -9,6 +9,7 @@
 mod accuracy;
 mod block;
 mod check;
+mod coverage;
 mod embedding;
 mod fisher;
 mod head;
@@ -19,6 +20,7 @@ mod trace;
 pub use accuracy::{AccuracyError, Models, Predictions, TensorError};
 pub use block::{Block, block_system};
 pub use check::{ManifestError, check};
+pub use coverage::{Coverage, Covered, SHUFFLES};
 pub use embedding::{Embedding, embedding_system};
 pub use fisher::{FisherLayer, FisherTable, FisherTableError};
 pub use head::{Head, head_system, visit_logits};
