@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::args::Fisher as Args;
-use super::plot::{Chart, Series, draw};
+use super::plot::{Chart, Series, SeriesLabelPosition, draw};
 use super::report::Report;
 use super::{Failure, Outcome, models};
 use crate::layers::{Coverage, Covered, FisherLayer, FisherTable, SHUFFLES};
@@ -152,7 +152,7 @@ fn table(
     for ((fisher, standard_error), (kind, seconds)) in values {
         layers.push(FisherLayer {
             index: layers.len(),
-            kind: kind_name(*kind).to_string(),
+            kind: kind.name().to_string(),
             fisher,
             standard_error,
             share: fisher / information,
@@ -164,14 +164,6 @@ fn table(
         tokens: fisher.tokens,
         ctx,
         layers,
-    }
-}
-
-fn kind_name(kind: LayerKind) -> &'static str {
-    match kind {
-        LayerKind::Embedding => "embedding",
-        LayerKind::Block(_) => "block",
-        LayerKind::Head => "head",
     }
 }
 
@@ -327,6 +319,7 @@ impl Findings {
                 title: "share of each layer, %",
                 x: "layer (0: embedding, last: head)",
                 series: vec![shares],
+                legend: None,
             },
             Chart {
                 title: "covered, %",
@@ -337,6 +330,7 @@ impl Findings {
                     series("random, 2.5 %", |c| c.interval[0]),
                     series("random, 97.5 %", |c| c.interval[1]),
                 ],
+                legend: Some(SeriesLabelPosition::UpperLeft),
             },
             Chart {
                 title: "covered, %",
@@ -347,6 +341,7 @@ impl Findings {
                     series("middle", |c| c.middle),
                     series("last", |c| c.last),
                 ],
+                legend: Some(SeriesLabelPosition::UpperLeft),
             },
         ])
     }

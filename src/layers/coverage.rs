@@ -65,7 +65,9 @@ impl<'a> Coverage<'a> {
     pub fn within(&self, budget: f64) -> Covered {
         let covered = |order: &Vec<usize>| {
             let taken = &order[..self.table.within(order, budget)];
-            taken.iter().map(|l| self.table.layers[*l].share).sum()
+            let shares = taken.iter().map(|l| self.table.layers[*l].share);
+            // The sum of nothing is −0, which would be printed so.
+            shares.fold(0.0, |sum, share| sum + share)
         };
         let mut random: Vec<f64> = self.random.iter().map(covered).collect();
         random.sort_unstable_by(f64::total_cmp);

@@ -51,6 +51,15 @@ impl LayerKind {
             .chain([Self::Head])
     }
 
+    /// The kind of layer, without its number.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embedding => "embedding",
+            Self::Block(_) => "block",
+            Self::Head => "head",
+        }
+    }
+
     /// The layer's index in that order.
     pub fn index(self, blocks: usize) -> usize {
         match self {
