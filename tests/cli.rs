@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 
 use common::{arg, base, directory, names, nanozk, nanozk_at, read};
 use nanozk::curve::PointBytes;
+use nanozk::layers::FisherTable;
 use nanozk::proof::{Kind, LayerProofs, ProofFile, container};
 use serde_json::{Map, Value};
 
@@ -715,4 +716,57 @@ fn eval_compares_both_models_on_a_text() {
     nanozk(&["eval", "--text", arg(&nowhere)]).failed("nowhere.txt");
     eval(&["--ctx", "257"]).failed("context of 256: give a smaller --ctx");
     eval(&["--model", arg(&scene().private)]).failed("without floating-point weights");
+}
+
+/// What `fisher` says of the embedded model agrees with itself and is kept by the model's id; what it
+/// cannot do is refused.
+#[test]
+fn fisher_tells_how_much_each_layer_matters() {
+    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny-gpt2/heldout.txt");
+    let fisher = |more: &[&str]| nanozk(&[&["fisher", "--text", arg(&text)], more].concat());
+    let svg = base().join("fisher.svg");
+    let options = ["--json", "--tokens", "10", "--ctx", "8", "--svg", arg(&svg)];
+    let json = fisher(&options).success().json();
+    assert_eq!(json["model_id"], scene().id());
+    assert_eq!(json["tokens"], 10);
+    let layers = json["layers"].as_array().expect("a list");
+    let kinds: Vec<&Value> = layers.iter().map(|l| &l["kind"]).collect();
+    let block = "block";
+    assert_eq!(kinds, ["embedding", block, block, block, block, "head"]);
+    let values = |list: &Value, key: &str| -> Vec<f64> {
+        let list = list.as_array().expect("a list").iter();
+        list.map(|entry| entry[key].as_f64().expect("a number"))
+            .collect()
+    };
+    for key in ["share", "cost"] {
+        let shares = values(&json["layers"], key);
+        assert!(shares.iter().all(|share| *share > 0.0));
+        assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+    }
+    for order in ["informed", "random_mean", "first", "middle", "last"] {
+        let curve = values(&json["coverage"], order);
+        assert!(curve.is_sorted() && curve[0] == 0.0, "{order}: {curve:?}");
+        assert!((curve.last().expect("a point") - 1.0).abs() < 1e-9);
+    }
+    assert_eq!(
+        json["coverage_at_half_cost"],
+        json["at_half_cost"]["informed"]
+    );
+    assert_eq!(
+        json["random_mean_at_half_cost"],
+        json["at_half_cost"]["random_mean"]
+    );
+
+    let kept = base().join(format!("home/fisher/{}.json", scene().id()));
+    let table = FisherTable::read(&kept).expect("kept");
+    assert_eq!(table.tokens, 10);
+    let kept: Value = serde_json::from_slice(&fs::read(kept).expect("a file")).expect("JSON");
+    assert_eq!(kept, Value::Object(json));
+    assert!(fs::read_to_string(svg).expect("a plot").contains("</svg>"));
+
+    let short = base().join("one.txt");
+    fs::write(&short, "a").expect("written");
+    nanozk(&["fisher", "--text", arg(&short)]).failed("one.txt: 1 tokens");
+    fisher(&["--ctx", "257"]).failed("context of 256: give a smaller --ctx");
+    fisher(&["--tokens", "0"]).failed("--tokens");
 }

@@ -38,6 +38,7 @@ impl Args {
             Command::ModelId(a) => a.json.json,
             Command::Generate(a) => a.json.json,
             Command::Eval(a) => a.json.json,
+            Command::Fisher(a) => a.json.json,
             // Its own option of this name takes a file.
             Command::Bench(_) => false,
         };
@@ -83,6 +84,8 @@ pub enum Command {
     Generate(Generate),
     /// Compare the integer model with the checkpoint in floating point, on a text.
     Eval(Eval),
+    /// Tell how much each layer matters for what the model says, on a text.
+    Fisher(Fisher),
     /// Measure proving and verifying on synthetic models.
     Bench(Bench),
 }
@@ -207,6 +210,32 @@ pub struct Eval {
     /// Stop after so many tokens [default: all of the text].
     #[arg(long, value_name = "N", value_parser = at_least_two)]
     pub tokens: Option<usize>,
+}
+
+/// The empirical Fisher information of every layer: the squared gradient of the next token's
+/// log-likelihood by the layer's parameters, in the mean over tokens, in floating point. And how much
+/// of it the layers cover that a share of the proving cost pays for, the most informative first. Costs
+/// are measured: the model is proved twice, layer by layer, at 16 positions. The table is kept in
+/// $NANOZK_HOME/fisher, by the model's id.
+#[derive(Debug, ClapArgs)]
+pub struct Fisher {
+    #[command(flatten)]
+    json: Json,
+    // A .nzk file has no floating-point weights, which the command says.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The text, in UTF-8.
+    #[arg(long, value_name = "FILE")]
+    pub text: PathBuf,
+    /// How many tokens to predict, in windows spread over the text. Each takes a backward pass.
+    #[arg(long, value_name = "N", default_value_t = 248, value_parser = clap::value_parser!(u32).range(1..))]
+    pub tokens: u32,
+    /// The tokens of a window. Each but the first is predicted from those before it.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least_two)]
+    pub ctx: usize,
+    /// Plot the layers' shares, and coverage against cost.
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
 }
 
 /// GPT-2's block at every width: heads of 64, a feed-forward part four times as wide; or the blocks

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 
 use super::args::{Bench, Shape};
-use super::plot::{Chart, Series, draw};
+use super::plot::{Chart, Series, SeriesLabelPosition, draw};
 use super::report::{Machine, Report, bytes, peak_rss_bytes, reset_peak_rss};
 use super::{Failure, Outcome, models};
 use crate::layers::quantize_checkpoint;
@@ -316,6 +316,7 @@ fn plot(rows: &[Row]) -> String {
                 series("alone", &|c| c.prove),
                 series("bundled", &|c| c.bundled_prove),
             ],
+            legend: Some(SeriesLabelPosition::MiddleRight),
         },
         Chart {
             title: "milliseconds to verify a block",
@@ -324,6 +325,7 @@ fn plot(rows: &[Row]) -> String {
                 series("alone", &|c| 1e3 * c.verify),
                 series("bundled", &|c| 1e3 * c.bundled_verify),
             ],
+            legend: Some(SeriesLabelPosition::MiddleRight),
         },
         Chart {
             title: "proof bytes of a block",
@@ -332,6 +334,7 @@ fn plot(rows: &[Row]) -> String {
                 series("alone", &|c| c.bytes as f64),
                 series("bundled", &|c| c.bundled_bytes as f64),
             ],
+            legend: Some(SeriesLabelPosition::MiddleRight),
         },
     ])
 }

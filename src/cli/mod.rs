@@ -6,6 +6,7 @@
 mod args;
 mod bench;
 mod eval;
+mod fisher;
 mod generate;
 mod inspect;
 mod model_id;
@@ -55,6 +56,7 @@ pub fn run() -> ExitCode {
         Command::ModelId(a) => model_id::run(a, &report),
         Command::Generate(a) => generate::run(a, &report),
         Command::Eval(a) => eval::run(a, &report),
+        Command::Fisher(a) => fisher::run(a, &report),
         Command::Bench(a) => bench::run(a, &report),
     };
     match result {

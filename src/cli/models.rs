@@ -238,12 +238,20 @@ fn quantize_opened(
     Ok((file, headroom))
 }
 
-/// Keeps a file in the cache. A cache that cannot be written is no reason to fail.
-fn store(path: &Path, bytes: &[u8], secret: bool, report: &Report) {
+/// Keeps a file in the cache, and says whether it could. A cache that cannot be written is no reason
+/// to fail.
+pub fn store(path: &Path, bytes: &[u8], secret: bool, report: &Report) -> bool {
     let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-    if made.is_err() || container::write(path, bytes, secret).is_err() {
+    let stored = made.is_ok() && container::write(path, bytes, secret).is_ok();
+    if !stored {
         report.detail(&format!("could not cache {}", path.display()));
     }
+    stored
+}
+
+/// Where the table of a model's Fisher information is kept.
+pub fn fisher_path(home: &Path, id: ModelId) -> PathBuf {
+    home.join("fisher").join(format!("{id}.json"))
 }
 
 fn key_path(home: &Path, id: ModelId) -> PathBuf {

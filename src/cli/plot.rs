@@ -1,5 +1,6 @@
 //! Line charts side by side, as SVG.
 
+pub use plotters::prelude::SeriesLabelPosition;
 use plotters::prelude::*;
 
 /// One chart; its y axis begins at zero.
@@ -8,6 +9,8 @@ pub struct Chart {
     /// What the x axis shows.
     pub x: &'static str,
     pub series: Vec<Series>,
+    /// Where the lines leave room for their names; nowhere for a single line.
+    pub legend: Option<SeriesLabelPosition>,
 }
 
 /// A line through its points.
@@ -70,11 +73,13 @@ fn draw_chart(panel: &Panel, chart: &Chart) -> Result<(), Box<dyn std::error::Er
             .label(series.name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 15, y)], colour));
     }
-    context
-        .configure_series_labels()
-        .position(SeriesLabelPosition::MiddleRight)
-        .border_style(BLACK.mix(0.2))
-        .background_style(WHITE)
-        .draw()?;
+    if let Some(position) = &chart.legend {
+        context
+            .configure_series_labels()
+            .position(position.clone())
+            .border_style(BLACK.mix(0.2))
+            .background_style(WHITE)
+            .draw()?;
+    }
     Ok(())
 }

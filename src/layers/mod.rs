@@ -9,7 +9,9 @@
 mod accuracy;
 mod block;
 mod check;
+mod coverage;
 mod embedding;
+mod fisher;
 mod head;
 mod quantize;
 mod sequence;
@@ -18,7 +20,9 @@ mod trace;
 pub use accuracy::{AccuracyError, Models, Predictions, TensorError};
 pub use block::{Block, block_system};
 pub use check::{ManifestError, check};
+pub use coverage::{Coverage, Covered, SHUFFLES};
 pub use embedding::{Embedding, embedding_system};
+pub use fisher::{FisherLayer, FisherTable, FisherTableError};
 pub use head::{Head, head_system, visit_logits};
 pub use quantize::{QuantizeError, Quantized, quantize_checkpoint};
 pub use sequence::{MIN_TOKENS, Sequence};
@@ -45,6 +49,15 @@ impl LayerKind {
         std::iter::once(Self::Embedding)
             .chain((0..blocks).map(Self::Block))
             .chain([Self::Head])
+    }
+
+    /// The kind of layer, without its number.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embedding => "embedding",
+            Self::Block(_) => "block",
+            Self::Head => "head",
+        }
     }
 
     /// The layer's index in that order.

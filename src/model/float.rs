@@ -1,10 +1,11 @@
 //! The floating-point reference: the model as published, in double precision.
 //!
-//! Weights are `f32` numbers taken exactly; everything computed from them is `f64`. An
+//! Weights are `f32` numbers taken exactly; everything computed from them is `f64` (gradients, see
+//! [`super::fisher`], may be `f32`). An
 //! [`Observer`] is shown every tensor on the way, for calibration (how large do they get?) and for
 //! comparing the integer model op by op.
 
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{D, DType, Device, Tensor, Var};
 use thiserror::Error;
 
 use super::{Config, Family, Weights};
@@ -87,7 +88,7 @@ pub enum FloatError {
         position: usize,
         vocabulary: usize,
     },
-    #[error("perplexity needs at least two tokens, {length} of a window of {window} given")]
+    #[error("predicting needs at least two tokens, {length} of a window of {window} given")]
     TooShort { length: usize, window: usize },
     #[error("the floating-point backend failed: {0}")]
     Backend(#[from] candle_core::Error),
@@ -221,8 +222,38 @@ impl FloatModel {
         Ok((sum / f64::from(count)).exp())
     }
 
+    /// Makes every parameter a variable of its own in precision `dtype`, by which results can be
+    /// differentiated: a tied head becomes a copy of the embedding's matrix.
+    pub(super) fn differentiable(mut self, dtype: DType) -> Result<Self> {
+        for parameter in self.parameters().into_iter().flatten() {
+            *parameter = Var::from_tensor(&parameter.to_dtype(dtype)?)?.into_inner();
+        }
+        Ok(self)
+    }
+
+    /// The parameters of the embedding, of every block, and of the head: its final norm and matrix.
+    pub(super) fn parameters(&mut self) -> Vec<Vec<&mut Tensor>> {
+        let mut embedding = vec![&mut self.tokens];
+        if let Positions::Learned(positions) = &mut self.positions {
+            embedding.push(positions);
+        }
+        let mut layers = vec![embedding];
+        layers.extend(self.blocks.iter_mut().map(Block::parameters));
+        let final_norm = self.final_norm.parameters();
+        layers.push(final_norm.chain([&mut self.head]).collect());
+        layers
+    }
+
+    /// ln softmax(logits)\[next\], one number, where `output` is the row of [`Self::hidden`] at
+    /// one position.
+    pub(super) fn log_likelihood(&self, output: &Tensor, next: u32) -> Result<Tensor> {
+        let logits = output.matmul(&self.head)?.squeeze(0)?;
+        let chosen = logits.get(next as usize)?;
+        Ok((chosen - logits.log_sum_exp(0)?)?)
+    }
+
     /// What the head's matrix is applied to, `[T, d]`.
-    fn hidden(&self, tokens: &[u32], observer: &mut dyn Observer) -> Result<Tensor> {
+    pub(super) fn hidden(&self, tokens: &[u32], observer: &mut dyn Observer) -> Result<Tensor> {
         self.check(tokens)?;
         let ids = Tensor::from_slice(tokens, tokens.len(), &Device::Cpu)?;
         let mut h = self.tokens.index_select(&ids, 0)?;
@@ -284,7 +315,8 @@ impl FloatModel {
         let table = |f: fn(f64) -> f64| {
             let angle = |i: usize| frequencies.iter().map(move |w| f(i as f64 * w));
             let values: Vec<f64> = (0..t).flat_map(angle).collect();
-            Tensor::from_vec(values, (t, 1, frequencies.len()), &Device::Cpu)
+            Tensor::from_vec(values, (t, 1, frequencies.len()), &Device::Cpu)?
+                .to_dtype(self.tokens.dtype())
         };
         Ok(Some([table(f64::cos)?, table(f64::sin)?]))
     }
@@ -402,6 +434,10 @@ impl Affine {
         })
     }
 
+    fn parameters(&mut self) -> impl Iterator<Item = &mut Tensor> {
+        [&mut self.weight].into_iter().chain(&mut self.bias)
+    }
+
     /// γ∘z + β.
     fn scale(&self, z: &Tensor) -> Result<Tensor> {
         self.shift(z.broadcast_mul(&self.weight)?)
@@ -433,6 +469,16 @@ impl Block {
             up: Affine::linear(&block.up)?,
             down: Affine::linear(&block.down)?,
         })
+    }
+
+    fn parameters(&mut self) -> Vec<&mut Tensor> {
+        let attention = [&mut self.norm1, &mut self.query, &mut self.key];
+        let attention = attention
+            .into_iter()
+            .chain([&mut self.value, &mut self.projection]);
+        let feed_forward = [&mut self.norm2, &mut self.up, &mut self.down];
+        let maps = attention.chain(feed_forward).chain(&mut self.gate);
+        maps.flat_map(Affine::parameters).collect()
     }
 }
 
@@ -481,5 +527,5 @@ fn vector(values: &[f32]) -> Result<Option<Tensor>> {
 }
 
 fn values(tensor: &Tensor) -> Result<Vec<f64>> {
-    Ok(tensor.flatten_all()?.to_vec1()?)
+    Ok(tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
 }

@@ -9,6 +9,7 @@
 mod checkpoint;
 mod config;
 pub mod embedded;
+mod fisher;
 mod float;
 mod gguf;
 mod locate;
@@ -21,10 +22,13 @@ mod weights;
 #[cfg(test)]
 mod checkpoint_tests;
 #[cfg(test)]
+mod fisher_tests;
+#[cfg(test)]
 mod float_tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError, shard_names};
 pub use config::{Config, ConfigError, Family};
+pub use fisher::{Fisher, FisherModel, Precision};
 pub use float::{
     FloatError, FloatModel, Observer, Stage, argmax, mean_negative_log_likelihood,
     negative_log_likelihood,

@@ -1,0 +1,174 @@
+//! Fisher information against its definition, by finite differences, and in both precisions.
+
+use candle_core::{DType, Device, Tensor};
+
+use super::float::FloatModel;
+use super::*;
+use crate::quant::Activation;
+
+/// Predicts four tokens; two of them are alike, whose gradients add up in the embedding.
+const WINDOW: [u32; 5] = [3, 1, 3, 5, 2];
+
+/// A model of either family with a few hundred parameters: two blocks of width 4, six tokens.
+fn tiny(family: Family, activation: Activation, tied: bool) -> (Config, Weights) {
+    let config = Config {
+        layers: 2,
+        width: 4,
+        heads: 2,
+        kv_heads: if family == Family::Gpt2 { 2 } else { 1 },
+        head_width: 2,
+        hidden: 6,
+        vocabulary: 6,
+        context: 8,
+        activation,
+        epsilon: 1e-5,
+        tied,
+        end_of_text: 0,
+        family,
+    };
+    let mut weights = synthetic::weights(&config, 5);
+    // Matrices of an initialized model are so small that attention and activation are all but linear.
+    for slot in weights.slots(&config) {
+        if !slot.name.contains("ln") && !slot.name.contains("norm") {
+            slot.values.iter_mut().for_each(|v| *v *= 25.0);
+        }
+    }
+    (config, weights)
+}
+
+fn families() -> [(Config, Weights); 3] {
+    let frequencies = vec![0.7];
+    [
+        tiny(Family::Gpt2, Activation::GeluTanh, true),
+        tiny(Family::Gpt2, Activation::GeluErf, false),
+        tiny(Family::Llama { frequencies }, Activation::Silu, false),
+    ]
+}
+
+/// ln p of every token of the window but the first, by the functions that perplexity uses.
+fn log_likelihoods(model: &FloatModel, config: &Config) -> Vec<f64> {
+    let logits = model.forward(&WINDOW, &mut ()).expect("it runs");
+    let rows = logits.chunks_exact(config.vocabulary);
+    let next = rows.zip(&WINDOW[1..]);
+    next.map(|(row, next)| -negative_log_likelihood(row, *next))
+        .collect()
+}
+
+/// The numbers of parameters that a layer of each kind has: embedding, block, head.
+fn counts(config: &Config) -> [usize; 3] {
+    let (d, kv, hidden) = (
+        config.width,
+        config.kv_heads * config.head_width,
+        config.hidden,
+    );
+    let matrix = config.vocabulary * d;
+    match config.family {
+        Family::Gpt2 => {
+            let maps = 4 * (d * d + d) + (d * hidden + hidden) + (hidden * d + d);
+            [matrix + config.context * d, maps + 4 * d, matrix + 2 * d]
+        }
+        Family::Llama { .. } => {
+            let maps = 2 * d * d + 2 * d * kv + 3 * d * hidden;
+            [matrix, maps + 2 * d, matrix + d]
+        }
+    }
+}
+
+/// A parameter with one entry moved by `by`.
+fn moved(parameter: &Tensor, entry: usize, by: f64) -> Tensor {
+    let flat = parameter.flatten_all().expect("flat");
+    let mut values: Vec<f64> = flat.to_vec1().expect("f64");
+    values[entry] += by;
+    Tensor::from_vec(values, parameter.shape(), &Device::Cpu).expect("the same shape")
+}
+
+/// The derivative of every log-likelihood by one entry, by central differences.
+fn differences(
+    model: &mut FloatModel,
+    config: &Config,
+    [layer, parameter, entry]: [usize; 3],
+) -> Vec<f64> {
+    // The error is about STEP²·f'''/6 + 2^-52·|f|/STEP: 10^-9 for derivatives of the order of 1.
+    const STEP: f64 = 3e-5;
+    let original = model.parameters()[layer][parameter].clone();
+    let mut at = |by| {
+        *model.parameters()[layer][parameter] = moved(&original, entry, by);
+        log_likelihoods(model, config)
+    };
+    let (above, below) = (at(STEP), at(-STEP));
+    *model.parameters()[layer][parameter] = original;
+    let pairs = above.iter().zip(below);
+    pairs.map(|(a, b)| (a - b) / (2.0 * STEP)).collect()
+}
+
+/// That every parameter of every kind of tensor is differentiated, token by token, and counted once,
+/// in its own layer: squared finite differences by all parameters, added up, are the layers' values.
+/// Candle's derivatives of the GELUs have constants of six digits, hence a tolerance of 10⁻⁵.
+#[test]
+fn layers_have_the_sum_of_the_squared_derivatives_by_all_their_parameters() {
+    for (config, weights) in families() {
+        let fisher = FisherModel::new(&config, &weights, Precision::Double).expect("a model");
+        let found = fisher.squared_gradients(&WINDOW, &mut || {}).expect("runs");
+        assert_eq!(found.len(), WINDOW.len() - 1);
+
+        let model = FloatModel::new(&config, &weights).expect("a model");
+        // Variables, because a tied matrix has to be moved in one of its uses at a time.
+        let mut model = model.differentiable(DType::F64).expect("variables");
+        let sizes: Vec<Vec<usize>> = model
+            .parameters()
+            .iter()
+            .map(|layer| layer.iter().map(|p| p.elem_count()).collect())
+            .collect();
+        let [embedding, block, head] = counts(&config);
+        let totals: Vec<usize> = sizes.iter().map(|layer| layer.iter().sum()).collect();
+        assert_eq!(totals, [embedding, block, block, head]);
+        for (layer, parameters) in sizes.iter().enumerate() {
+            let mut expected = vec![0.0; WINDOW.len() - 1];
+            for (parameter, count) in parameters.iter().enumerate() {
+                for entry in 0..*count {
+                    let derivatives = differences(&mut model, &config, [layer, parameter, entry]);
+                    for (sum, d) in expected.iter_mut().zip(derivatives) {
+                        *sum += d * d;
+                    }
+                }
+            }
+            for (found, expected) in found.iter().zip(expected) {
+                let found = found[layer];
+                let error = (found / expected - 1.0).abs();
+                assert!(error < 1e-5, "layer {layer}: {found} {expected}");
+            }
+        }
+    }
+}
+
+/// That single precision, in which the command computes, gives the values of double precision.
+#[test]
+fn single_precision_gives_the_values_of_double_precision() {
+    let checkpoint = embedded::checkpoint().expect("the program's own");
+    let tokens = checkpoint
+        .tokenizer
+        .encode("The king is dead, long live the king.");
+    let tokens = &tokens.expect("text")[..8];
+    let [single, double] = [Precision::Single, Precision::Double].map(|precision| {
+        let model = FisherModel::new(&checkpoint.config, &checkpoint.weights, precision);
+        let found = model.and_then(|m| m.squared_gradients(tokens, &mut || {}));
+        found.expect("it runs")
+    });
+    for (single, double) in single.iter().flatten().zip(double.iter().flatten()) {
+        assert!((single / double - 1.0).abs() < 1e-4, "{single} {double}");
+    }
+}
+
+/// That a layer's information is the mean over tokens, and its standard error that of a mean.
+#[test]
+fn fisher_is_the_mean_over_tokens() {
+    let mut fisher = Fisher::default();
+    for token in [[1.0, 5.0], [2.0, 5.0], [6.0, 5.0]] {
+        fisher.add(&token);
+    }
+    let layers: Vec<_> = fisher.layers().collect();
+    // The sample's variance is (4 + 1 + 9) / 2 = 7.
+    assert_eq!(layers[0].0, 3.0);
+    assert!((layers[0].1 - (7.0 / 3.0f64).sqrt()).abs() < 1e-12);
+    assert_eq!(layers[1], (5.0, 0.0));
+}
