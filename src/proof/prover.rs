@@ -7,12 +7,15 @@ use std::time::Instant;
 use pasta_curves::EqAffine;
 use rand::rngs::SysError;
 use rayon::prelude::*;
+use serde::Serialize;
 
+use super::audit::{Challenge, CommitFile, own_draw};
 use super::error::ProveError;
 use super::models::OpenedModel;
 use super::resume::RunFolder;
+use super::run_seed::RunSeed;
 use super::setup::{ROW_BITS, Setup};
-use super::statement::{Statement, Stop, link};
+use super::statement::{Selection, Statement, Stop, link};
 use super::{LayerKind, LayerProofs, ProofFile, systems};
 use crate::algebra::F;
 use crate::argument::claims::Layer;
@@ -36,11 +39,26 @@ pub enum Mode {
     Separate,
 }
 
+/// Which layers to prove.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize)]
+pub enum Layers {
+    #[default]
+    All,
+    /// These, by index, in ascending order.
+    Listed(Vec<u32>),
+    /// So many, drawn by the hash of the prover's own commitments: for one's own checks. It shows
+    /// nothing to others, as a prover can commit anew until the draw suits it.
+    OwnDraw(u32),
+    /// Those that a verifier has drawn.
+    Challenged(Challenge),
+}
+
 /// What to prove.
 #[derive(Clone, Debug)]
 pub struct ProveOptions {
     pub max_new_tokens: usize,
     pub mode: Mode,
+    pub layers: Layers,
 }
 
 /// What proving took.
@@ -94,27 +112,69 @@ impl PhaseClock {
     }
 }
 
-/// A whole run, ready to be proved.
+/// A run, ready to be proved.
 pub(super) struct Run {
     pub(super) statement: Statement,
-    kinds: Vec<LayerKind>,
+    /// The layers to be proved.
+    pub(super) kinds: Vec<LayerKind>,
     pub(super) trace: Trace,
-    /// The boundaries' row blinds and row commitments.
+    /// The boundaries' row blinds and row commitments, of all layers.
     pub(super) blinds: Vec<Vec<F>>,
     pub(super) commitments: Vec<Vec<EqAffine>>,
-    /// Per layer.
-    witnesses: Vec<Witness>,
+    /// Per layer of `kinds`.
+    pub(super) witnesses: Vec<Witness>,
+}
+
+fn encoded_boundaries(commitments: &[Vec<EqAffine>]) -> Vec<Vec<PointBytes>> {
+    let encode = |c: &Vec<EqAffine>| c.iter().map(PointBytes::from).collect();
+    commitments.iter().map(encode).collect()
 }
 
 impl Run {
     /// The file that carries the proofs of this run.
-    fn into_file(self, proofs: LayerProofs) -> ProofFile {
-        let encode = |c: &Vec<EqAffine>| c.iter().map(PointBytes::from).collect();
+    pub(super) fn into_file(self, proofs: LayerProofs) -> ProofFile {
         ProofFile {
-            boundaries: self.commitments.iter().map(encode).collect(),
+            boundaries: encoded_boundaries(&self.commitments),
             statement: self.statement,
             proofs,
         }
+    }
+
+    /// Selects the layers to be proved and computes their witnesses.
+    pub(super) fn select(
+        mut self,
+        model: &OpenedModel,
+        layers: &Layers,
+    ) -> Result<Self, ProveError> {
+        let architecture = &model.model.manifest.architecture;
+        let (blocks, total) = (architecture.layers, architecture.layers + 2);
+        let statement = &mut self.statement;
+        let commitment = statement.commitment();
+        (statement.layers, statement.selection) = match layers {
+            Layers::All => ((0..total as u32).collect(), Selection::Chosen),
+            Layers::Listed(layers) => (layers.clone(), Selection::Chosen),
+            Layers::OwnDraw(count) => {
+                let layers = own_draw(commitment, *count, total)?;
+                (layers, Selection::OwnDraw)
+            }
+            Layers::Challenged(challenge) => {
+                let selection = Selection::Challenge(challenge.digest());
+                (challenge.layers()?, selection)
+            }
+        };
+        statement.validate(architecture)?;
+        if let Layers::Challenged(challenge) = layers {
+            challenge.check(statement)?;
+        }
+        self.kinds = statement.kinds(blocks);
+        let witness =
+            |kind: &LayerKind| layers::witness(&model.model, model.op_tables(), &self.trace, *kind);
+        self.witnesses = self
+            .kinds
+            .par_iter()
+            .map(witness)
+            .collect::<Result<_, _>>()?;
+        Ok(self)
     }
 }
 
@@ -137,13 +197,13 @@ pub fn prove_resumable(
     setup: &Setup,
     model: &OpenedModel,
     prompt: &[u32],
-    max_new_tokens: usize,
+    options: &ProveOptions,
     folder: &RunFolder,
     progress: &(dyn Fn(&str) + Sync),
 ) -> Result<(ProofFile, ProveSummary), ProveError> {
     let options = ProveOptions {
-        max_new_tokens,
         mode: Mode::Separate,
+        ..options.clone()
     };
     prove_keeping(setup, model, prompt, &options, Some(folder), progress)
 }
@@ -157,25 +217,91 @@ fn prove_keeping(
     progress: &(dyn Fn(&str) + Sync),
 ) -> Result<(ProofFile, ProveSummary), ProveError> {
     let clock = PhaseClock::new();
+    clock.begin(Some("run"));
+    progress("run");
+    let answer = generate(model, prompt, options.max_new_tokens)?;
+    let blinds = match folder {
+        None => fresh_blinds(&answer)?,
+        Some(folder) => folder.blinds(model.committed.id, prompt, &answer)?,
+    };
+    let run = commit_run_with(setup, model, prompt, answer, blinds);
+    let run = run.select(model, &options.layers)?;
+    prove_run(setup, model, run, options.mode, folder, (&clock, progress))
+}
+
+/// Answers a prompt greedily and commits to the run: what is published before layers are drawn, and the
+/// secret with which it is proved afterwards.
+pub fn commit(
+    setup: &Setup,
+    model: &OpenedModel,
+    prompt: &[u32],
+    max_new_tokens: usize,
+) -> Result<(CommitFile, RunSeed), ProveError> {
+    let answer = generate(model, prompt, max_new_tokens)?;
+    let seed = RunSeed::draw(model.committed.id, prompt, &answer)?;
+    let blinds = seed.blinds(&answer);
+    let run = commit_run_with(setup, model, prompt, answer, blinds);
+    let file = CommitFile {
+        statement: run.statement,
+        boundaries: encoded_boundaries(&run.commitments),
+    };
+    Ok((file, seed))
+}
+
+/// Proves the layers that a challenge draws of a run that was committed to.
+pub fn prove_challenged(
+    setup: &Setup,
+    model: &OpenedModel,
+    (commit, seed): (&CommitFile, &RunSeed),
+    challenge: &Challenge,
+    mode: Mode,
+    progress: &(dyn Fn(&str) + Sync),
+) -> Result<(ProofFile, ProveSummary), ProveError> {
+    let (committed, id) = (&commit.statement, model.committed.id);
+    if committed.model_id != id {
+        let claimed = committed.model_id;
+        return Err(ProveError::CommittedModel { claimed, given: id });
+    }
+    commit.layers()?;
+    let clock = PhaseClock::new();
+    clock.begin(Some("run"));
+    progress("run");
+    let answer = generate(model, &committed.prompt, committed.output.len())?;
+    if !seed.is_of(id, &committed.prompt, &answer) {
+        return Err(ProveError::Secret);
+    }
+    let blinds = seed.blinds(&answer);
+    let run = commit_run_with(setup, model, &committed.prompt, answer, blinds);
+    if commit.check(&run.statement).is_err() {
+        return Err(ProveError::Secret);
+    }
+    let run = run.select(model, &Layers::Challenged(challenge.clone()))?;
+    prove_run(setup, model, run, mode, None, (&clock, progress))
+}
+
+fn generate(model: &OpenedModel, prompt: &[u32], new: usize) -> Result<Generation, ProveError> {
+    Ok(layers::generate(
+        &model.model,
+        model.op_tables(),
+        prompt,
+        new,
+    )?)
+}
+
+/// Proves the layers that were selected.
+fn prove_run(
+    setup: &Setup,
+    model: &OpenedModel,
+    run: Run,
+    mode: Mode,
+    folder: Option<&RunFolder>,
+    (clock, progress): (&PhaseClock, &(dyn Fn(&str) + Sync)),
+) -> Result<(ProofFile, ProveSummary), ProveError> {
     let phase = |name: &'static str| {
         clock.begin(Some(name));
         progress(name);
     };
-    phase("run");
-    let answer = layers::generate(
-        &model.model,
-        model.op_tables(),
-        prompt,
-        options.max_new_tokens,
-    )?;
-    let run = match folder {
-        None => commit_run(setup, model, prompt, answer)?,
-        Some(folder) => {
-            let blinds = folder.blinds(model.committed.id, prompt, &answer)?;
-            commit_run_with(setup, model, prompt, answer, blinds)?
-        }
-    };
-    let (proofs, layers, resumed) = match options.mode {
+    let (proofs, layers, resumed) = match mode {
         Mode::Bundled => {
             let proof = prove_bundle(setup, model, &run, &run.kinds, &phase)?;
             let costs = bundled_bytes(&proof).into_iter().map(|b| (b, None));
@@ -194,16 +320,13 @@ fn prove_keeping(
         .zip(layers)
         .map(|(k, (bytes, s))| (*k, bytes, s.unwrap_or(seconds / run.kinds.len() as f64)))
         .collect();
-    let file = run.into_file(proofs);
-    Ok((
-        file,
-        ProveSummary {
-            phases,
-            layers,
-            resumed,
-            seconds,
-        },
-    ))
+    let summary = ProveSummary {
+        phases,
+        layers,
+        resumed,
+        seconds,
+    };
+    Ok((run.into_file(proofs), summary))
 }
 
 /// Commits to every boundary of the run that gave the answer, and computes every layer's witness.
@@ -213,22 +336,27 @@ pub(super) fn commit_run(
     prompt: &[u32],
     answer: Generation,
 ) -> Result<Run, ProveError> {
-    let boundaries = answer.trace.boundaries.iter();
-    let blinds = boundaries
-        .map(|values| random_scalars(values.len().div_ceil(1 << ROW_BITS)))
-        .collect::<Result<_, SysError>>()?;
-    commit_run_with(setup, model, prompt, answer, blinds)
+    let blinds = fresh_blinds(&answer)?;
+    commit_run_with(setup, model, prompt, answer, blinds).select(model, &Layers::All)
 }
 
-/// [`commit_run`] with given blinds of the boundaries' rows.
-fn commit_run_with(
+/// Blinds of the boundaries' rows that nobody can derive again.
+pub(super) fn fresh_blinds(answer: &Generation) -> Result<Vec<Vec<F>>, SysError> {
+    let boundaries = answer.trace.boundaries.iter();
+    boundaries
+        .map(|values| random_scalars(values.len().div_ceil(1 << ROW_BITS)))
+        .collect()
+}
+
+/// Commits to every boundary of the run that gave the answer. No layer is selected yet.
+pub(super) fn commit_run_with(
     setup: &Setup,
     model: &OpenedModel,
     prompt: &[u32],
     answer: Generation,
     blinds: Vec<Vec<F>>,
-) -> Result<Run, ProveError> {
-    let a = &model.model.manifest.architecture;
+) -> Run {
+    let width = model.model.manifest.architecture.width;
     let trace = answer.trace;
     let mut statement = Statement {
         model_id: model.committed.id,
@@ -241,6 +369,8 @@ fn commit_run_with(
             Stop::Length
         },
         chain: Vec::new(),
+        layers: Vec::new(),
+        selection: Selection::Chosen,
     };
     let commitments: Vec<Vec<EqAffine>> = trace
         .boundaries
@@ -251,21 +381,16 @@ fn commit_run_with(
     statement.chain = commitments
         .iter()
         .enumerate()
-        .map(|(i, c)| link(i, statement.padded as usize, a.width, c))
+        .map(|(i, c)| link(i, statement.padded as usize, width, c))
         .collect();
-    let kinds: Vec<LayerKind> = LayerKind::all(a.layers).collect();
-    let witnesses = kinds
-        .par_iter()
-        .map(|kind| layers::witness(&model.model, model.op_tables(), &trace, *kind))
-        .collect::<Result<_, _>>()?;
-    Ok(Run {
+    Run {
         statement,
-        kinds,
+        kinds: Vec::new(),
         trace,
         blinds,
         commitments,
-        witnesses,
-    })
+        witnesses: Vec::new(),
+    }
 }
 
 /// The row commitments of a boundary.
@@ -421,7 +546,8 @@ fn layer_secret<'a>(
         vectors: weights.vectors,
         matrices: weights.matrices.into_iter().map(matrix_ref).collect(),
     };
-    let witness = &run.witnesses[kind.index(manifest.architecture.layers)];
+    let place = run.kinds.iter().position(|k| *k == kind);
+    let witness = &run.witnesses[place.expect("only selected layers are proved")];
     LayerSecret {
         data: LayerData::new(layer, witness, externals),
         matrix_blinds,
