@@ -168,6 +168,14 @@ fn an_audit_proves_what_the_challenge_draws() {
     let words = is_partial(&s.answer, &[], "partial: ");
     assert!(words.contains("NOT CHECKED"), "{words}");
 
+    let draw_checked = |more: &[&str]| {
+        let json = verify(&s.answer, &[&["--json"], more].concat()).json();
+        assert_eq!(json["selection"], "challenge");
+        (json["draw_checked"].clone(), json.contains_key("catching"))
+    };
+    assert_eq!(draw_checked(&checked), (json!(true), true));
+    assert_eq!(draw_checked(&[]), (json!(false), false));
+
     let other = base().join("other.challenge");
     challenged(&s.commit, &other, &[]);
     let ran = verify(&s.answer, &["--challenge", arg(&other)]);
@@ -185,14 +193,32 @@ fn an_audit_proves_what_the_challenge_draws() {
     fs::remove_file(again.with_extension("commit.secret")).expect("a secret");
     answered(&again, &s.challenge, &out).failed("again.commit.secret");
     answered(&s.answer, &s.challenge, &out).failed("not a nanozk commitment to a run");
-    let args = [
-        "prove",
-        "--prompt",
-        PROMPT,
-        "--challenge",
-        arg(&s.challenge),
-    ];
-    nanozk(&args).failed("--commit");
+    let (commit, challenge) = (arg(&s.commit), arg(&s.challenge));
+    for (args, why) in [
+        (
+            &["--prompt", PROMPT, "--challenge", challenge][..],
+            "cannot be used with",
+        ),
+        (
+            &["--prompt", PROMPT, "--commit", commit],
+            "cannot be used with",
+        ),
+        (&["--challenge", challenge], "--commit"),
+        (&["--commit", commit], "--challenge"),
+        (
+            &[
+                "--commit",
+                commit,
+                "--challenge",
+                challenge,
+                "--layers",
+                "0",
+            ],
+            "cannot be used with",
+        ),
+    ] {
+        nanozk(&[&["prove", "--out", arg(&out)], args].concat()).failed(why);
+    }
     let args = [
         "challenge",
         arg(&s.commit),
@@ -220,6 +246,19 @@ fn the_secret_of_a_commitment_is_private() {
     let out = dir.path().join("c");
     nanozk(&["commit", "--prompt", PROMPT, "--out", arg(&out)]).failed("cannot write there");
     assert_eq!(names(dir.path()), ["c.secret".to_string()].into());
+}
+
+/// A table of Fisher information, with equal costs.
+fn table(name: &str, shares: [f64; 6]) -> PathBuf {
+    let layer = |(index, share): (usize, f64)| {
+        json!({"index": index, "kind": "block", "fisher": share, "standard_error": 0.0,
+               "share": share, "cost": 1.0 / 6.0})
+    };
+    let layers: Vec<Value> = shares.into_iter().enumerate().map(layer).collect();
+    let table = json!({"model_id": scene().id, "tokens": 3, "ctx": 4, "layers": layers});
+    let path = base().join(name);
+    fs::write(&path, table.to_string()).expect("written");
+    path
 }
 
 /// A cache like the tests' own, with this table of Fisher information.

@@ -362,12 +362,13 @@ fn impossible_shapes_and_lengths_are_refused() {
     assert!(!lengths(2, 2, 3) && !lengths(3, 4, 3) && !lengths(3, 2, 4));
     let (instance, witness) = honest(&shape, "lengths");
     assert!(check(&block_shape(), &instance, &witness).is_err());
-    let spoil: [(&str, fn(&mut HiddenWitness)); 3] = [
+    type Spoil = fn(&mut HiddenWitness);
+    let spoils: [(&str, Spoil); 3] = [
         ("messages", |w| w.messages.truncate(2)),
         ("message", |w| w.messages[1].truncate(1)),
         ("claims", |w| w.claims.truncate(1)),
     ];
-    for (expected, spoil) in spoil {
+    for (expected, spoil) in spoils {
         let mut witness = witness.clone();
         spoil(&mut witness);
         let refused = check(&shape, &instance, &witness);

@@ -158,7 +158,8 @@ pub struct Prove {
     #[arg(long, value_name = "FILE", requires = "challenge")]
     pub commit: Option<PathBuf>,
     /// The layers that the verifier's challenge draws, and no others.
-    #[arg(long, value_name = "FILE", requires = "commit")]
+    // clap waives `requires` where the required option conflicts with one that is given.
+    #[arg(long, value_name = "FILE", requires = "commit", conflicts_with_all = ["prompt", "layers", "max_new_tokens"])]
     pub challenge: Option<PathBuf>,
     /// Prove each layer on its own instead of all in one bundle: larger and slower, but each
     /// layer's proof stands alone, and the same command after an interruption does not prove

@@ -85,16 +85,6 @@ impl Coverage<'_> {
         self.table.map(shares)
     }
 
-    /// How the layers were selected, for machines.
-    pub fn selection(&self) -> Value {
-        match (self.statement.selection, self.challenge) {
-            (Selection::Chosen, _) => json!("chosen"),
-            (Selection::OwnDraw, _) => json!("own draw"),
-            (Selection::Challenge(_), None) => json!("challenge, not checked"),
-            (Selection::Challenge(_), Some(_)) => json!("challenge"),
-        }
-    }
-
     /// The lines after the first.
     pub fn words(&self, seconds: f64) -> String {
         let Verified { layers, total } = self.verified;
@@ -142,6 +132,15 @@ impl Coverage<'_> {
                 Some(format!("  these are the layers that your challenge draws\n{odds}"))
             }
         }
+    }
+}
+
+/// How the layers were selected, by the file's own words, for machines.
+pub fn selection_name(selection: Selection) -> &'static str {
+    match selection {
+        Selection::Chosen => "chosen",
+        Selection::OwnDraw => "own draw",
+        Selection::Challenge(_) => "challenge",
     }
 }
 

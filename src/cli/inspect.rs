@@ -48,7 +48,7 @@ pub fn describe(proof: &ProofFile) -> (Value, String) {
         "proof_bytes": size,
     });
     let human = format!(
-        "not verified: these are the file's own claims\n  model     {}\n  prompt    {:?}\n  output    {:?} (stopped: {:?})\n  positions {}\n  layers    {of}: {listed}\n            {layers} proofs, {mode}; {selection}\n  size      {}\n  chain     {}",
+        "not verified: these are the file's own claims\n  model     {}\n  prompt    {:?}\n  output    {:?} (stopped: {:?})\n  positions {}\n  layers    {of}: {listed}\n            {mode}; {selection}\n  size      {}\n  chain     {}",
         s.model_id,
         s.prompt,
         s.output,

@@ -7,7 +7,7 @@ use serde_json::{Map, json};
 
 use super::args::Prove;
 use super::commit::secret_path;
-use super::coverage::own_draw_warning;
+use super::coverage::{own_draw_warning, selection_name};
 use super::report::{Report, bytes, peak_rss_bytes};
 use super::{Failure, Outcome, models, selection};
 use crate::proof::{
@@ -163,6 +163,7 @@ impl Said<'_> {
             "layers": layers,
             "layers_total": self.total(),
             "layers_resumed": summary.resumed,
+            "selection": selection_name(statement.selection),
             "proof_bytes": self.len,
             "seconds": summary.seconds,
             "phases": phases,

@@ -6,13 +6,14 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::args::Verify;
-use super::coverage::Coverage;
+use super::coverage::{Coverage, Odds, selection_name};
 use super::report::Report;
 use super::selection::{table_if_known, weights};
 use super::{Failure, Outcome, models};
 use crate::layers::FisherTable;
 use crate::proof::{
-    Challenge, CommitFile, KeyFile, Kind, ProofFile, Setup, VerifyError, container, verify,
+    Challenge, CommitFile, KeyFile, Kind, ProofFile, Selection, Setup, VerifyError, container,
+    verify,
 };
 use crate::quant::Manifest;
 
@@ -137,14 +138,17 @@ fn say(
         "layers": statement.layers,
         "layers_proved": verified.layers.len(),
         "layers_total": verified.total,
-        "selection": coverage.selection(),
+        "selection": selection_name(statement.selection),
         "seconds": seconds,
     });
     if let Some(share) = coverage.fisher_share() {
         machine["fisher_share"] = json!(share);
     }
     if let Some(challenge) = coverage.challenge {
-        machine["catching"] = super::coverage::Odds::of(challenge).to_json();
+        machine["catching"] = Odds::of(challenge).to_json();
+    }
+    if let Selection::Challenge(_) = statement.selection {
+        machine["draw_checked"] = json!(coverage.challenge.is_some());
     }
     let pinned = match args.model_id {
         Some(_) => "",

@@ -10,6 +10,7 @@ mod measure;
 mod models;
 mod prover;
 mod resume;
+mod run;
 mod run_seed;
 #[cfg(test)]
 mod secrecy_tests;
@@ -31,9 +32,10 @@ pub use key::{BlindingSeed, CommittedModel, KeyError, VerifyingKey, commit_model
 pub use measure::{BlockCosts, MeasureError, measure_blocks};
 pub use models::{KeyFile, ModelFile, OpenedModel};
 pub use prover::{
-    Layers, Mode, ProveOptions, ProveSummary, commit, prove, prove_challenged, prove_resumable,
+    Mode, ProveOptions, ProveSummary, commit, prove, prove_challenged, prove_resumable,
 };
 pub use resume::RunFolder;
+pub use run::Layers;
 pub use run_seed::RunSeed;
 pub use setup::{ROW_BITS, Setup};
 pub use statement::{ModelId, Selection, Statement, StatementError, Stop};

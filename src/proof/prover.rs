@@ -5,29 +5,23 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use pasta_curves::EqAffine;
-use rand::rngs::SysError;
 use rayon::prelude::*;
-use serde::Serialize;
 
-use super::audit::{Challenge, CommitFile, own_draw};
+use super::audit::{Challenge, CommitFile};
 use super::error::ProveError;
 use super::models::OpenedModel;
 use super::resume::RunFolder;
+use super::run::{Layers, Run, commit_run_with, encoded_boundaries, fresh_blinds, generate};
 use super::run_seed::RunSeed;
-use super::setup::{ROW_BITS, Setup};
-use super::statement::{Selection, Statement, Stop, link};
+use super::setup::Setup;
 use super::{LayerKind, LayerProofs, ProofFile, systems};
-use crate::algebra::F;
 use crate::argument::claims::Layer;
 use crate::argument::data::{Externals, LayerData, MatrixRef};
-use crate::commit::{commit_rows, random_scalars};
-use crate::curve::PointBytes;
-use crate::layers::{self, Generation, Trace};
+use crate::layers;
 use crate::quant::IntMatrix;
 use crate::seal::bundle::{
-    self, BoundarySecret, BundleError, BundleProof, BundlePublic, LayerSecret, wide_rows,
+    self, BoundarySecret, BundleError, BundleProof, BundlePublic, LayerSecret,
 };
-use crate::system::Witness;
 
 /// Whether layers share one proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -37,20 +31,6 @@ pub enum Mode {
     Bundled,
     /// A proof per layer, each standing alone.
     Separate,
-}
-
-/// Which layers to prove.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize)]
-pub enum Layers {
-    #[default]
-    All,
-    /// These, by index, in ascending order.
-    Listed(Vec<u32>),
-    /// So many, drawn by the hash of the prover's own commitments: for one's own checks. It shows
-    /// nothing to others, as a prover can commit anew until the draw suits it.
-    OwnDraw(u32),
-    /// Those that a verifier has drawn.
-    Challenged(Challenge),
 }
 
 /// What to prove.
@@ -109,72 +89,6 @@ impl PhaseClock {
         self.begin(None);
         let state = self.state.lock().expect("no holder of the clock panics");
         (state.1.clone(), self.start.elapsed().as_secs_f64())
-    }
-}
-
-/// A run, ready to be proved.
-pub(super) struct Run {
-    pub(super) statement: Statement,
-    /// The layers to be proved.
-    pub(super) kinds: Vec<LayerKind>,
-    pub(super) trace: Trace,
-    /// The boundaries' row blinds and row commitments, of all layers.
-    pub(super) blinds: Vec<Vec<F>>,
-    pub(super) commitments: Vec<Vec<EqAffine>>,
-    /// Per layer of `kinds`.
-    pub(super) witnesses: Vec<Witness>,
-}
-
-fn encoded_boundaries(commitments: &[Vec<EqAffine>]) -> Vec<Vec<PointBytes>> {
-    let encode = |c: &Vec<EqAffine>| c.iter().map(PointBytes::from).collect();
-    commitments.iter().map(encode).collect()
-}
-
-impl Run {
-    /// The file that carries the proofs of this run.
-    pub(super) fn into_file(self, proofs: LayerProofs) -> ProofFile {
-        ProofFile {
-            boundaries: encoded_boundaries(&self.commitments),
-            statement: self.statement,
-            proofs,
-        }
-    }
-
-    /// Selects the layers to be proved and computes their witnesses.
-    pub(super) fn select(
-        mut self,
-        model: &OpenedModel,
-        layers: &Layers,
-    ) -> Result<Self, ProveError> {
-        let architecture = &model.model.manifest.architecture;
-        let (blocks, total) = (architecture.layers, architecture.layers + 2);
-        let statement = &mut self.statement;
-        let commitment = statement.commitment();
-        (statement.layers, statement.selection) = match layers {
-            Layers::All => ((0..total as u32).collect(), Selection::Chosen),
-            Layers::Listed(layers) => (layers.clone(), Selection::Chosen),
-            Layers::OwnDraw(count) => {
-                let layers = own_draw(commitment, *count, total)?;
-                (layers, Selection::OwnDraw)
-            }
-            Layers::Challenged(challenge) => {
-                let selection = Selection::Challenge(challenge.digest());
-                (challenge.layers()?, selection)
-            }
-        };
-        statement.validate(architecture)?;
-        if let Layers::Challenged(challenge) = layers {
-            challenge.check(statement)?;
-        }
-        self.kinds = statement.kinds(blocks);
-        let witness =
-            |kind: &LayerKind| layers::witness(&model.model, model.op_tables(), &self.trace, *kind);
-        self.witnesses = self
-            .kinds
-            .par_iter()
-            .map(witness)
-            .collect::<Result<_, _>>()?;
-        Ok(self)
     }
 }
 
@@ -279,15 +193,6 @@ pub fn prove_challenged(
     prove_run(setup, model, run, mode, None, (&clock, progress))
 }
 
-fn generate(model: &OpenedModel, prompt: &[u32], new: usize) -> Result<Generation, ProveError> {
-    Ok(layers::generate(
-        &model.model,
-        model.op_tables(),
-        prompt,
-        new,
-    )?)
-}
-
 /// Proves the layers that were selected.
 fn prove_run(
     setup: &Setup,
@@ -327,75 +232,6 @@ fn prove_run(
         seconds,
     };
     Ok((run.into_file(proofs), summary))
-}
-
-/// Commits to every boundary of the run that gave the answer, and computes every layer's witness.
-pub(super) fn commit_run(
-    setup: &Setup,
-    model: &OpenedModel,
-    prompt: &[u32],
-    answer: Generation,
-) -> Result<Run, ProveError> {
-    let blinds = fresh_blinds(&answer)?;
-    commit_run_with(setup, model, prompt, answer, blinds).select(model, &Layers::All)
-}
-
-/// Blinds of the boundaries' rows that nobody can derive again.
-pub(super) fn fresh_blinds(answer: &Generation) -> Result<Vec<Vec<F>>, SysError> {
-    let boundaries = answer.trace.boundaries.iter();
-    boundaries
-        .map(|values| random_scalars(values.len().div_ceil(1 << ROW_BITS)))
-        .collect()
-}
-
-/// Commits to every boundary of the run that gave the answer. No layer is selected yet.
-pub(super) fn commit_run_with(
-    setup: &Setup,
-    model: &OpenedModel,
-    prompt: &[u32],
-    answer: Generation,
-    blinds: Vec<Vec<F>>,
-) -> Run {
-    let width = model.model.manifest.architecture.width;
-    let trace = answer.trace;
-    let mut statement = Statement {
-        model_id: model.committed.id,
-        prompt: prompt.to_vec(),
-        padded: trace.sequence.tokens().len() as u32,
-        output: answer.output,
-        stop: if answer.stopped {
-            Stop::EndOfText
-        } else {
-            Stop::Length
-        },
-        chain: Vec::new(),
-        layers: Vec::new(),
-        selection: Selection::Chosen,
-    };
-    let commitments: Vec<Vec<EqAffine>> = trace
-        .boundaries
-        .par_iter()
-        .zip(&blinds)
-        .map(|(h, blinds)| commit_boundary(setup, h, blinds))
-        .collect();
-    statement.chain = commitments
-        .iter()
-        .enumerate()
-        .map(|(i, c)| link(i, statement.padded as usize, width, c))
-        .collect();
-    Run {
-        statement,
-        kinds: Vec::new(),
-        trace,
-        blinds,
-        commitments,
-        witnesses: Vec::new(),
-    }
-}
-
-/// The row commitments of a boundary.
-pub(super) fn commit_boundary(setup: &Setup, values: &[i64], blinds: &[F]) -> Vec<EqAffine> {
-    commit_rows(&setup.generators, &wide_rows(values, ROW_BITS), blinds)
 }
 
 type LayerCosts = Vec<(usize, Option<f64>)>;

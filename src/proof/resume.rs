@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 
 use super::container::{self, Kind};
 use super::models::OpenedModel;
-use super::prover::{Layers, Run};
+use super::run::{Layers, Run};
 use super::run_seed::{RunSeed, tagged_digest};
 use super::setup::Setup;
 use super::statement::ModelId;

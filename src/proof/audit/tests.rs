@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 
 use super::*;
 use crate::layers::{self, LayerKind};
-use crate::proof::prover::{Run, commit_run_with, fresh_blinds, prove_bundle};
+use crate::proof::prover::prove_bundle;
+use crate::proof::run::{Run, commit_run_with, fresh_blinds};
 use crate::proof::statement::StatementError;
 use crate::proof::testing::{PROMPT, tiny_model};
 use crate::proof::{
@@ -308,8 +309,8 @@ fn grinding_beats_a_draw_of_ones_own_and_no_challenge() {
         let drawn = own_draw(run.statement.commitment(), 2, LAYERS);
         !drawn.expect("two of three").contains(&BAD)
     };
-    let attempts = std::iter::repeat_with(cheat).take(200);
-    let ground = attempts.filter(misses).next();
+    let mut attempts = std::iter::repeat_with(cheat).take(200);
+    let ground = attempts.find(misses);
     let ground = ground.expect("one of three draws misses it: 200 attempts fail once in 10^35");
     let file = prove_selected(ground, &Layers::OwnDraw(2)).expect("proved");
     assert_eq!(verdict(&file).expect("the forgery passes"), (2, false));
