@@ -5,7 +5,8 @@ use std::time::Instant;
 use nanozk::layers::quantize_checkpoint;
 use nanozk::model::{Checkpoint, synthetic};
 use nanozk::proof::{
-    BlindingSeed, Mode, ModelFile, OpenedModel, ProveOptions, ProveSummary, Setup, prove, verify,
+    BlindingSeed, Layers, Mode, ModelFile, OpenedModel, ProveOptions, ProveSummary, Setup, prove,
+    verify,
 };
 
 /// A random model of this shape, committed.
@@ -39,6 +40,7 @@ fn prove_and_verify(
     let options = ProveOptions {
         max_new_tokens,
         mode,
+        layers: Layers::All,
     };
     let (proof, summary) = prove(setup, model, &prompt, &options, &|_| {}).expect("proved");
     assert_eq!(proof.statement.padded, 16);

@@ -186,6 +186,28 @@ fn finished_layers_are_not_proved_again() {
     assert_eq!(runs(&home), [] as [PathBuf; 0], "the secrets are removed");
 }
 
+/// Some layers are resumed as well, and what is kept of them stays out of a proof of all: it says
+/// something else.
+#[test]
+fn layers_of_a_partial_proof_stay_in_it() {
+    let (home, dir) = (home(), directory());
+    let out = dir.path().join("p.bin");
+    let args = ["prove", "--separate", "--json", "--prompt", PROMPT, "--out"];
+    let all = [&args[..], &[arg(&out)]].concat();
+    let some = [&all[..], &["--layers", "0,1,2,3,4"]].concat();
+    let folder = interrupted(&home, &some);
+    let kept = kept_layers(&folder).len();
+    assert!((1..LAYERS).contains(&kept));
+    let complete = nanozk_at(home.path(), &all).success().json();
+    assert_eq!(complete["layers_resumed"], 0);
+    verifies(&out);
+    assert_eq!(runs(&home), [folder], "the partial run is still there");
+    let resumed = nanozk_at(home.path(), &some).success().json();
+    assert_eq!(resumed["layers_resumed"], kept);
+    assert_eq!(nanozk(&["verify", arg(&out)]).code, 3);
+    assert_eq!(runs(&home), [] as [PathBuf; 0]);
+}
+
 /// The disk is full when all layers are proved: nothing is lost. What is then damaged, of another
 /// layer or of another prompt is proved again, and a proof that verifies comes out.
 #[test]

@@ -184,7 +184,8 @@ fn random_bytes_are_read_without_panic() {
 fn a_file_cut_off_at_any_length_is_refused() {
     let scene = scene();
     for seed in scene.seeds.iter().filter(|s| s.input.len() < 1 << 16) {
-        let whole_format = ["proof", "vk", "nzk", "gguf"].contains(&seed.reader);
+        let whole_format =
+            ["proof", "commitment", "challenge", "vk", "nzk", "gguf"].contains(&seed.reader);
         let header = usize::from(seed.input[0] == WHOLE) * 16;
         if !whole_format {
             continue;
@@ -215,7 +216,10 @@ fn peak(read: impl FnOnce()) -> usize {
 fn hostile_lengths_allocate_little() {
     const LIMIT: usize = 10 << 20;
     let scene = scene();
-    let formats = |s: &&Seed| s.input[0] == CONTENT && ["proof", "vk", "nzk"].contains(&s.reader);
+    let formats = |s: &&Seed| {
+        s.input[0] == CONTENT
+            && ["proof", "commitment", "challenge", "vk", "nzk"].contains(&s.reader)
+    };
     let mut tried = 0;
     for seed in scene.seeds.iter().filter(formats) {
         for at in 1..seed.input.len() {

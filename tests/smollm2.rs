@@ -10,7 +10,7 @@ use nanozk::layers::{Models, Predictions, quantize_checkpoint};
 use nanozk::model::{Checkpoint, FloatModel};
 use nanozk::ops::Tables as OpTables;
 use nanozk::proof::{
-    BlindingSeed, Kind, Mode, ModelFile, ProveOptions, Setup, container, prove, verify,
+    BlindingSeed, Kind, Layers, Mode, ModelFile, ProveOptions, Setup, container, prove, verify,
 };
 use nanozk::quant::{IntegerModel, Tables};
 
@@ -81,6 +81,7 @@ fn smollm2_is_proved_and_verified() {
     let options = ProveOptions {
         max_new_tokens: 1,
         mode: Mode::Bundled,
+        layers: Layers::All,
     };
     let (proof, summary) = prove(&setup, &opened, &tokens, &options, &|_| {}).expect("proved");
     let output = checkpoint.tokenizer.decode(&proof.statement.output);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use super::selection::LayersArg;
 use crate::proof::ModelId;
 
 /// Prove that a language model gave an answer, and verify such proofs.
@@ -33,6 +34,8 @@ impl Args {
         let of_command = match &self.command {
             Command::Quantize(a) => a.json.json,
             Command::Prove(a) => a.json.json,
+            Command::Commit(a) => a.json.json,
+            Command::Challenge(a) => a.json.json,
             Command::Verify(a) => a.json.json,
             Command::Inspect(a) => a.json.json,
             Command::ModelId(a) => a.json.json,
@@ -76,6 +79,10 @@ pub enum Command {
     Prove(Prove),
     /// Verify a proof file.
     Verify(Verify),
+    /// First step of an audit, the prover's: answer a prompt and commit to every layer's activations.
+    Commit(Commit),
+    /// Second step, the verifier's: draw layers that the prover is to prove.
+    Challenge(ChallengeArgs),
     /// Show what a proof file claims, without verifying it.
     Inspect(Inspect),
     /// Print a model's id: the digest of its public verifying key.
@@ -129,15 +136,40 @@ pub struct Prove {
     #[command(flatten)]
     pub model: ModelArgs,
     /// The prompt.
-    #[arg(long, value_name = "TEXT")]
-    pub prompt: String,
+    #[arg(
+        long,
+        value_name = "TEXT",
+        required_unless_present = "commit",
+        conflicts_with = "commit"
+    )]
+    pub prompt: Option<String>,
     /// How many tokens to generate at most.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "commit", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_new_tokens: u32,
+    /// Which layers to prove; nothing is proved of the others (docs/partial.md). `all`; a list such as
+    /// `embedding,3,head` (0 is the embedding, 1 to L are the blocks, L + 1 is the head); `fisher:50%`,
+    /// the most informative layers within so much of the proving cost, after `nanozk fisher`; or
+    /// `audit:4`, so many layers drawn by the commitments' own hash. That draw is for your own checks: it
+    /// proves nothing against a prover who draws again until it suits. Use `commit` and `challenge`.
+    #[arg(
+        long,
+        value_name = "LAYERS",
+        default_value = "all",
+        conflicts_with = "commit"
+    )]
+    pub layers: LayersArg,
+    /// Third step of an audit: prove a run that `nanozk commit` has committed to. Its secret is read
+    /// beside it, from FILE.secret.
+    #[arg(long, value_name = "FILE", requires = "challenge")]
+    pub commit: Option<PathBuf>,
+    /// The layers that the verifier's challenge draws, and no others.
+    // clap waives `requires` where the required option conflicts with one that is given.
+    #[arg(long, value_name = "FILE", requires = "commit", conflicts_with_all = ["prompt", "layers", "max_new_tokens"])]
+    pub challenge: Option<PathBuf>,
     /// Prove each layer on its own instead of all in one bundle: larger and slower, but each
     /// layer's proof stands alone, and the same command after an interruption does not prove
     /// finished layers again. They are kept in $NANOZK_HOME/runs until the proof is written. A
-    /// bundle is proved from the start.
+    /// bundle is proved from the start, and so is an answer to a challenge.
     #[arg(long)]
     pub separate: bool,
     /// Where to write the proof.
@@ -158,6 +190,59 @@ pub struct Verify {
     /// in the cache].
     #[arg(long, value_name = "FILE")]
     pub vk: Option<PathBuf>,
+    /// Exit with 0 instead of 3 if the proof is valid but of only some layers.
+    #[arg(long)]
+    pub allow_partial: bool,
+    /// The challenge that the proof is to answer: your own copy, not one that came with the proof.
+    #[arg(long, value_name = "FILE")]
+    pub challenge: Option<PathBuf>,
+    /// The commitment that the challenge was made for: the proof must be about it.
+    #[arg(long, value_name = "FILE")]
+    pub commit: Option<PathBuf>,
+    /// Your table of the layers' Fisher information, for the share that is covered and for a weighted
+    /// challenge [default: the one of this model in the cache, if there is one].
+    #[arg(long, value_name = "FILE")]
+    pub fisher: Option<PathBuf>,
+}
+
+/// Runs the model and publishes the answer, the chain and the commitments to all activations that pass
+/// between layers. No layer is proved. The run's secret, with which the drawn layers are proved later, is
+/// written beside the file, as FILE.secret: keep it to yourself, and delete it after the audit.
+#[derive(Debug, ClapArgs)]
+pub struct Commit {
+    #[command(flatten)]
+    json: Json,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The prompt.
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: String,
+    /// How many tokens to generate at most.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_new_tokens: u32,
+    /// Where to write the commitment.
+    #[arg(long, value_name = "FILE", default_value = "run.commit")]
+    pub out: PathBuf,
+}
+
+/// Draws layers with a fresh nonce from the operating system. The draw binds the commitment: one that is
+/// changed afterwards is refused. Keep your copy of the challenge for `verify`.
+#[derive(Debug, ClapArgs)]
+pub struct ChallengeArgs {
+    #[command(flatten)]
+    json: Json,
+    /// The prover's commitment, from `nanozk commit`.
+    pub commit: PathBuf,
+    /// How many layers to draw.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub layers: u32,
+    /// Draw in proportion to the layers' Fisher information instead of uniformly, by this table
+    /// [default without FILE: the one of this model in the cache].
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    pub fisher: Option<Option<PathBuf>>,
+    /// Where to write the challenge.
+    #[arg(long, value_name = "FILE", default_value = "challenge")]
+    pub out: PathBuf,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -12,8 +12,8 @@ use super::{Failure, Outcome, models};
 use crate::layers::quantize_checkpoint;
 use crate::model::{Checkpoint, Config, synthetic};
 use crate::proof::{
-    BlindingSeed, BlockCosts, Kind, Mode, ModelFile, OpenedModel, ProveOptions, Setup, container,
-    measure_blocks, prove, verify,
+    BlindingSeed, BlockCosts, Kind, Layers, Mode, ModelFile, OpenedModel, ProveOptions, Setup,
+    container, measure_blocks, prove, verify,
 };
 
 /// One line of the table: a width and a sequence length.
@@ -154,6 +154,7 @@ fn measure_full(setup: &Setup, report: &Report) -> Result<Full, Failure> {
     let options = ProveOptions {
         max_new_tokens: new_tokens,
         mode: Mode::Bundled,
+        layers: Layers::All,
     };
     reset_peak_rss();
     let progress = |phase: &str| report.progress(&format!("all of GPT-2 small: {phase}"));

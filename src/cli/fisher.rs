@@ -11,7 +11,7 @@ use super::report::Report;
 use super::{Failure, Outcome, models};
 use crate::layers::{Coverage, Covered, FisherLayer, FisherTable, SHUFFLES};
 use crate::model::{Fisher, FisherModel, Precision};
-use crate::proof::{LayerKind, Mode, OpenedModel, ProveOptions, Setup, container, prove};
+use crate::proof::{LayerKind, Layers, Mode, OpenedModel, ProveOptions, Setup, container, prove};
 
 /// The positions at which proving is timed.
 const COST_POSITIONS: usize = 16;
@@ -102,6 +102,7 @@ fn costs(
     let options = ProveOptions {
         max_new_tokens: 1,
         mode: Mode::Separate,
+        layers: Layers::All,
     };
     let (mut kinds, mut costs) = (Vec::new(), Vec::new());
     for run in 1..=COST_RUNS {

@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::args::Inspect;
 use super::report::{Report, bytes};
+use super::selection::in_words;
 use super::{Failure, Outcome};
-use crate::proof::{Kind, LayerProofs, ProofFile, container};
+use crate::proof::{Kind, LayerProofs, ModelId, ProofFile, Selection, container};
 
 pub fn run(args: &Inspect, report: &Report) -> Result<Outcome, Failure> {
     let proof: ProofFile = container::read(Kind::Proof, &args.proof)?;
@@ -21,12 +22,17 @@ pub fn describe(proof: &ProofFile) -> (Value, String) {
         LayerProofs::Bundled(b) => ("bundled", b.layers.len()),
         LayerProofs::Separate(p) => ("separate", p.len()),
     };
+    // A file can list any numbers, and have any number of links.
+    let blocks = s.chain.len().saturating_sub(1);
+    let of = format!("{} of {}", s.layers.len(), blocks + 2);
+    let selection = match s.selection {
+        Selection::Chosen => "chosen by the prover".to_string(),
+        Selection::OwnDraw => "drawn by the prover itself: no audit".to_string(),
+        Selection::Challenge(digest) => format!("drawn by challenge {}", ModelId(digest)),
+    };
+    let listed = in_words(&s.kinds(blocks));
     let size = container::encode(Kind::Proof, proof).len();
-    let chain: Vec<String> = s
-        .chain
-        .iter()
-        .map(|c| crate::proof::ModelId(*c).to_string())
-        .collect();
+    let chain: Vec<String> = s.chain.iter().map(|c| ModelId(*c).to_string()).collect();
     let machine = json!({
         "verified": false,
         "model_id": s.model_id.to_string(),
@@ -36,11 +42,13 @@ pub fn describe(proof: &ProofFile) -> (Value, String) {
         "positions": s.padded,
         "mode": mode,
         "layers": layers,
+        "layers_listed": s.layers,
+        "selection": selection,
         "chain": chain,
         "proof_bytes": size,
     });
     let human = format!(
-        "not verified: these are the file's own claims\n  model     {}\n  prompt    {:?}\n  output    {:?} (stopped: {:?})\n  positions {}\n  layers    {layers}, {mode}\n  size      {}\n  chain     {}",
+        "not verified: these are the file's own claims\n  model     {}\n  prompt    {:?}\n  output    {:?} (stopped: {:?})\n  positions {}\n  layers    {of}: {listed}\n            {mode}; {selection}\n  size      {}\n  chain     {}",
         s.model_id,
         s.prompt,
         s.output,

@@ -5,6 +5,9 @@
 
 mod args;
 mod bench;
+mod challenge;
+mod commit;
+mod coverage;
 mod eval;
 mod fisher;
 mod generate;
@@ -15,6 +18,7 @@ mod plot;
 mod prove;
 mod quantize;
 mod report;
+mod selection;
 mod verify;
 
 use std::process::ExitCode;
@@ -52,6 +56,8 @@ pub fn run() -> ExitCode {
         Command::Quantize(a) => quantize::run(a, &report),
         Command::Prove(a) => prove::run(a, &report),
         Command::Verify(a) => verify::run(a, &report),
+        Command::Commit(a) => commit::run(a, &report),
+        Command::Challenge(a) => challenge::run(a, &report),
         Command::Inspect(a) => inspect::run(a, &report),
         Command::ModelId(a) => model_id::run(a, &report),
         Command::Generate(a) => generate::run(a, &report),

@@ -1,16 +1,25 @@
 //! `nanozk verify`.
 
+use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
 
 use super::args::Verify;
+use super::coverage::{Coverage, Odds, selection_name};
 use super::report::Report;
+use super::selection::{table_if_known, weights};
 use super::{Failure, Outcome, models};
-use crate::proof::{Kind, ProofFile, Setup, VerifyError, container, verify};
+use crate::layers::FisherTable;
+use crate::proof::{
+    Challenge, CommitFile, KeyFile, Kind, ProofFile, Selection, Setup, VerifyError, container,
+    verify,
+};
+use crate::quant::Manifest;
 
 pub fn run(args: &Verify, report: &Report) -> Result<Outcome, Failure> {
     let proof: ProofFile = container::read(Kind::Proof, &args.proof)?;
+    let audit = Audit::read(args)?;
     let id = proof.statement.model_id;
     if let Some(pinned) = args.model_id
         && pinned != id
@@ -35,42 +44,127 @@ pub fn run(args: &Verify, report: &Report) -> Result<Outcome, Failure> {
         Err(e) => return invalid(report, &proof, &e.to_string()),
     };
     let seconds = start.elapsed().as_secs_f64();
-    let tokenizer = models::matching_tokenizer(&file.tokenizer, &model.manifest)?;
-    let (prompt, output) = (
-        tokenizer.decode(&proof.statement.prompt)?,
-        tokenizer.decode(&proof.statement.output)?,
-    );
-    let (proved, total) = (verified.layers.len(), verified.total);
-    let machine = json!({
+    let table = args.fisher.as_deref();
+    let known = table_if_known(table, id, verified.total, home.as_deref(), report)?;
+    if let Err(reason) = audit.check(&proof, table.and(known.as_ref())) {
+        return invalid(report, &proof, &reason.to_string());
+    }
+    let coverage = Coverage {
+        statement: &proof.statement,
+        verified: &verified,
+        challenge: audit.challenge.as_ref(),
+        table: known.as_ref(),
+    };
+    say(
+        args,
+        report,
+        &coverage,
+        &texts(&file, &model.manifest, &proof)?,
+        seconds,
+    )?;
+    Ok(if verified.complete() || args.allow_partial {
+        Outcome::Success
+    } else {
+        Outcome::Partial
+    })
+}
+
+/// What the verifier has kept of an audit.
+struct Audit {
+    challenge: Option<Challenge>,
+    commit: Option<CommitFile>,
+}
+
+impl Audit {
+    fn read(args: &Verify) -> Result<Self, Failure> {
+        let challenge = |path: &Path| container::read(Kind::Challenge, path);
+        let commit = |path: &Path| container::read(Kind::Commitment, path);
+        Ok(Self {
+            challenge: args.challenge.as_deref().map(challenge).transpose()?,
+            commit: args.commit.as_deref().map(commit).transpose()?,
+        })
+    }
+
+    /// Refuses a valid proof that is not what the audit asked for. `table` is one that was given: it
+    /// must be the one by whose weights a weighted challenge was drawn.
+    fn check(&self, proof: &ProofFile, table: Option<&FisherTable>) -> Result<(), Failure> {
+        if let Some(commit) = &self.commit {
+            commit.layers()?;
+            commit.check(&proof.statement)?;
+        }
+        let Some(challenge) = &self.challenge else {
+            return Ok(());
+        };
+        challenge.check(&proof.statement)?;
+        match table {
+            Some(t) if !challenge.uniform() && weights(t) != challenge.weights => {
+                Err("the challenge was drawn by other weights than this Fisher table's".into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Prompt and output, as text.
+fn texts(
+    file: &KeyFile,
+    manifest: &Manifest,
+    proof: &ProofFile,
+) -> Result<(String, String), Failure> {
+    let tokenizer = models::matching_tokenizer(&file.tokenizer, manifest)?;
+    let statement = &proof.statement;
+    Ok((
+        tokenizer.decode(&statement.prompt)?,
+        tokenizer.decode(&statement.output)?,
+    ))
+}
+
+/// Says what a valid proof shows.
+fn say(
+    args: &Verify,
+    report: &Report,
+    coverage: &Coverage,
+    (prompt, output): &(String, String),
+    seconds: f64,
+) -> Result<(), Failure> {
+    let (statement, verified) = (coverage.statement, coverage.verified);
+    let id = statement.model_id;
+    let mut machine = json!({
         "valid": true,
         "complete": verified.complete(),
         "model_id": id.to_string(),
         "prompt": prompt,
         "output": output,
-        "layers_proved": proved,
-        "layers_total": total,
+        "layers": statement.layers,
+        "layers_proved": verified.layers.len(),
+        "layers_total": verified.total,
+        "selection": selection_name(statement.selection),
         "seconds": seconds,
     });
-    let verdict = if verified.complete() {
-        "valid".into()
-    } else {
-        format!("partial: {proved} of {total} layers")
-    };
+    if let Some(share) = coverage.fisher_share() {
+        machine["fisher_share"] = json!(share);
+    }
+    if let Some(challenge) = coverage.challenge {
+        machine["catching"] = Odds::of(challenge).to_json();
+    }
+    if let Selection::Challenge(_) = statement.selection {
+        machine["draw_checked"] = json!(coverage.challenge.is_some());
+    }
     let pinned = match args.model_id {
         Some(_) => "",
         None => "\n  (compare the model id with one you trust, or pass it as --model-id)",
     };
-    report.result(
-        &machine,
-        &format!(
-            "{verdict}: model {id} answered {output:?} to {prompt:?}\n  all {total} layers, {seconds:.3} s{pinned}"
-        ),
-    )?;
-    Ok(if verified.complete() {
-        Outcome::Success
+    let verb = if verified.complete() {
+        "answered"
     } else {
-        Outcome::Partial
-    })
+        "is said to have answered"
+    };
+    let human = format!(
+        "{}: model {id} {verb} {output:?} to {prompt:?}\n{}{pinned}",
+        coverage.verdict(),
+        coverage.words(seconds),
+    );
+    report.result(&machine, &human)
 }
 
 fn invalid(report: &Report, proof: &ProofFile, reason: &str) -> Result<Outcome, Failure> {

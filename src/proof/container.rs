@@ -1,4 +1,5 @@
-//! Files: model (`.nzk`), verifying key (`.vk`), proof, and what is kept of an unfinished run.
+//! Files: model (`.nzk`), verifying key (`.vk`), proof, what is kept of an unfinished run, and the two
+//! files of an audit.
 //!
 //! ```text
 //! magic "nanozk" · kind (1 byte) · version (1 byte) · payload length (8 bytes, little endian) · payload
@@ -28,6 +29,8 @@ pub enum Kind {
     Proof = 3,
     Run = 4,
     Layer = 5,
+    Commitment = 6,
+    Challenge = 7,
 }
 
 impl Kind {
@@ -36,8 +39,10 @@ impl Kind {
             Self::Model => "quantized model (.nzk)",
             Self::VerifyingKey => "verifying key (.vk)",
             Self::Proof => "proof",
-            Self::Run => "unfinished run",
+            Self::Run => "run's secret",
             Self::Layer => "layer's proof",
+            Self::Commitment => "commitment to a run",
+            Self::Challenge => "challenge",
         }
     }
 
@@ -46,8 +51,9 @@ impl Kind {
         match self {
             Self::Model => 1 << 36,
             Self::VerifyingKey => 1 << 30,
-            Self::Proof | Self::Layer => 1 << 28,
+            Self::Proof | Self::Layer | Self::Commitment => 1 << 28,
             Self::Run => 1 << 10,
+            Self::Challenge => 1 << 14,
         }
     }
 }
@@ -280,7 +286,12 @@ mod tests {
     /// The limit of each kind is the largest length that its header may promise; a header suffices.
     #[test]
     fn a_promise_beyond_the_limit_is_refused() {
-        for kind in [Kind::Model, Kind::VerifyingKey, Kind::Proof] {
+        for kind in [
+            Kind::Model,
+            Kind::VerifyingKey,
+            Kind::Proof,
+            Kind::Challenge,
+        ] {
             let header = |promised: u64| {
                 let bytes = encode(kind, &());
                 assert_eq!(bytes.len(), HEADER);

@@ -1,6 +1,7 @@
 //! What can go wrong while proving and verifying.
 
 use super::LayerKind;
+use super::audit::AuditError;
 use super::statement::{ModelId, StatementError};
 use crate::curve::EncodingError;
 use crate::layers::RunError;
@@ -15,6 +16,15 @@ pub enum ProveError {
     Run(#[from] RunError),
     #[error("{layer}: {source}")]
     Layer { layer: String, source: BundleError },
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error("the commitment is about model {claimed}, not {given}: prove with its model")]
+    CommittedModel { claimed: ModelId, given: ModelId },
+    #[error(
+        "the run's secret is not of this commitment: they do not belong together, or another \
+             program made them"
+    )]
+    Secret,
     #[error("the operating system gave no randomness: {0}")]
     Randomness(#[from] rand::rngs::SysError),
 }
@@ -34,7 +44,7 @@ pub enum VerifyError {
     },
     #[error("boundary {index}: {source}")]
     BoundaryPoint { index: usize, source: EncodingError },
-    #[error("the file has {found} layer proofs, the model {expected} layers")]
+    #[error("the file has {found} layer proofs, its statement lists {expected} layers")]
     Layers { expected: usize, found: usize },
     #[error("{layer}: {source}")]
     Layer {

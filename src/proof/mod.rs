@@ -1,5 +1,6 @@
 //! Where the towers meet: statements, files, proving and verifying.
 
+pub mod audit;
 pub mod container;
 #[cfg(test)]
 mod engine_tests;
@@ -9,6 +10,8 @@ mod measure;
 mod models;
 mod prover;
 mod resume;
+mod run;
+mod run_seed;
 #[cfg(test)]
 mod secrecy_tests;
 mod setup;
@@ -22,15 +25,20 @@ mod testing;
 mod transcript_tests;
 mod verifier;
 
+pub use audit::{AuditError, Challenge, CommitFile};
 pub use container::{FileError, Kind};
 pub use error::{ProveError, VerifyError};
 pub use key::{BlindingSeed, CommittedModel, KeyError, VerifyingKey, commit_model};
 pub use measure::{BlockCosts, MeasureError, measure_blocks};
 pub use models::{KeyFile, ModelFile, OpenedModel};
-pub use prover::{Mode, ProveOptions, ProveSummary, prove, prove_resumable};
+pub use prover::{
+    Mode, ProveOptions, ProveSummary, commit, prove, prove_challenged, prove_resumable,
+};
 pub use resume::RunFolder;
+pub use run::Layers;
+pub use run_seed::RunSeed;
 pub use setup::{ROW_BITS, Setup};
-pub use statement::{ModelId, Statement, StatementError, Stop};
+pub use statement::{ModelId, Selection, Statement, StatementError, Stop};
 pub use verifier::{Verified, verify};
 
 use serde::{Deserialize, Serialize};
@@ -50,7 +58,7 @@ pub struct ProofFile {
     pub proofs: LayerProofs,
 }
 
-/// The layers' proofs: embedding, blocks, head.
+/// The proofs of the layers that the statement lists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LayerProofs {
     /// One proof for all.

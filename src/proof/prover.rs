@@ -5,26 +5,23 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use pasta_curves::EqAffine;
-use rand::rngs::SysError;
 use rayon::prelude::*;
 
+use super::audit::{Challenge, CommitFile};
 use super::error::ProveError;
 use super::models::OpenedModel;
 use super::resume::RunFolder;
-use super::setup::{ROW_BITS, Setup};
-use super::statement::{Statement, Stop, link};
+use super::run::{Layers, Run, commit_run_with, encoded_boundaries, fresh_blinds, generate};
+use super::run_seed::RunSeed;
+use super::setup::Setup;
 use super::{LayerKind, LayerProofs, ProofFile, systems};
-use crate::algebra::F;
 use crate::argument::claims::Layer;
 use crate::argument::data::{Externals, LayerData, MatrixRef};
-use crate::commit::{commit_rows, random_scalars};
-use crate::curve::PointBytes;
-use crate::layers::{self, Generation, Trace};
+use crate::layers;
 use crate::quant::IntMatrix;
 use crate::seal::bundle::{
-    self, BoundarySecret, BundleError, BundleProof, BundlePublic, LayerSecret, wide_rows,
+    self, BoundarySecret, BundleError, BundleProof, BundlePublic, LayerSecret,
 };
-use crate::system::Witness;
 
 /// Whether layers share one proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -41,6 +38,7 @@ pub enum Mode {
 pub struct ProveOptions {
     pub max_new_tokens: usize,
     pub mode: Mode,
+    pub layers: Layers,
 }
 
 /// What proving took.
@@ -94,30 +92,6 @@ impl PhaseClock {
     }
 }
 
-/// A whole run, ready to be proved.
-pub(super) struct Run {
-    pub(super) statement: Statement,
-    kinds: Vec<LayerKind>,
-    pub(super) trace: Trace,
-    /// The boundaries' row blinds and row commitments.
-    pub(super) blinds: Vec<Vec<F>>,
-    pub(super) commitments: Vec<Vec<EqAffine>>,
-    /// Per layer.
-    witnesses: Vec<Witness>,
-}
-
-impl Run {
-    /// The file that carries the proofs of this run.
-    fn into_file(self, proofs: LayerProofs) -> ProofFile {
-        let encode = |c: &Vec<EqAffine>| c.iter().map(PointBytes::from).collect();
-        ProofFile {
-            boundaries: self.commitments.iter().map(encode).collect(),
-            statement: self.statement,
-            proofs,
-        }
-    }
-}
-
 /// Answers a prompt (token ids) greedily and proves the answer. `progress` is told the name of
 /// each phase as it begins, and how many layers are done where each is proved on its own.
 pub fn prove(
@@ -137,13 +111,13 @@ pub fn prove_resumable(
     setup: &Setup,
     model: &OpenedModel,
     prompt: &[u32],
-    max_new_tokens: usize,
+    options: &ProveOptions,
     folder: &RunFolder,
     progress: &(dyn Fn(&str) + Sync),
 ) -> Result<(ProofFile, ProveSummary), ProveError> {
     let options = ProveOptions {
-        max_new_tokens,
         mode: Mode::Separate,
+        ..options.clone()
     };
     prove_keeping(setup, model, prompt, &options, Some(folder), progress)
 }
@@ -157,25 +131,82 @@ fn prove_keeping(
     progress: &(dyn Fn(&str) + Sync),
 ) -> Result<(ProofFile, ProveSummary), ProveError> {
     let clock = PhaseClock::new();
+    clock.begin(Some("run"));
+    progress("run");
+    let answer = generate(model, prompt, options.max_new_tokens)?;
+    let blinds = match folder {
+        None => fresh_blinds(&answer)?,
+        Some(folder) => folder.blinds(model.committed.id, prompt, &answer)?,
+    };
+    let run = commit_run_with(setup, model, prompt, answer, blinds);
+    let run = run.select(model, &options.layers)?;
+    prove_run(setup, model, run, options.mode, folder, (&clock, progress))
+}
+
+/// Answers a prompt greedily and commits to the run: what is published before layers are drawn, and the
+/// secret with which it is proved afterwards.
+pub fn commit(
+    setup: &Setup,
+    model: &OpenedModel,
+    prompt: &[u32],
+    max_new_tokens: usize,
+) -> Result<(CommitFile, RunSeed), ProveError> {
+    let answer = generate(model, prompt, max_new_tokens)?;
+    let seed = RunSeed::draw(model.committed.id, prompt, &answer)?;
+    let blinds = seed.blinds(&answer);
+    let run = commit_run_with(setup, model, prompt, answer, blinds);
+    let file = CommitFile {
+        statement: run.statement,
+        boundaries: encoded_boundaries(&run.commitments),
+    };
+    Ok((file, seed))
+}
+
+/// Proves the layers that a challenge draws of a run that was committed to.
+pub fn prove_challenged(
+    setup: &Setup,
+    model: &OpenedModel,
+    (commit, seed): (&CommitFile, &RunSeed),
+    challenge: &Challenge,
+    mode: Mode,
+    progress: &(dyn Fn(&str) + Sync),
+) -> Result<(ProofFile, ProveSummary), ProveError> {
+    let (committed, id) = (&commit.statement, model.committed.id);
+    if committed.model_id != id {
+        let claimed = committed.model_id;
+        return Err(ProveError::CommittedModel { claimed, given: id });
+    }
+    commit.layers()?;
+    let clock = PhaseClock::new();
+    clock.begin(Some("run"));
+    progress("run");
+    let answer = generate(model, &committed.prompt, committed.output.len())?;
+    if !seed.is_of(id, &committed.prompt, &answer) {
+        return Err(ProveError::Secret);
+    }
+    let blinds = seed.blinds(&answer);
+    let run = commit_run_with(setup, model, &committed.prompt, answer, blinds);
+    if commit.check(&run.statement).is_err() {
+        return Err(ProveError::Secret);
+    }
+    let run = run.select(model, &Layers::Challenged(challenge.clone()))?;
+    prove_run(setup, model, run, mode, None, (&clock, progress))
+}
+
+/// Proves the layers that were selected.
+fn prove_run(
+    setup: &Setup,
+    model: &OpenedModel,
+    run: Run,
+    mode: Mode,
+    folder: Option<&RunFolder>,
+    (clock, progress): (&PhaseClock, &(dyn Fn(&str) + Sync)),
+) -> Result<(ProofFile, ProveSummary), ProveError> {
     let phase = |name: &'static str| {
         clock.begin(Some(name));
         progress(name);
     };
-    phase("run");
-    let answer = layers::generate(
-        &model.model,
-        model.op_tables(),
-        prompt,
-        options.max_new_tokens,
-    )?;
-    let run = match folder {
-        None => commit_run(setup, model, prompt, answer)?,
-        Some(folder) => {
-            let blinds = folder.blinds(model.committed.id, prompt, &answer)?;
-            commit_run_with(setup, model, prompt, answer, blinds)?
-        }
-    };
-    let (proofs, layers, resumed) = match options.mode {
+    let (proofs, layers, resumed) = match mode {
         Mode::Bundled => {
             let proof = prove_bundle(setup, model, &run, &run.kinds, &phase)?;
             let costs = bundled_bytes(&proof).into_iter().map(|b| (b, None));
@@ -194,83 +225,13 @@ fn prove_keeping(
         .zip(layers)
         .map(|(k, (bytes, s))| (*k, bytes, s.unwrap_or(seconds / run.kinds.len() as f64)))
         .collect();
-    let file = run.into_file(proofs);
-    Ok((
-        file,
-        ProveSummary {
-            phases,
-            layers,
-            resumed,
-            seconds,
-        },
-    ))
-}
-
-/// Commits to every boundary of the run that gave the answer, and computes every layer's witness.
-pub(super) fn commit_run(
-    setup: &Setup,
-    model: &OpenedModel,
-    prompt: &[u32],
-    answer: Generation,
-) -> Result<Run, ProveError> {
-    let boundaries = answer.trace.boundaries.iter();
-    let blinds = boundaries
-        .map(|values| random_scalars(values.len().div_ceil(1 << ROW_BITS)))
-        .collect::<Result<_, SysError>>()?;
-    commit_run_with(setup, model, prompt, answer, blinds)
-}
-
-/// [`commit_run`] with given blinds of the boundaries' rows.
-fn commit_run_with(
-    setup: &Setup,
-    model: &OpenedModel,
-    prompt: &[u32],
-    answer: Generation,
-    blinds: Vec<Vec<F>>,
-) -> Result<Run, ProveError> {
-    let a = &model.model.manifest.architecture;
-    let trace = answer.trace;
-    let mut statement = Statement {
-        model_id: model.committed.id,
-        prompt: prompt.to_vec(),
-        padded: trace.sequence.tokens().len() as u32,
-        output: answer.output,
-        stop: if answer.stopped {
-            Stop::EndOfText
-        } else {
-            Stop::Length
-        },
-        chain: Vec::new(),
+    let summary = ProveSummary {
+        phases,
+        layers,
+        resumed,
+        seconds,
     };
-    let commitments: Vec<Vec<EqAffine>> = trace
-        .boundaries
-        .par_iter()
-        .zip(&blinds)
-        .map(|(h, blinds)| commit_boundary(setup, h, blinds))
-        .collect();
-    statement.chain = commitments
-        .iter()
-        .enumerate()
-        .map(|(i, c)| link(i, statement.padded as usize, a.width, c))
-        .collect();
-    let kinds: Vec<LayerKind> = LayerKind::all(a.layers).collect();
-    let witnesses = kinds
-        .par_iter()
-        .map(|kind| layers::witness(&model.model, model.op_tables(), &trace, *kind))
-        .collect::<Result<_, _>>()?;
-    Ok(Run {
-        statement,
-        kinds,
-        trace,
-        blinds,
-        commitments,
-        witnesses,
-    })
-}
-
-/// The row commitments of a boundary.
-pub(super) fn commit_boundary(setup: &Setup, values: &[i64], blinds: &[F]) -> Vec<EqAffine> {
-    commit_rows(&setup.generators, &wide_rows(values, ROW_BITS), blinds)
+    Ok((run.into_file(proofs), summary))
 }
 
 type LayerCosts = Vec<(usize, Option<f64>)>;
@@ -421,7 +382,8 @@ fn layer_secret<'a>(
         vectors: weights.vectors,
         matrices: weights.matrices.into_iter().map(matrix_ref).collect(),
     };
-    let witness = &run.witnesses[kind.index(manifest.architecture.layers)];
+    let place = run.kinds.iter().position(|k| *k == kind);
+    let witness = &run.witnesses[place.expect("only selected layers are proved")];
     LayerSecret {
         data: LayerData::new(layer, witness, externals),
         matrix_blinds,

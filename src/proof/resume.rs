@@ -14,18 +14,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rand::TryRng;
-use rand::rngs::{SysError, SysRng};
+use rand::rngs::SysError;
 use rayon::prelude::*;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::container::{self, Kind};
-use super::key::derived_blind;
 use super::models::OpenedModel;
-use super::prover::Run;
-use super::setup::{ROW_BITS, Setup};
+use super::run::{Layers, Run};
+use super::run_seed::{RunSeed, tagged_digest};
+use super::setup::Setup;
 use super::statement::ModelId;
 use super::verifier::{Bundle, Check};
 use crate::algebra::F;
@@ -43,14 +41,6 @@ pub struct RunFolder<'a> {
     say: &'a (dyn Fn(&str) + Sync),
 }
 
-/// The file `run`.
-#[derive(Serialize, Deserialize)]
-struct KeptRun {
-    seed: [u8; 32],
-    /// [`run_digest`].
-    digest: [u8; 32],
-}
-
 impl<'a> RunFolder<'a> {
     /// The folder of this run in `runs`, made if it is not there.
     ///
@@ -61,9 +51,10 @@ impl<'a> RunFolder<'a> {
         model: ModelId,
         prompt: &[u32],
         max_new_tokens: usize,
+        layers: &Layers,
         say: &'a (dyn Fn(&str) + Sync),
     ) -> io::Result<Self> {
-        let path = runs.join(key(model, prompt, max_new_tokens).to_string());
+        let path = runs.join(key(model, prompt, max_new_tokens, layers).to_string());
         private_directory(runs)?;
         private_directory(&path)?;
         remove_forgotten(runs, &path);
@@ -92,31 +83,18 @@ impl<'a> RunFolder<'a> {
         prompt: &[u32],
         answer: &Generation,
     ) -> Result<Vec<Vec<F>>, SysError> {
-        let digest = |seed: &[u8; 32]| run_digest(seed, model, prompt, answer);
-        let run = match self.read::<KeptRun>(Kind::Run, "run") {
-            Some(kept) if kept.digest == digest(&kept.seed) => kept,
+        let seed = match self.read::<RunSeed>(Kind::Run, "run") {
+            Some(kept) if kept.is_of(model, prompt, answer) => kept,
             other => {
                 if other.is_some() {
                     (self.say)("what was kept is of a run with other values: beginning anew");
                 }
-                let mut seed = [0; 32];
-                SysRng.try_fill_bytes(&mut seed)?;
-                let digest = digest(&seed);
-                let run = KeptRun { seed, digest };
-                self.write(Kind::Run, "run", &run);
-                run
+                let seed = RunSeed::draw(model, prompt, answer)?;
+                self.write(Kind::Run, "run", &seed);
+                seed
             }
         };
-        // Commitments to different values under one blind would show their difference. A new run
-        // has a new seed; and should a seed ever come to serve two runs, the digest of all that is
-        // committed to still keeps their blinds apart.
-        let blind = |at: [usize; 2]| derived_blind(&run.seed, b"nanozk-boundary1", &run.digest, at);
-        let of_boundary = |(boundary, values): (usize, &Vec<i64>)| {
-            let rows = values.len().div_ceil(1 << ROW_BITS);
-            (0..rows).map(|row| blind([boundary, row])).collect()
-        };
-        let boundaries = answer.trace.boundaries.iter().enumerate();
-        Ok(boundaries.map(of_boundary).collect())
+        Ok(seed.blinds(answer))
     }
 
     /// The kept proofs of the given layers. Only what the verifier accepts is used: it tells what
@@ -195,32 +173,16 @@ fn layer_name(kind: LayerKind, blocks: usize) -> String {
 }
 
 /// The name of a run's folder: what a command asks of which program. A secret enters it nowhere.
-fn key(model: ModelId, prompt: &[u32], max_new_tokens: usize) -> ModelId {
+fn key(model: ModelId, prompt: &[u32], max_new_tokens: usize, layers: &Layers) -> ModelId {
     let asked = (
         container::VERSION,
         env!("CARGO_PKG_VERSION"),
         model,
         prompt,
         max_new_tokens,
+        layers,
     );
     ModelId(tagged_digest("nanozk/run-folder/v1", &asked))
-}
-
-/// A digest of everything that a run's commitments depend on.
-fn run_digest(seed: &[u8; 32], model: ModelId, prompt: &[u32], answer: &Generation) -> [u8; 32] {
-    let boundaries = &answer.trace.boundaries;
-    tagged_digest(
-        "nanozk/run/v1",
-        &(seed, model, prompt, &answer.output, boundaries),
-    )
-}
-
-fn tagged_digest<T: Serialize>(tag: &str, value: &T) -> [u8; 32] {
-    let bytes = postcard::to_stdvec(value).expect("in-memory values always encode");
-    let mut hash = Sha256::new();
-    hash.update(tag);
-    hash.update(bytes);
-    hash.finalize().into()
 }
 
 /// Makes a directory that only its owner can read.

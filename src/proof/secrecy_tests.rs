@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use ff::{Field, PrimeField};
 
 use super::container::{Kind, encode};
-use super::prover::commit_boundary;
+use super::run::commit_boundary;
 use super::testing::{PROMPT, proof, tiny_model};
 use super::{LayerKind, Mode, Setup};
 use crate::algebra::F;

@@ -4,8 +4,10 @@ use pasta_curves::EqAffine;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::audit::own_draw;
+use super::run_seed::tagged_digest;
 use crate::curve::PointBytes;
-use crate::layers::{RunError, Sequence};
+use crate::layers::{LayerKind, RunError, Sequence};
 use crate::quant::Architecture;
 
 /// SHA-256 of a verifying key: a model's public name.
@@ -60,6 +62,21 @@ pub struct Statement {
     pub padded: u32,
     /// c₀ … c_L.
     pub chain: Vec<[u8; 32]>,
+    /// The layers that are proved: ascending indices, 0 the embedding, 1 to L the blocks, L + 1 the
+    /// head. Nothing is claimed of the others.
+    pub layers: Vec<u32>,
+    pub selection: Selection,
+}
+
+/// How the layers that are proved were selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Selection {
+    /// By the prover, as it liked.
+    Chosen,
+    /// By a hash of the prover's own commitments, which it can make anew until the draw suits it.
+    OwnDraw,
+    /// By the challenge with this digest. Only who has the challenge can tell.
+    Challenge([u8; 32]),
 }
 
 /// Why a statement is refused.
@@ -73,6 +90,10 @@ pub enum StatementError {
     Chain { expected: usize, found: usize },
     #[error("the output says it stopped at {0:?}, its tokens say otherwise")]
     Stop(Stop),
+    #[error("the layers {0:?} are not distinct layers of the model's 0 to {1} in ascending order")]
+    Layers(Vec<u32>, usize),
+    #[error("the layers are not those that the statement's own commitments draw")]
+    OwnDraw,
     #[error("link {0} of the chain is not the digest of its activation commitments")]
     Link(usize),
 }
@@ -95,6 +116,7 @@ impl Statement {
                 found: self.chain.len(),
             });
         }
+        self.validate_layers(a.layers + 2)?;
         let end = self.output.iter().position(|t| *t == a.end_of_text);
         let expected = match end {
             None => Stop::Length,
@@ -108,13 +130,46 @@ impl Statement {
         }
     }
 
+    fn validate_layers(&self, total: usize) -> Result<(), StatementError> {
+        let ascending = self.layers.is_sorted_by(|a, b| a < b);
+        let last = self.layers.last();
+        if !ascending || last.is_none_or(|last| *last as usize >= total) {
+            return Err(StatementError::Layers(self.layers.clone(), total - 1));
+        }
+        let count = self.layers.len() as u32;
+        if self.selection == Selection::OwnDraw
+            && own_draw(self.commitment(), count, total) != Ok(self.layers.clone())
+        {
+            return Err(StatementError::OwnDraw);
+        }
+        Ok(())
+    }
+
+    /// The layers that are proved, of a model of so many blocks.
+    pub fn kinds(&self, blocks: usize) -> Vec<LayerKind> {
+        let proved = |index: u32| self.layers.binary_search(&index).is_ok();
+        (0..)
+            .zip(LayerKind::all(blocks))
+            .filter_map(|(index, kind)| proved(index).then_some(kind))
+            .collect()
+    }
+
+    /// SHA-256 of all but the selection of layers: what a prover commits to before layers are drawn.
+    pub fn commitment(&self) -> [u8; 32] {
+        let unselected = (
+            &self.model_id,
+            &self.prompt,
+            &self.output,
+            &self.stop,
+            &self.padded,
+            &self.chain,
+        );
+        tagged_digest("nanozk/commitment/v1", &unselected)
+    }
+
     /// SHA-256 of the statement, with which every transcript begins.
     pub fn digest(&self) -> [u8; 32] {
-        let bytes = postcard::to_stdvec(self).expect("in-memory values always encode");
-        let mut hash = Sha256::new();
-        hash.update(b"nanozk/statement/v1");
-        hash.update(bytes);
-        hash.finalize().into()
+        tagged_digest("nanozk/statement/v1", self)
     }
 }
 
@@ -163,8 +218,13 @@ mod tests {
             stop: Stop::Length,
             padded: 16,
             chain: vec![[9; 32]],
+            layers: vec![0, 300],
+            selection: Selection::Challenge([8; 32]),
         };
-        let tail = [&[2, 1, 0xac, 2, 1, 2, 1, 16, 1][..], &[9; 32]].concat();
+        let committed = [&[2, 1, 0xac, 2, 1, 2, 1, 16, 1][..], &[9; 32]].concat();
+        let expected = sha(&[b"nanozk/commitment/v1", &[7; 32], &committed]);
+        assert_eq!(statement.commitment(), expected);
+        let tail = [&committed[..], &[2, 0, 0xac, 2, 2], &[8; 32]].concat();
         let expected = sha(&[b"nanozk/statement/v1", &[7; 32], &tail]);
         assert_eq!(statement.digest(), expected);
     }
@@ -191,6 +251,8 @@ mod tests {
             stop,
             padded: 8,
             chain: vec![[9; 32]; 3],
+            layers: vec![0, 1, 2, 3],
+            selection: Selection::Chosen,
         };
         let good = ended(&[5, 6], Stop::Length);
         assert_eq!(good.validate(&a).expect("good").tokens().len(), 8);
@@ -223,6 +285,47 @@ mod tests {
         ] {
             let error = ended(&output, stop).validate(&a);
             assert_eq!(error, Err(StatementError::Stop(stop)), "{output:?}");
+        }
+    }
+
+    /// The list of layers has one form and names at least one layer, so that its length says how many
+    /// are proved; and what claims to be drawn from the commitments is.
+    #[test]
+    fn layers_are_a_set_of_the_models() {
+        let a = architecture(2, 1);
+        let of = |layers: &[u32], selection| Statement {
+            model_id: ModelId([7; 32]),
+            prompt: vec![1, 2, 3, 4],
+            output: vec![5],
+            stop: Stop::Length,
+            padded: 4,
+            chain: vec![[9; 32]; 3],
+            layers: layers.to_vec(),
+            selection,
+        };
+        for good in [&[0, 1, 2, 3][..], &[3], &[0, 2]] {
+            let statement = of(good, Selection::Chosen);
+            assert!(statement.validate(&a).is_ok(), "{good:?}");
+            let kinds = statement.kinds(2).into_iter();
+            let indices: Vec<u32> = kinds.map(|k| k.index(2) as u32).collect();
+            assert_eq!(indices, good);
+        }
+        for bad in [
+            &[][..],
+            &[4],
+            &[0, u32::MAX],
+            &[1, 1],
+            &[2, 1],
+            &[0, 1, 2, 3, 3],
+        ] {
+            let error = of(bad, Selection::Chosen).validate(&a);
+            assert_eq!(error, Err(StatementError::Layers(bad.to_vec(), 3)));
+        }
+        let drawn = own_draw(of(&[], Selection::OwnDraw).commitment(), 2, 4).expect("two of four");
+        let pairs = (0..4u32).flat_map(|a| (a + 1..4).map(move |b| vec![a, b]));
+        for pair in pairs {
+            let accepted = of(&pair, Selection::OwnDraw).validate(&a);
+            assert_eq!(accepted.is_ok(), pair == drawn, "{pair:?}");
         }
     }
 }

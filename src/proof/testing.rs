@@ -1,6 +1,8 @@
 //! A tiny committed model for tests of whole proofs.
 
-use super::{BlindingSeed, Mode, ModelFile, OpenedModel, ProofFile, ProveOptions, Setup, prove};
+use super::{
+    BlindingSeed, Layers, Mode, ModelFile, OpenedModel, ProofFile, ProveOptions, Setup, prove,
+};
 use crate::layers::testing::{Shape, llama_manifest, model, model_of};
 use crate::quant::{IntMatrix, IntegerModel, Tables};
 
@@ -52,6 +54,7 @@ pub fn proof(setup: &Setup, model: &OpenedModel, mode: Mode) -> ProofFile {
     let options = ProveOptions {
         max_new_tokens: 2,
         mode,
+        layers: Layers::All,
     };
     let (file, _) = prove(setup, model, &PROMPT, &options, &|_| {}).expect("proved");
     file

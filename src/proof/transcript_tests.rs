@@ -3,7 +3,7 @@
 use pasta_curves::EqAffine;
 use rayon::prelude::*;
 
-use super::statement::{ModelId, Statement, Stop, link};
+use super::statement::{ModelId, Selection, Statement, Stop, link};
 use super::testing::{SHAPE, proof, tiny_model};
 use super::verifier::{Bundle, Check};
 use super::{
@@ -258,8 +258,10 @@ fn the_statements_digest_depends_on_every_field() {
         stop: Stop::Length,
         padded: 4,
         chain: vec![[6; 32], [7; 32]],
+        layers: vec![0, 2],
+        selection: Selection::Chosen,
     };
-    let changes: [Change<Statement>; 12] = [
+    let changes: [Change<Statement>; 17] = [
         |s| s.model_id.0[31] ^= 1,
         |s| s.prompt[1] ^= 1,
         |s| s.prompt.swap(0, 1),
@@ -275,6 +277,11 @@ fn the_statements_digest_depends_on_every_field() {
         |s| s.chain[0][0] ^= 1,
         |s| s.chain.swap(0, 1),
         |s| s.chain.truncate(1),
+        |s| s.layers[1] = 1,
+        |s| s.layers.push(3),
+        |s| s.layers.truncate(1),
+        |s| s.selection = Selection::OwnDraw,
+        |s| s.selection = Selection::Challenge([8; 32]),
     ];
     all_differ(&statement, &changes, Statement::digest);
 }
@@ -290,6 +297,8 @@ fn a_bundles_transcript_depends_on_its_layers() {
         stop: Stop::Length,
         padded: 2,
         chain: Vec::new(),
+        layers: vec![0, 1, 2],
+        selection: Selection::Chosen,
     };
     let kinds: Vec<LayerKind> = LayerKind::all(SHAPE.layers).collect();
     let changes: [Change<Vec<LayerKind>>; 3] = [

@@ -18,7 +18,7 @@ use crate::transcript::Transcript;
 /// What a valid proof file shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// The layers that were proved.
+    /// The layers that were proved: those of the statement, which every proof's transcript hashes.
     pub layers: Vec<LayerKind>,
     /// How many the model has.
     pub total: usize,
@@ -31,7 +31,8 @@ impl Verified {
     }
 }
 
-/// Checks everything a proof file claims. Every failure is an error with its reason.
+/// Checks everything a proof file claims, but not that an answer to a challenge is one: that takes
+/// the challenge ([`super::Challenge::check`]). Every failure is an error with its reason.
 pub fn verify(
     setup: &Setup,
     model: &CommittedModel,
@@ -47,7 +48,7 @@ pub fn verify(
     }
     let sequence = statement.validate(a)?;
     let boundaries = decode_boundaries(model, proof)?;
-    let kinds: Vec<LayerKind> = LayerKind::all(a.layers).collect();
+    let kinds = statement.kinds(a.layers);
     let check = Check {
         setup,
         model,
@@ -76,7 +77,7 @@ pub fn verify(
     };
     check.all(&bundles)?;
     Ok(Verified {
-        total: kinds.len(),
+        total: a.layers + 2,
         layers: kinds,
     })
 }

@@ -7,7 +7,7 @@ use crate::argument::hidden::{HiddenInstance, HiddenShape};
 use crate::commit::OpeningProof;
 use crate::curve::{Generators, PointBytes, ScalarBytes};
 use crate::layers::testing::{Shape, manifest};
-use crate::proof::statement::{ModelId, Stop};
+use crate::proof::statement::{ModelId, Selection, Stop};
 use crate::seal::KeyStore;
 
 /// A file whose statement is right and whose boundaries are the chain's, without proofs, and the model
@@ -28,6 +28,8 @@ fn unproved() -> (CommittedModel, ProofFile) {
         stop: Stop::Length,
         padded: 4,
         chain: (0..2).map(|i| link(i, 4, 64, &points)).collect(),
+        layers: vec![0, 1, 2],
+        selection: Selection::Chosen,
     };
     let proof = ProofFile {
         statement,
@@ -76,6 +78,22 @@ fn what_is_wrong_before_any_proof_is_refused_as_such() {
             })
         ),
         "{padded}"
+    );
+    let fewer = refusal(|p| p.statement.layers.truncate(1));
+    assert!(
+        matches!(
+            fewer,
+            Layers {
+                expected: 1,
+                found: 0
+            }
+        ),
+        "{fewer}"
+    );
+    let none = refusal(|p| p.statement.layers.clear());
+    assert!(
+        matches!(none, Statement(StatementError::Layers(..))),
+        "{none}"
     );
     let missing = refusal(|p| drop(p.boundaries.pop()));
     assert!(

@@ -65,7 +65,8 @@ fn flips_are_refused(
 #[test]
 fn every_flipped_byte_of_the_statement_is_refused() {
     let header = 16;
-    let statement = 32 + 2 * 4 + 32 * scene().bundled.first.statement.chain.len();
+    let statement = &scene().bundled.first.statement;
+    let statement = postcard::to_stdvec(statement).expect("plain data").len();
     flips_are_refused(0..header + statement, |position| 1 << (position % 8));
 }
 

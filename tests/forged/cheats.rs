@@ -2,7 +2,9 @@
 //! one; and verifiers with another key. The id is forced, so that the argument itself must refuse.
 
 use nanozk::proof::BlindingSeed;
-use nanozk::proof::{Mode, OpenedModel, ProveOptions, ROW_BITS, VerifyingKey, commit_model, prove};
+use nanozk::proof::{
+    Layers, Mode, OpenedModel, ProveOptions, ROW_BITS, VerifyingKey, commit_model, prove,
+};
 use nanozk::quant::{IntMatrix, IntegerModel};
 use rayon::prelude::*;
 
@@ -15,6 +17,7 @@ fn relabelled(model: &OpenedModel) -> Verdict {
     let options = ProveOptions {
         max_new_tokens: 2,
         mode: Mode::Bundled,
+        layers: Layers::All,
     };
     let setup = &scene().setup;
     match prove(setup, model, &PROMPTS[0], &options, &|_| {}) {
@@ -91,6 +94,7 @@ fn a_missing_layer_cannot_be_filled_up() {
     let options = ProveOptions {
         max_new_tokens: 2,
         mode: Mode::Separate,
+        layers: Layers::All,
     };
     let (mut proof, _) =
         prove(&scene().setup, &cheat, &PROMPTS[0], &options, &|_| {}).expect("proved");

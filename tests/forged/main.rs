@@ -17,7 +17,7 @@ use nanozk::curve::{PointBytes, ScalarBytes};
 use nanozk::layers::quantize_checkpoint;
 use nanozk::model::embedded;
 use nanozk::proof::{
-    BlindingSeed, CommittedModel, LayerProofs, Mode, ModelFile, OpenedModel, ProofFile,
+    BlindingSeed, CommittedModel, LayerProofs, Layers, Mode, ModelFile, OpenedModel, ProofFile,
     ProveOptions, Setup, prove, verify,
 };
 use nanozk::quant::IntegerModel;
@@ -89,6 +89,7 @@ fn proved(setup: &Setup, model: &OpenedModel, prompt: &[u32], mode: Mode) -> Pro
     let options = ProveOptions {
         max_new_tokens: 2,
         mode,
+        layers: Layers::All,
     };
     let (proof, _) = prove(setup, model, prompt, &options, &|_| {}).expect("proved");
     verify(setup, &model.committed, &proof).expect("untouched, it is valid");

@@ -12,7 +12,8 @@ use nanozk::model::{Checkpoint, Config, Tokenizer, shard_names, synthetic};
 use nanozk::proof::container::{self, VERSION};
 use nanozk::proof::statement;
 use nanozk::proof::{
-    CommittedModel, KeyError, KeyFile, Kind, ModelFile, ProofFile, ROW_BITS, Setup, verify,
+    Challenge, CommitFile, CommittedModel, KeyError, KeyFile, Kind, ModelFile, ProofFile, ROW_BITS,
+    Setup, verify,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -20,8 +21,10 @@ use serde::{Serialize, de::DeserializeOwned};
 pub type Reader = (&'static str, fn(&[u8]) -> bool);
 
 /// All readers that need nothing but bytes.
-pub const READERS: [Reader; 8] = [
+pub const READERS: [Reader; 10] = [
     ("proof", proof),
+    ("commitment", commitment),
+    ("challenge", challenge),
     ("vk", vk),
     ("nzk", nzk),
     ("config", config),
@@ -71,6 +74,38 @@ pub fn proof(data: &[u8]) -> bool {
     let (machine, human) = nanozk::cli::describe(&proof);
     assert_eq!(machine["verified"], false);
     assert!(human.starts_with("not verified"));
+    true
+}
+
+/// A commitment to a run, as `nanozk challenge` reads it. It has one encoding and selects no layer.
+pub fn commitment(data: &[u8]) -> bool {
+    let bytes = file(Kind::Commitment, data);
+    let Some(commit) = decode::<CommitFile>(Kind::Commitment, &bytes) else {
+        return false;
+    };
+    assert_eq!(container::encode(Kind::Commitment, &commit), *bytes);
+    let Ok(total) = commit.layers() else {
+        return false;
+    };
+    assert_eq!(total, commit.boundaries.len() + 1);
+    assert!(commit.statement.layers.is_empty());
+    assert_eq!(commit.check(&commit.statement), Ok(()));
+    true
+}
+
+/// A challenge: what is accepted draws as many distinct layers as it says, and has one encoding.
+pub fn challenge(data: &[u8]) -> bool {
+    let bytes = file(Kind::Challenge, data);
+    let Some(challenge) = decode::<Challenge>(Kind::Challenge, &bytes) else {
+        return false;
+    };
+    assert_eq!(container::encode(Kind::Challenge, &challenge), *bytes);
+    let Ok(layers) = challenge.layers() else {
+        return false;
+    };
+    assert_eq!(layers.len(), challenge.count as usize);
+    assert!(layers.is_sorted_by(|a, b| a < b));
+    assert!((layers[layers.len() - 1] as usize) < challenge.weights.len());
     true
 }
 

@@ -11,7 +11,8 @@ use nanozk::model::synthetic::gguf::GgmlDType;
 use nanozk::model::synthetic::{self, Layout, Stored};
 use nanozk::model::{Checkpoint, Config};
 use nanozk::proof::{
-    BlindingSeed, KeyFile, Kind, Mode, ModelFile, ProveOptions, Setup, container, prove,
+    BlindingSeed, Challenge, KeyFile, Kind, Layers, Mode, ModelFile, ProveOptions, Setup, commit,
+    container, prove,
 };
 use safetensors::Dtype;
 use serde::{Serialize, de::DeserializeOwned};
@@ -25,6 +26,9 @@ pub struct Files {
     pub key: Vec<u8>,
     /// Of one proof for all layers, and of one each.
     pub proofs: [Vec<u8>; 2],
+    /// To a run, and a challenge to it.
+    pub commitment: Vec<u8>,
+    pub challenge: Vec<u8>,
 }
 
 /// Quantizes, commits and proves with the small model.
@@ -54,11 +58,25 @@ pub fn files(cache: &Path) -> Files {
         let options = ProveOptions {
             max_new_tokens: 2,
             mode,
+            layers: Layers::All,
         };
         let (proof, _) = prove(&setup, &opened, &[72, 105], &options, &|_| {}).expect("proved");
         container::encode(Kind::Proof, &proof)
     });
-    Files { model, key, proofs }
+    let (commit, _) = commit(&setup, &opened, &[72, 105], 2).expect("committed");
+    let challenge = Challenge {
+        commitment: commit.statement.commitment(),
+        nonce: [7; 32],
+        count: 2,
+        weights: vec![1, 300, 1 << 20],
+    };
+    Files {
+        model,
+        key,
+        proofs,
+        commitment: container::encode(Kind::Commitment, &commit),
+        challenge: container::encode(Kind::Challenge, &challenge),
+    }
 }
 
 /// What a reader starts from.
@@ -82,6 +100,13 @@ pub fn seeds(files: &Files) -> Vec<Seed> {
     for proof in &files.proofs {
         add("proof", &[&[WHOLE], proof]);
         add("proof", &[&[CONTENT], &proof[16..]]);
+    }
+    for (reader, file) in [
+        ("commitment", &files.commitment),
+        ("challenge", &files.challenge),
+    ] {
+        add(reader, &[&[WHOLE], file]);
+        add(reader, &[&[CONTENT], &file[16..]]);
     }
     // Verifying is slow: its fuzzer starts from the shorter proof alone.
     let [bundled, _] = &files.proofs;

@@ -19,9 +19,10 @@ use super::tests::{SHAPE, Scene, honest_run, llama_scene, scene, verify_bundle};
 use super::*;
 use ff::{Field, PrimeField};
 
-use crate::algebra::pow2;
+use crate::algebra::{F, pow2};
 use crate::argument::layout::LOOKUP_LANES;
 use crate::ops::testing::{Case, OwnedTables};
+use crate::proof::ROW_BITS;
 use crate::system::{ColumnId, Relation, Segment, View};
 
 /// Where a change is made.

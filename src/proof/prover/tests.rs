@@ -6,13 +6,16 @@ use std::sync::OnceLock;
 use ff::Field;
 
 use super::*;
+use crate::algebra::F;
 use crate::layers::Sequence;
 use crate::layers::testing::model;
+use crate::proof::run::commit_run;
+use crate::proof::statement::Stop;
 pub use crate::proof::testing::SHAPE;
 use crate::proof::testing::{PROMPT, tiny_llama, tiny_model};
 use crate::proof::verifier::{Bundle, Check};
 use crate::proof::{BlindingSeed, ModelFile};
-use crate::system::{ColumnId, Segment, Values};
+use crate::system::{ColumnId, Segment, Values, Witness};
 
 pub struct Scene {
     pub setup: Setup,

@@ -1,16 +1,20 @@
 //! Who uses a run's folder, and for how long; which blinds its seed gives.
 
 use super::*;
+use crate::algebra::F;
 use crate::layers::testing::{Shape, manifest};
 use crate::layers::{Sequence, Trace};
+use crate::proof::ROW_BITS;
+use crate::proof::run_seed::run_digest;
 
 fn open(runs: &Path, max_new_tokens: usize) -> io::Result<RunFolder<'static>> {
-    RunFolder::open(runs, ModelId([1; 32]), &[2, 3], max_new_tokens, &|_| {})
+    let id = ModelId([1; 32]);
+    RunFolder::open(runs, id, &[2, 3], max_new_tokens, &Layers::All, &|_| {})
 }
 
 fn keep_something(folder: &RunFolder) {
     let (seed, digest) = ([4; 32], [5; 32]);
-    folder.write(Kind::Run, "run", &KeptRun { seed, digest });
+    folder.write(Kind::Run, "run", &RunSeed { seed, digest });
     assert!(folder.path.join("run").exists());
 }
 
@@ -29,7 +33,7 @@ fn a_folder_has_one_user_at_a_time() {
     drop((first, other));
     assert_eq!(folders(runs.path()), 1, "the other one keeps nothing");
     let again = open(runs.path(), 1).expect("the lock is free");
-    assert!(again.read::<KeptRun>(Kind::Run, "run").is_some());
+    assert!(again.read::<RunSeed>(Kind::Run, "run").is_some());
     again.remove().expect("removed");
     assert_eq!(folders(runs.path()), 0);
 }
@@ -51,7 +55,7 @@ fn only_forgotten_runs_are_removed() {
     let paths: Vec<PathBuf> = (0..3)
         .map(|n| {
             runs.path()
-                .join(key(ModelId([1; 32]), &[2, 3], n).to_string())
+                .join(key(ModelId([1; 32]), &[2, 3], n, &Layers::All).to_string())
         })
         .collect();
     for (path, age) in paths.iter().zip(aged) {
@@ -110,7 +114,7 @@ fn only_the_same_run_gets_the_same_blinds() {
     fresh(blinds(2));
     fresh(blinds(1));
 
-    let mut kept: KeptRun = folder.read(Kind::Run, "run").expect("kept");
+    let mut kept: RunSeed = folder.read(Kind::Run, "run").expect("kept");
     kept.digest = run_digest(&kept.seed, id, &PROMPT, &answer(3));
     folder.write(Kind::Run, "run", &kept);
     fresh(blinds(3));
