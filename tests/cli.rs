@@ -691,8 +691,10 @@ fn headroom_makes_another_model_with_more_room() {
         let bits = (number("limit") / number("largest")).log2();
         assert!((bits - number("headroom_bits")).abs() < 1e-9, "{room}");
     }
-    let generate = ["generate", "--prompt", PROMPT, "--json", "--headroom", "2"];
-    let generated = nanozk(&generate).success().json();
+    let generate = ["generate", "--prompt", PROMPT, "--headroom", "2"];
+    let generated = nanozk(&[&generate[..], &["--json"]].concat())
+        .success()
+        .json();
     assert_eq!(generated["model_id"], roomy["model_id"]);
     nanozk(&[&generate[..], &["--model", arg(&out)]].concat()).failed("already quantized");
 }
