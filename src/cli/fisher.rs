@@ -332,7 +332,7 @@ impl Findings {
                     series("random, 2.5 %", |c| c.interval[0]),
                     series("random, 97.5 %", |c| c.interval[1]),
                 ],
-                legend: Some(SeriesLabelPosition::UpperLeft),
+                legend: Some(SeriesLabelPosition::LowerRight),
             },
             Chart {
                 title: "covered, %",
@@ -343,7 +343,7 @@ impl Findings {
                     series("middle", |c| c.middle),
                     series("last", |c| c.last),
                 ],
-                legend: Some(SeriesLabelPosition::UpperLeft),
+                legend: Some(SeriesLabelPosition::LowerRight),
             },
         ])
     }

@@ -78,7 +78,7 @@ fn draw_chart(panel: &Panel, chart: &Chart) -> Result<(), Box<dyn std::error::Er
             .configure_series_labels()
             .position(position.clone())
             .border_style(BLACK.mix(0.2))
-            .background_style(WHITE)
+            .background_style(WHITE.mix(0.7))
             .draw()?;
     }
     Ok(())
