@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 pub mod algebra;
+mod lists;
 pub mod system;
 
 // The argument's tower, ground floor first.

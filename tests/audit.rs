@@ -104,8 +104,8 @@ fn a_proof_of_some_layers_is_called_partial() {
             "{words}"
         );
         let json = verify(&out, &["--json"]).json();
-        assert_eq!(json["valid"], true);
-        assert_eq!(json["complete"], false);
+        assert_eq!(json["valid"], false);
+        assert_eq!(json["layers_valid"], true);
         assert_eq!(
             (&json["layers_proved"], &json["layers_total"]),
             (&json!(3), &json!(6))

@@ -12,7 +12,10 @@ use std::sync::OnceLock;
 use common::{arg, base, directory, names, nanozk, nanozk_at, read};
 use nanozk::curve::PointBytes;
 use nanozk::layers::FisherTable;
-use nanozk::proof::{Kind, LayerProofs, ProofFile, container};
+use nanozk::model::Tokenizer;
+use nanozk::proof::{
+    Kind, LayerProofs, Layers, Mode, ModelFile, ProofFile, ProveOptions, Setup, container, prove,
+};
 use serde_json::{Map, Value};
 
 /// 9 tokens, hence 16 positions.
@@ -129,10 +132,12 @@ fn json_of_prove_and_verify_has_the_promised_keys() {
     }
     let verified = nanozk(&["verify", "--json", arg(&scene.second)]).success();
     let verified = verified.json();
-    let keys = "valid complete model_id prompt output layers_proved layers_total seconds";
+    let keys = "valid layers_valid model_id prompt output prompt_tokens output_tokens prompt_is_tokenizers \
+                layers_proved layers_total seconds";
     has_keys(&verified, &keys.split_whitespace().collect::<Vec<_>>());
     assert_eq!(verified["valid"], true);
-    assert_eq!(verified["complete"], true);
+    assert_eq!(verified["layers_valid"], true);
+    assert_eq!(verified["prompt_is_tokenizers"], true);
     assert_eq!(verified["layers_proved"], 6);
     for key in ["model_id", "prompt", "output"] {
         assert_eq!(verified[key], scene.second_json[key]);
@@ -184,7 +189,7 @@ fn json_is_one_object_whatever_happens() {
     assert_eq!(invalid.code, 1);
     has_keys(
         &invalid.json(),
-        &["valid", "complete", "reason", "model_id"],
+        &["valid", "layers_valid", "reason", "model_id"],
     );
     assert_eq!(invalid.json()["valid"], false);
 }
@@ -247,6 +252,60 @@ fn only_the_right_verifying_key_verifies() {
     let named = beside.path().join(format!("{}.vk", scene.private_id()));
     fs::rename(beside.path().join("p.vk"), named).expect("renamed");
     nanozk_at(empty.path(), &["verify", arg(&copy)]).success();
+}
+
+/// Tokens that are not the tokenizer's own for their text may have another answer: a prover who picks them
+/// picks among answers. `verify` says so in its first line, and `--prompt` refuses them.
+#[test]
+fn unusual_tokens_of_a_prompt_are_told() {
+    let scene = scene();
+    let file: ModelFile = container::read(Kind::Model, &scene.private).expect("a model");
+    let tokenizer = Tokenizer::from_json(&file.tokenizer).expect("its tokenizer");
+    let own = tokenizer.encode("The").expect("tokens");
+    let spelled: Vec<u32> = ["T", "h", "e"]
+        .iter()
+        .flat_map(|c| tokenizer.encode(c).expect("a token"))
+        .collect();
+    assert_ne!(own, spelled);
+    let options = ProveOptions {
+        max_new_tokens: 1,
+        mode: Mode::Bundled,
+        layers: Layers::All,
+    };
+    let (setup, model) = (Setup::load(None), file.open().expect("its own key"));
+    for (tokens, usual) in [(own, true), (spelled, false)] {
+        let (proof, _) = prove(&setup, &model, &tokens, &options, &|_| {}).expect("proved");
+        let path = base().join(format!("tokens-{usual}.bin"));
+        container::write(&path, &container::encode(Kind::Proof, &proof), false).expect("written");
+        let key = scene.private.with_extension("vk");
+        let verify = |more: &[&str]| {
+            let args = ["verify", arg(&path), "--vk", arg(&key)];
+            nanozk(&[&args, more].concat())
+        };
+        let words = verify(&[]).success().stdout;
+        let first = if usual {
+            "valid: model "
+        } else {
+            "valid for unusual tokens: model "
+        };
+        assert!(
+            words.starts_with(first) && words.contains(" to \"The\""),
+            "{words}"
+        );
+        let json = verify(&["--json"]).success().json();
+        assert_eq!(json["prompt"], "The");
+        assert_eq!(json["prompt_tokens"], serde_json::json!(tokens));
+        assert_eq!(json["prompt_is_tokenizers"], usual);
+        let pinned = verify(&["--prompt", "The"]);
+        assert_eq!(pinned.code, i32::from(!usual), "{}", pinned.stdout);
+        let other = verify(&["--prompt", "The "]);
+        assert_eq!(other.code, 1);
+        assert!(
+            other.stdout.starts_with("NOT VALID: its prompt is \"The\""),
+            "{}",
+            other.stdout
+        );
+    }
 }
 
 /// What is not a whole proof file is refused as such, with exit code 2.

@@ -7,9 +7,9 @@ use ff::Field;
 use super::F;
 
 /// eq(point, x) = Π_b (x_b·point_b + (1 − x_b)(1 − point_b)) for the Boolean index `x`.
-/// `x` must be below 2^point.len().
+/// Panics unless `x` is below 2^point.len(): its upper bits would be taken for another index.
 pub fn eq_at(point: &[F], x: usize) -> F {
-    debug_assert!(point.len() >= usize::BITS as usize || x >> point.len() == 0);
+    assert!(point.len() >= usize::BITS as usize || x >> point.len() == 0);
     point
         .iter()
         .enumerate()

@@ -67,6 +67,10 @@ impl Challenges {
             PublicAt::Table { at, values } => {
                 let point: Vec<F> = at.iter().map(|c| self.coord(*c, round)).collect();
                 let weights = eq_table(&point, F::ONE);
+                assert!(
+                    values.len() <= weights.len(),
+                    "a table has room for its values"
+                );
                 let terms = weights.iter().zip(values.iter());
                 terms.map(|(w, v)| *w * from_i128((*v).into())).sum()
             }

@@ -251,8 +251,9 @@ fn tensor_table(scale: F, bits: &[BitWeights]) -> Vec<F> {
     table
 }
 
-/// Π factors[b] over the set bits b ≥ `from` of `index`.
+/// Π factors[b] over the set bits b ≥ `from` of `index`. Panics if there is no factor for a bit.
 fn high_weight(factors: &[F], index: usize, from: usize) -> F {
+    assert!(factors.len() >= usize::BITS as usize || index >> factors.len() == 0);
     factors
         .iter()
         .enumerate()

@@ -14,13 +14,15 @@
 //! in their last factor are merged: Σ_k λ^k·c_k·f_k is one claim, not several.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::hash_map::Entry;
 
 use ff::Field;
 
 use super::layout::{LOOKUP_LANES, Layout};
 use crate::algebra::F;
-use crate::system::{Bind, ColumnId, Form, Live, Public, Relation, Rhs, System, Term, VarId, View};
+use crate::system::{
+    Bind, ColumnId, Form, Live, Public, Relation, Rhs, System, Tensor, Term, VarId, View,
+};
 
 /// A coordinate of one of the two random points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,7 +91,7 @@ pub enum PublicAt {
         targets: Vec<usize>,
     },
     /// The multilinear extension of `values` at these coordinates of both points.
-    Table { at: Vec<Coord>, values: Arc<[i64]> },
+    Table { at: Vec<Coord>, values: Tensor },
 }
 
 /// One value the sumcheck ends in, a public functional of the committed data.
@@ -185,6 +187,8 @@ struct Group {
     heads: Vec<PointForm>,
     /// Distinct last factors, with the scalars of each.
     tails: Vec<(Vec<Scalar>, PointForm)>,
+    /// Where each of them is in `tails`: a head has one per output.
+    places: HashMap<FormKey, usize>,
 }
 
 struct Builder<'a> {
@@ -253,13 +257,17 @@ impl Builder<'_> {
                     key,
                     heads: forms,
                     tails: Vec::new(),
+                    places: HashMap::new(),
                 });
                 groups.last_mut().expect("just pushed")
             }
         };
-        match group.tails.iter_mut().find(|(_, form)| *form == tail) {
-            Some((scalars, _)) => scalars.push(scalar),
-            None => group.tails.push((vec![scalar], tail)),
+        match group.places.entry(form_key(&tail)) {
+            Entry::Occupied(place) => group.tails[*place.get()].0.push(scalar),
+            Entry::Vacant(place) => {
+                place.insert(group.tails.len());
+                group.tails.push((vec![scalar], tail));
+            }
         }
     }
 

@@ -186,6 +186,10 @@ pub struct Verify {
     /// Accept only this model: 64 hexadecimal digits.
     #[arg(long, value_name = "HEX")]
     pub model_id: Option<ModelId>,
+    /// Accept only this prompt: the tokens that the model's tokenizer makes of the text. Others may have the
+    /// same text.
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Option<String>,
     /// The model's verifying key [default: looked up by the proof's model id, beside the proof and
     /// in the cache].
     #[arg(long, value_name = "FILE")]

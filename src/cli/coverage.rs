@@ -73,7 +73,12 @@ impl Coverage<'_> {
         let is_block = |k: &&LayerKind| matches!(k, LayerKind::Block(_));
         let proved = self.verified.layers.iter().filter(is_block).count();
         let blocks = self.verified.total - 2;
-        format!("partial: {proved} of {blocks} blocks")
+        let draw = match (self.statement.selection, self.challenge) {
+            (Selection::OwnDraw, _) => ", drawn by the prover",
+            (Selection::Challenge(_), None) => ", by a challenge that was NOT CHECKED",
+            _ => "",
+        };
+        format!("partial: {proved} of {blocks} blocks{draw}")
     }
 
     /// The share of the Fisher information that the proved layers have.

@@ -49,19 +49,21 @@ pub fn run(args: &Verify, report: &Report) -> Result<Outcome, Failure> {
     if let Err(reason) = audit.check(&proof, table.and(known.as_ref())) {
         return invalid(report, &proof, &reason.to_string());
     }
+    let texts = Texts::new(&file, &model.manifest, &proof, args.prompt.as_deref())?;
+    if let Some(wanted) = texts.other_prompt {
+        let reason = format!(
+            "its prompt is {:?}, in tokens {:?}; the tokenizer makes {wanted:?} of yours",
+            texts.prompt, proof.statement.prompt
+        );
+        return invalid(report, &proof, &reason);
+    }
     let coverage = Coverage {
         statement: &proof.statement,
         verified: &verified,
         challenge: audit.challenge.as_ref(),
         table: known.as_ref(),
     };
-    say(
-        args,
-        report,
-        &coverage,
-        &texts(&file, &model.manifest, &proof)?,
-        seconds,
-    )?;
+    say(args, report, &coverage, &texts, seconds)?;
     Ok(if verified.complete() || args.allow_partial {
         Outcome::Success
     } else {
@@ -78,7 +80,11 @@ struct Audit {
 impl Audit {
     fn read(args: &Verify) -> Result<Self, Failure> {
         let challenge = |path: &Path| container::read(Kind::Challenge, path);
-        let commit = |path: &Path| container::read(Kind::Commitment, path);
+        let commit = |path: &Path| {
+            let commit: CommitFile = container::read(Kind::Commitment, path)?;
+            commit.layers()?;
+            Ok::<_, Failure>(commit)
+        };
         Ok(Self {
             challenge: args.challenge.as_deref().map(challenge).transpose()?,
             commit: args.commit.as_deref().map(commit).transpose()?,
@@ -89,7 +95,6 @@ impl Audit {
     /// must be the one by whose weights a weighted challenge was drawn.
     fn check(&self, proof: &ProofFile, table: Option<&FisherTable>) -> Result<(), Failure> {
         if let Some(commit) = &self.commit {
-            commit.layers()?;
             commit.check(&proof.statement)?;
         }
         let Some(challenge) = &self.challenge else {
@@ -105,18 +110,32 @@ impl Audit {
     }
 }
 
-/// Prompt and output, as text.
-fn texts(
-    file: &KeyFile,
-    manifest: &Manifest,
-    proof: &ProofFile,
-) -> Result<(String, String), Failure> {
-    let tokenizer = models::matching_tokenizer(&file.tokenizer, manifest)?;
-    let statement = &proof.statement;
-    Ok((
-        tokenizer.decode(&statement.prompt)?,
-        tokenizer.decode(&statement.output)?,
-    ))
+/// Prompt and output as text, and whether the prompt's tokens are those of the text.
+struct Texts {
+    prompt: String,
+    output: String,
+    own_tokens: bool,
+    /// The tokens of the prompt that the verifier wants, if they are others.
+    other_prompt: Option<Vec<u32>>,
+}
+
+impl Texts {
+    fn new(
+        file: &KeyFile,
+        manifest: &Manifest,
+        proof: &ProofFile,
+        wanted: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let tokenizer = models::matching_tokenizer(&file.tokenizer, manifest)?;
+        let statement = &proof.statement;
+        let wanted = wanted.map(|text| tokenizer.encode(text)).transpose()?;
+        Ok(Self {
+            prompt: tokenizer.decode(&statement.prompt)?,
+            output: tokenizer.decode(&statement.output)?,
+            own_tokens: tokenizer.is_own_encoding(&statement.prompt),
+            other_prompt: wanted.filter(|tokens| *tokens != statement.prompt),
+        })
+    }
 }
 
 /// Says what a valid proof shows.
@@ -124,17 +143,21 @@ fn say(
     args: &Verify,
     report: &Report,
     coverage: &Coverage,
-    (prompt, output): &(String, String),
+    texts: &Texts,
     seconds: f64,
 ) -> Result<(), Failure> {
     let (statement, verified) = (coverage.statement, coverage.verified);
+    let (prompt, output) = (&texts.prompt, &texts.output);
     let id = statement.model_id;
     let mut machine = json!({
-        "valid": true,
-        "complete": verified.complete(),
+        "valid": verified.complete(),
+        "layers_valid": true,
         "model_id": id.to_string(),
         "prompt": prompt,
         "output": output,
+        "prompt_tokens": statement.prompt,
+        "output_tokens": statement.output,
+        "prompt_is_tokenizers": texts.own_tokens,
         "layers": statement.layers,
         "layers_proved": verified.layers.len(),
         "layers_total": verified.total,
@@ -154,13 +177,22 @@ fn say(
         Some(_) => "",
         None => "\n  (compare the model id with one you trust, or pass it as --model-id)",
     };
+    let (unusual, tokens) = if texts.own_tokens {
+        ("", "")
+    } else {
+        (
+            " for unusual tokens",
+            "\n  the prompt's tokens are not those that the tokenizer makes of this text; with those, the \
+             answer may be another one (--prompt accepts no others)",
+        )
+    };
     let verb = if verified.complete() {
         "answered"
     } else {
         "is said to have answered"
     };
     let human = format!(
-        "{}: model {id} {verb} {output:?} to {prompt:?}\n{}{pinned}",
+        "{}{unusual}: model {id} {verb} {output:?} to {prompt:?}\n{}{tokens}{pinned}",
         coverage.verdict(),
         coverage.words(seconds),
     );
@@ -170,7 +202,7 @@ fn say(
 fn invalid(report: &Report, proof: &ProofFile, reason: &str) -> Result<Outcome, Failure> {
     let json = json!({
         "valid": false,
-        "complete": false,
+        "layers_valid": false,
         "reason": reason,
         "model_id": proof.statement.model_id.to_string(),
     });

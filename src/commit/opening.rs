@@ -50,9 +50,9 @@
 //! Every L, R and A carries a fresh blind; the responses are masked by α and ρ.
 //!
 //! # The caller must
-//! have absorbed into the transcript everything that determines the claim: the generators'
-//! version, the rows' commitments, what the functionals are made of, the value commitment; draw
-//! nothing from it afterwards, as the responses are not absorbed; and check the [`FinalMsm`] in the
+//! have absorbed into the transcript everything that determines the claim: the rows' commitments,
+//! what the functionals are made of, the value commitment (the generators are constants, for which the
+//! transcript's domain stands); draw nothing from it afterwards, as the responses are not absorbed; and check the [`FinalMsm`] in the
 //! end: [`verify`] only adds its equation.
 
 use ff::Field;

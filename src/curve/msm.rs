@@ -301,7 +301,7 @@ impl Buckets {
         for _ in 0..columns.ilog2() {
             by_rows = by_rows.double();
         }
-        debug_assert_eq!(rows, lines.counts.len() + 1);
+        assert_eq!(rows, lines.counts.len() + 1);
         (self.slopes, self.prefix) = (lines.slopes, lines.prefix);
         by_columns + by_rows
     }

@@ -346,7 +346,8 @@ impl Builder<'_> {
         };
         let name = side.0;
         let accumulator = self.linear(side, (self.vars.input, to), self.normed(z));
-        let mut shift = self.scales.norm1.output + self.manifest.scales.weight - fraction;
+        let rotation = self.manifest.architecture.rotation();
+        let shift = self.scales.norm1.output + self.manifest.scales.weight + rotation - fraction;
         let mut projected = None;
         let (accumulator, site) = match rotary {
             None => (accumulator, self.site(to)),
@@ -355,7 +356,6 @@ impl Builder<'_> {
                 let exact = format!("{name} before rotation");
                 let column = Linear::exact(&mut self.system, &exact, accumulator, to, token);
                 projected = Some(column);
-                shift += self.manifest.architecture.rotation();
                 let of = rotary.heads(&mut self.system, name, to.slabs());
                 (rotary.accumulator(of, column), rotary.site(of))
             }

@@ -140,6 +140,13 @@ impl Tokenizer {
         Ok(text)
     }
 
+    /// Whether `tokens` are what [`Self::encode`] makes of their own text. Others may have the same text: the
+    /// letters of a word, where the vocabulary has the word.
+    pub fn is_own_encoding(&self, tokens: &[u32]) -> bool {
+        let again = self.decode(tokens).and_then(|text| self.encode(&text));
+        again.is_ok_and(|again| again == tokens)
+    }
+
     /// The number of tokens.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)

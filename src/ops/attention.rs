@@ -33,7 +33,6 @@
 //! |O| < 2^(e+t)·max|V|. With e + t ≤ 40 and w ≤ 64 all stay below 2^130.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -115,11 +114,11 @@ impl Axes {
             self.heads.count() / key_heads,
         );
         let reads = |at: usize| i64::from(at % row == at / row / group);
-        let values: Arc<[i64]> = (0..row * self.heads.count()).map(reads).collect();
+        let values: Vec<i64> = (0..row * self.heads.count()).map(reads).collect();
         let contract = [contract, &[key_head]].concat();
         Term::new(F::one(), &contract, factors).public(Public::Table {
             vars: vec![key_head, head],
-            values,
+            values: values.into(),
         })
     }
 

@@ -19,13 +19,13 @@
 //!
 //! Bounds: |acc| ≤ 2·2^14·max|x|.
 
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 
 use super::rescale::{Accumulator, Site};
 use super::{Heads, LANES, Vars};
 use crate::algebra::F;
 use crate::quant::rotation_entry;
-use crate::system::{Bind, ColumnId, Form, Live, Public, System, Term, VarId, View};
+use crate::system::{Bind, ColumnId, Form, Live, Public, System, Tensor, Term, VarId, View};
 
 /// The rotation of T' positions, as a public factor.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub struct Rotary {
     /// Whether a half is a slab of its own, rather than half of one.
     wide: bool,
     /// `[i][m][b][b']`.
-    values: Arc<[i64]>,
+    values: Tensor,
 }
 
 /// Which heads are rotated.
@@ -73,7 +73,7 @@ impl Rotary {
             half,
             half_out,
             wide,
-            values: coefficients(turns, vars.tokens).into(),
+            values: LAST.table(turns, vars.tokens),
         }
     }
 
@@ -146,6 +146,28 @@ impl Rotary {
                 x[at] * i128::from(entry(half)) + x[partner] * i128::from(entry(1 - half))
             })
             .collect()
+    }
+}
+
+/// The last table of coefficients: the blocks of a model have one in common, and it may be large.
+static LAST: Last = Last(Mutex::new(None));
+
+/// Turns, T' and the table they make.
+struct Last(Mutex<Option<(Vec<u64>, usize, Tensor)>>);
+
+impl Last {
+    /// The table for T' positions.
+    fn table(&self, turns: &[u64], tokens: usize) -> Tensor {
+        // Whoever panicked with it left it as it was.
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((t, n, table)) if t == turns && *n == tokens => table.clone(),
+            _ => {
+                let table = Tensor::from(coefficients(turns, tokens));
+                *last = Some((turns.to_vec(), tokens, table.clone()));
+                table
+            }
+        }
     }
 }
 
@@ -242,6 +264,20 @@ mod tests {
                     assert!((found as f64 - expected).abs() < 2.0, "{w} {head} {i} {m}");
                 }
             }
+        }
+    }
+
+    /// A model of many blocks has one table in memory, and another T' or other turns another one.
+    #[test]
+    fn the_same_rotations_are_made_once() {
+        let last = Last(Mutex::new(None));
+        let first = last.table(&turns(4), 8);
+        assert!(std::ptr::eq(&*first, &*last.table(&turns(4), 8)));
+        assert_eq!(*first, *coefficients(&turns(4), 8));
+        for (turns, tokens) in [(turns(4), 4), (turns(5), 8), (vec![0; 4], 8)] {
+            let other = last.table(&turns, tokens);
+            assert_eq!(*other, *coefficients(&turns, tokens));
+            assert!(other != first && format!("{other:?}") != format!("{first:?}"));
         }
     }
 

@@ -17,8 +17,9 @@ use crate::argument::layout::{Tiling, vector_offsets};
 use crate::commit::{RowData, commit_rows};
 use crate::curve::{EncodingError, Generators, PointBytes, decode_points};
 use crate::layers::{self, LayerKind};
+use crate::lists::lists;
 use crate::quant::{Architecture, IntMatrix, IntegerModel, Manifest, Tables};
-use crate::seal::bundle::{lists, vector_rows};
+use crate::seal::bundle::vector_rows;
 
 /// The seed from which a model's blinds are derived. All zero for an open model, so that anyone
 /// can recompute its id.

@@ -46,7 +46,8 @@ use serde::{Deserialize, Serialize};
 pub use crate::layers::LayerKind;
 
 use crate::curve::PointBytes;
-use crate::seal::bundle::{BundleProof, lists};
+use crate::lists::lists;
+use crate::seal::bundle::BundleProof;
 
 /// A proof file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

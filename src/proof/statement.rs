@@ -90,8 +90,11 @@ pub enum StatementError {
     Chain { expected: usize, found: usize },
     #[error("the output says it stopped at {0:?}, its tokens say otherwise")]
     Stop(Stop),
-    #[error("the layers {0:?} are not distinct layers of the model's 0 to {1} in ascending order")]
-    Layers(Vec<u32>, usize),
+    #[error(
+        "the {count} layers that are proved are not one or more of the model's 0 to {last} in ascending \
+         order"
+    )]
+    Layers { count: usize, last: usize },
     #[error("the layers are not those that the statement's own commitments draw")]
     OwnDraw,
     #[error("link {0} of the chain is not the digest of its activation commitments")]
@@ -134,7 +137,10 @@ impl Statement {
         let ascending = self.layers.is_sorted_by(|a, b| a < b);
         let last = self.layers.last();
         if !ascending || last.is_none_or(|last| *last as usize >= total) {
-            return Err(StatementError::Layers(self.layers.clone(), total - 1));
+            return Err(StatementError::Layers {
+                count: self.layers.len(),
+                last: total - 1,
+            });
         }
         let count = self.layers.len() as u32;
         if self.selection == Selection::OwnDraw
@@ -319,8 +325,12 @@ mod tests {
             &[0, 1, 2, 3, 3],
         ] {
             let error = of(bad, Selection::Chosen).validate(&a);
-            assert_eq!(error, Err(StatementError::Layers(bad.to_vec(), 3)));
+            let count = bad.len();
+            assert_eq!(error, Err(StatementError::Layers { count, last: 3 }));
         }
+        // What is said of a hostile file is short.
+        let long = of(&[1; 1 << 20], Selection::Chosen).validate(&a);
+        assert!(long.expect_err("not distinct").to_string().len() < 200);
         let drawn = own_draw(of(&[], Selection::OwnDraw).commitment(), 2, 4).expect("two of four");
         let pairs = (0..4u32).flat_map(|a| (a + 1..4).map(move |b| vec![a, b]));
         for pair in pairs {

@@ -92,7 +92,7 @@ fn what_is_wrong_before_any_proof_is_refused_as_such() {
     );
     let none = refusal(|p| p.statement.layers.clear());
     assert!(
-        matches!(none, Statement(StatementError::Layers(..))),
+        matches!(none, Statement(StatementError::Layers { .. })),
         "{none}"
     );
     let missing = refusal(|p| drop(p.boundaries.pop()));

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::elementary::ROTATION_BITS;
+use crate::lists::bounded;
 
 /// The activation function of the feed-forward part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +33,11 @@ pub enum Positions {
     Learned,
     /// Queries and keys are rotated. Pair m of a head's lanes, (m, m + w/2) of w, turns at position
     /// i by i·turns\[m\]·2^-64 of a full circle.
-    Rotary { turns: Vec<u64> },
+    Rotary {
+        // As many as heads of 128 have.
+        #[serde(deserialize_with = "bounded::<64, _, _>")]
+        turns: Vec<u64>,
+    },
 }
 
 /// The shape of a model.
@@ -226,6 +231,73 @@ mod tests {
         digests.sort();
         digests.dedup();
         assert_eq!(digests.len(), count);
+    }
+
+    /// The bytes that the id hashes are those of `docs/container.md`, for both kinds of models.
+    #[test]
+    fn the_encoding_is_the_documented_one() {
+        let gpt2 = Architecture {
+            context: 300,
+            ..testing::architecture(7, 2)
+        };
+        let turns = vec![5, 1 << 63];
+        let llama = Architecture {
+            positions: Positions::Rotary { turns },
+            ..testing::llama(7, 1, 128)
+        };
+        let turned = [&[1, 2, 5][..], &[0x80; 9], &[1]].concat();
+        for (a, positions) in [(gpt2, vec![0]), (llama, turned)] {
+            let (names, bytes): (Vec<&str>, Vec<Vec<u8>>) = [
+                ("layers", leb128(a.layers)),
+                ("width", leb128(a.width)),
+                ("heads", leb128(a.heads)),
+                ("kv_heads", leb128(a.kv_heads)),
+                ("head_width", leb128(a.head_width)),
+                ("hidden", leb128(a.hidden)),
+                ("vocabulary", leb128(a.vocabulary)),
+                ("context", leb128(a.context)),
+                ("tied", vec![a.tied.into()]),
+                ("norm", vec![a.norm as u8]),
+                ("positions", positions),
+                ("activation", vec![a.activation as u8]),
+                ("gated", vec![a.gated.into()]),
+                ("epsilon_bits", leb128(a.epsilon_bits as usize)),
+                ("end_of_text", leb128(a.end_of_text as usize)),
+            ]
+            .into_iter()
+            .unzip();
+            assert_eq!(postcard::to_stdvec(&a).expect("plain data"), bytes.concat());
+            let page = include_str!("../../docs/container.md");
+            let row = "| key.manifest.architecture | ";
+            let row = page.lines().find_map(|l| l.strip_prefix(row));
+            // Types and values stand in brackets after the names.
+            let fields = row.expect("a row").split(", ");
+            let fields = fields.filter(|f| !f.starts_with(|c: char| c.is_ascii_digit()));
+            let fields = fields.filter_map(|f| f.split(' ').next());
+            assert_eq!(fields.collect::<Vec<_>>(), names);
+        }
+    }
+
+    /// A varint.
+    fn leb128(mut n: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while n > 127 {
+            bytes.push(n as u8 | 0x80);
+            n >>= 7;
+        }
+        bytes.push(n as u8);
+        bytes
+    }
+
+    /// A key cannot make its reader hold more turns than a head has.
+    #[test]
+    fn no_more_turns_are_read_than_a_head_has() {
+        let read = |count: usize| {
+            let turns = vec![1; count];
+            let bytes = postcard::to_stdvec(&Positions::Rotary { turns }).expect("plain data");
+            postcard::from_bytes::<Positions>(&bytes).is_ok()
+        };
+        assert!(read(0) && read(64) && !read(65) && !read(1 << 16));
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! Relations as data.
 
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
 
 use super::{VarId, View};
 use crate::algebra::F;
@@ -52,10 +57,49 @@ pub enum Public {
     },
     /// Any public tensor: `values` over the joint index of `vars` (low bits first), zero beyond
     /// its end. A variable that the term sums over stands at r, any other at τ.
-    Table {
-        vars: Vec<VarId>,
-        values: Arc<[i64]>,
-    },
+    Table { vars: Vec<VarId>, values: Tensor },
+}
+
+/// The integers of a public factor. Clones share them, and they are compared and written by their digest:
+/// a system is hashed for every layer, and rotations have an entry for each position and lane.
+#[derive(Clone)]
+pub struct Tensor(Arc<(Vec<i64>, [u8; 32])>);
+
+impl From<Vec<i64>> for Tensor {
+    fn from(values: Vec<i64>) -> Self {
+        let mut hash = Sha256::new();
+        values.iter().for_each(|v| hash.update(v.to_le_bytes()));
+        Self(Arc::new((values, hash.finalize().into())))
+    }
+}
+
+impl Deref for Tensor {
+    type Target = [i64];
+
+    fn deref(&self) -> &[i64] {
+        &self.0.0
+    }
+}
+
+impl PartialEq for Tensor {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.1 == other.0.1
+    }
+}
+
+impl Eq for Tensor {}
+
+impl Hash for Tensor {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.1.hash(state);
+    }
+}
+
+/// Length and SHA-256 of the entries: what stands for them where a system is hashed.
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tensor({}, {:?})", self.len(), self.0.1)
+    }
 }
 
 /// coef · Π lives · Π publics · Π factors, summed over the relation's checked variables and the

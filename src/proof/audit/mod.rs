@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::statement::{Selection, Statement};
 use crate::curve::PointBytes;
-use crate::seal::bundle::lists;
+use crate::lists::lists;
 
 /// What a provider publishes before layers are drawn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

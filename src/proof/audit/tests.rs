@@ -117,7 +117,7 @@ fn every_subset_is_proved_and_none_is_complete() {
         assert!(
             matches!(
                 refused,
-                Err(ProveError::Statement(StatementError::Layers(..)))
+                Err(ProveError::Statement(StatementError::Layers { .. }))
             ),
             "{wrong:?}"
         );
@@ -341,7 +341,8 @@ fn grinding_beats_a_draw_of_ones_own_and_no_challenge() {
     assert!(verdict(&file).is_ok() && missed.check(&file.statement).is_ok());
 }
 
-/// A commit file that already selects, or whose boundaries are not those of its chain, is none.
+/// A commit file that already selects, or that has not a boundary for each link, is none. That they are the
+/// links' own, the proof shows: the challenge binds the chain.
 #[test]
 fn a_commitment_selects_nothing() {
     let good = &scene().commit;

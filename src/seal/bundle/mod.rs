@@ -25,7 +25,6 @@
 //! **Soundness** is argued in `docs/protocol.md`. What the caller must have checked: that the
 //! boundary commitments are those of the chain, that matrices and vectors are the model's.
 
-mod lists;
 mod prove;
 mod verify;
 
@@ -50,10 +49,10 @@ use crate::argument::logup;
 use crate::argument::plan::Claim;
 use crate::commit::{OpeningError, OpeningProof, RowData};
 use crate::curve::{EncodingError, Generators, PointBytes, ScalarBytes};
+use crate::lists::lists;
 use crate::system::{Table, TableId};
 use crate::transcript::Transcript;
 
-pub use lists::lists;
 pub use prove::{PHASES, prove};
 pub use verify::verify;
 

@@ -1,4 +1,4 @@
-//! Lists of lists in a file.
+//! Lists in a file that take more room in memory than in the file.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -16,27 +16,36 @@ where
     T: Deserialize<'de>,
     D: Deserializer<'de>,
 {
-    file.deserialize_seq(Lists(PhantomData))
+    bounded::<MAX_LISTS, Vec<T>, D>(file)
 }
 
-struct Lists<T>(PhantomData<T>);
+/// Reads a list of at most MAX items.
+pub fn bounded<'de, const MAX: usize, T, D>(file: D) -> Result<Vec<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    file.deserialize_seq(Bounded::<MAX, T>(PhantomData))
+}
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Lists<T> {
-    type Value = Vec<Vec<T>>;
+struct Bounded<const MAX: usize, T>(PhantomData<T>);
+
+impl<'de, const MAX: usize, T: Deserialize<'de>> Visitor<'de> for Bounded<MAX, T> {
+    type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at most {MAX_LISTS} lists")
+        write!(f, "at most {MAX} items")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut lists = Vec::new();
-        while let Some(list) = seq.next_element()? {
-            if lists.len() == MAX_LISTS {
-                return Err(A::Error::invalid_length(MAX_LISTS + 1, &self));
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            if items.len() == MAX {
+                return Err(A::Error::invalid_length(MAX + 1, &self));
             }
-            lists.push(list);
+            items.push(item);
         }
-        Ok(lists)
+        Ok(items)
     }
 }
 
