@@ -32,8 +32,8 @@ pub fn on(n: usize) -> bool {
         && !state.seen[n].load(Relaxed)
         && !state.seen[n].swap(true, Relaxed)
     {
-        let line = format!("{n}\n");
-        file.write_all(line.as_bytes()).expect("coverage is kept");
+        // A test may forbid its process to write. It then counts as not reaching the mutant.
+        let _ = file.write_all(format!("{n}\n").as_bytes());
     }
     state.active == Some(n)
 }

@@ -185,10 +185,16 @@ pub fn measure(programs: &[Program], kept: &Path, benches: &[Bench]) -> Result<V
         open.len(),
         open.len() + tests.len()
     );
-    tests.extend(share(benches, open, Bench::measure)?);
+    let (measured, failed): (Vec<_>, Vec<_>) = share(benches, open, |b, t| Ok(b.measure(t)))?
+        .into_iter()
+        .partition(Result::is_ok);
+    tests.extend(measured.into_iter().flatten());
     tests.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
     fs::write(kept, serde_json::to_string(&tests)?)?;
-    Ok(tests)
+    match failed.into_iter().find_map(Result::err) {
+        Some(error) => Err(error),
+        None => Ok(tests),
+    }
 }
 
 /// The tests of a program but the ignored ones.
