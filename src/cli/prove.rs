@@ -11,9 +11,8 @@ use super::coverage::{own_draw_warning, selection_name};
 use super::report::{Report, bytes, peak_rss_bytes};
 use super::{Failure, Outcome, models, selection};
 use crate::proof::{
-    Challenge, CommitFile, Kind, LayerKind, Mode, OpenedModel, ProofFile, ProveOptions,
-    ProveSummary, RunFolder, RunSeed, Selection, Setup, container, prove, prove_challenged,
-    prove_resumable,
+    Challenge, CommitFile, Kind, Mode, OpenedModel, ProofFile, ProveOptions, ProveSummary,
+    RunFolder, RunSeed, Selection, Setup, container, prove, prove_challenged, prove_resumable,
 };
 
 pub fn run(args: &Prove, report: &Report) -> Result<Outcome, Failure> {
@@ -114,14 +113,6 @@ fn run_folder<'a>(
     opened.map_err(why).ok()
 }
 
-fn kind_name(kind: LayerKind) -> &'static str {
-    match kind {
-        LayerKind::Embedding => "embedding",
-        LayerKind::Block(_) => "block",
-        LayerKind::Head => "head",
-    }
-}
-
 /// What is said of a proof that was made.
 struct Said<'a> {
     prompt: String,
@@ -146,7 +137,7 @@ impl Said<'_> {
             .iter()
             .zip(&summary.layers)
             .map(|(index, (kind, bytes, seconds))| {
-                json!({ "index": index, "kind": kind_name(*kind), "bytes": bytes, "seconds": seconds })
+                json!({ "index": index, "kind": kind.name(), "bytes": bytes, "seconds": seconds })
             })
             .collect();
         let phases: Map<String, serde_json::Value> = summary
