@@ -347,6 +347,7 @@ impl CommittedModel {
 mod tests {
     use super::*;
     use crate::layers::testing::{Shape, manifest};
+    use crate::proof::testing::tiny;
 
     /// A key whose tensors or rows are not as many as its manifest implies is refused before a point of
     /// it is decoded.
@@ -384,6 +385,35 @@ mod tests {
                 let error = refused(&rows);
                 assert!(matches!(error, KeyError::Rows { tensor: t, .. } if t == tensor));
             }
+        }
+    }
+
+    /// A manifest that the layers cannot be declared for is refused before anything is made of it: shapes and
+    /// fields by its own check, scales by the layers'.
+    #[test]
+    fn a_key_has_a_manifest_that_can_be_used() {
+        use pasta_curves::group::CurveAffine;
+        let refused = |change: fn(&mut Manifest)| {
+            let mut manifest = tiny().manifest;
+            change(&mut manifest);
+            let rows = row_counts(&manifest, 14)
+                .iter()
+                .map(|n| vec![PointBytes::from(&EqAffine::generator()); *n])
+                .collect();
+            VerifyingKey { manifest, rows }.decode(14).err()
+        };
+        assert!(refused(|_| ()).is_none(), "any points are commitments");
+        assert!(matches!(
+            refused(|m| m.tables[0] ^= 1),
+            Some(KeyError::Tables)
+        ));
+        let changes: [fn(&mut Manifest); 3] = [
+            |m| m.architecture.context = 3,
+            |m| m.scales.residual = m.scales.weight,
+            |m| m.scales.blocks.clear(),
+        ];
+        for change in changes {
+            assert!(matches!(refused(change), Some(KeyError::Manifest(_))));
         }
     }
 

@@ -90,3 +90,26 @@ impl ModelFile {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::testing::tiny;
+
+    /// A model's file holds the key of its own model, or nothing is proved with it.
+    #[test]
+    fn a_model_comes_with_its_own_key() {
+        let setup = Setup::load(None);
+        let file = |change: fn(&mut ModelFile)| {
+            let mut file =
+                ModelFile::commit(tiny(), BlindingSeed::OPEN, vec![], &setup, &|_, _| {});
+            change(&mut file);
+            file.open().err().map(|e| e.to_string())
+        };
+        assert_eq!(file(|_| ()), None);
+        let other = file(|f| f.model.manifest.provenance.open ^= true);
+        assert!(other.is_some_and(|e| e.contains("the key is not this model's")));
+        let misshapen = file(|f| f.model.blocks[0].up.data.truncate(5));
+        assert!(misshapen.is_some());
+    }
+}

@@ -95,3 +95,18 @@ pub fn transcript(
     transcript.absorb_bytes("layers", &hash.finalize());
     transcript
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both sides of every layer, each boundary once, in the order of the model.
+    #[test]
+    fn boundaries_have_places_in_order() {
+        use LayerKind::{Block, Embedding, Head};
+        let touched = |kinds: &[LayerKind]| Vec::from_iter(touched_boundaries(kinds, 3));
+        assert_eq!(touched(&[Embedding, Block(0)]), [(0, 0), (1, 1)]);
+        assert_eq!(touched(&[Head, Block(0)]), [(0, 0), (1, 1), (3, 2)]);
+        assert_eq!(touched(&[]), []);
+    }
+}

@@ -18,6 +18,11 @@ pub const PROMPT: [u32; 3] = [3, 1, 4];
 
 /// Committed to under a secret seed.
 pub fn tiny_model(setup: &Setup) -> OpenedModel {
+    committed(tiny(), setup)
+}
+
+/// Not yet committed to.
+pub fn tiny() -> IntegerModel {
     let mut model = model(SHAPE, 5);
     let m = &mut model.manifest;
     m.architecture.context = CONTEXT;
@@ -31,14 +36,15 @@ pub fn tiny_model(setup: &Setup) -> OpenedModel {
             .copied()
             .collect(),
     });
-    committed(model, setup)
+    model
 }
 
-/// The same of Llama's kind: four heads in two groups.
+/// The same of Llama's kind: four heads in two groups, and a matrix of the head's own.
 pub fn tiny_llama(setup: &Setup) -> OpenedModel {
     let mut manifest = llama_manifest((4, 2, 64), SHAPE.layers, SHAPE.vocabulary);
     manifest.architecture.context = CONTEXT;
     manifest.architecture.hidden = 128;
+    manifest.architecture.tied = false;
     manifest.scales.output_bias = 40;
     manifest.tables = Tables::new(&manifest.scales, manifest.architecture.activation).digest();
     committed(model_of(manifest, 6), setup)

@@ -140,3 +140,15 @@ fn equations_are_about_the_words() {
         }));
     }
 }
+
+/// Also where a pivot is zero, as it is of no matrix that the permutation needs.
+#[test]
+fn matrices_are_inverted() {
+    let f = F::from;
+    let m = [[f(0), f(2), f(1)], [f(3), f(0), f(5)], [f(0), f(0), f(7)]];
+    let inverse = invert(m);
+    for (i, j) in (0..3).flat_map(|i| (0..3).map(move |j| (i, j))) {
+        let entry: F = (0..3).map(|k| m[i][k] * inverse[k][j]).sum();
+        assert_eq!(entry, f(u64::from(i == j)));
+    }
+}

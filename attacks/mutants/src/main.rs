@@ -30,10 +30,12 @@ const USAGE: &str = "usage, from the project's root: mutants [options]
   --jobs N        tests at a time (2)
   --json FILE     write all results there
   --work DIR      where the instrumented copy, its build and the results are kept (target/mutants)
+  --new           only mutants that no earlier run has tried
   --fresh         forget the results of earlier runs";
 
 struct Options {
     list: bool,
+    new: bool,
     fresh: bool,
     file: String,
     only: String,
@@ -47,6 +49,7 @@ impl Options {
     fn parse() -> Result<Self> {
         let mut o = Self {
             list: false,
+            new: false,
             fresh: false,
             file: String::new(),
             only: String::new(),
@@ -60,6 +63,7 @@ impl Options {
             let mut value = || args.next().context(USAGE);
             match arg.as_str() {
                 "--list" => o.list = true,
+                "--new" => o.new = true,
                 "--fresh" => o.fresh = true,
                 "--file" => o.file = value()?,
                 "--only" => o.only = value()?,
@@ -154,6 +158,7 @@ fn main() -> Result<ExitCode> {
     let accepted = accepted::parse(&fs::read_to_string(root.join(ACCEPTED)).unwrap_or_default())?;
     let run = Run {
         timeout: options.timeout,
+        only_new: options.new,
         mutants: &mutants,
         tests: &tests,
         results: work.join("results.jsonl"),
@@ -246,6 +251,7 @@ fn summary(records: &[Record], broken: usize) -> bool {
 /// Everything a run needs.
 struct Run<'a> {
     timeout: Duration,
+    only_new: bool,
     mutants: &'a [Mutant],
     tests: &'a [Test],
     /// A line per mutant that was tried, in this run or an earlier one.
@@ -271,7 +277,11 @@ impl Run<'_> {
             let key = &self.mutants[number].key;
             let is_accepted = || accepted.iter().any(|a| a.covers(key));
             match old.remove(key) {
-                Some(mut r) if matches!(r.outcome, Outcome::Killed { .. }) || is_accepted() => {
+                Some(mut r)
+                    if self.only_new
+                        || matches!(r.outcome, Outcome::Killed { .. })
+                        || is_accepted() =>
+                {
                     r.line = self.mutants[number].line;
                     settled.push(r);
                 }
@@ -312,10 +322,17 @@ impl Run<'_> {
         }
     }
 
-    /// Runs the tests that reach a mutant, fastest first, until one fails.
+    /// Runs the tests that reach a mutant until one fails: those of its own module first, which know its checks
+    /// best, and of each the fastest first.
     fn one(&self, bench: &Bench, number: usize) -> Result<Record> {
         let begin = Instant::now();
-        let tests: Vec<&Test> = self.tests.iter().filter(|t| t.reaches(number)).collect();
+        let file = &self.mutants[number].key.file;
+        let (near, far): (Vec<&Test>, Vec<&Test>) = self
+            .tests
+            .iter()
+            .filter(|t| t.reaches(number))
+            .partition(|t| t.is_of(file));
+        let tests = [near, far].concat();
         let reached_by = tests.len();
         let mut outcome = Outcome::Survived { reached_by };
         for (passed, test) in tests.into_iter().enumerate() {

@@ -213,6 +213,19 @@ fn list(program: &Program) -> Result<Vec<String>> {
 }
 
 impl Test {
+    /// Whether it is in the module of `file`, or of the folder that `file` is in.
+    pub fn is_of(&self, file: &str) -> bool {
+        let module = file.trim_start_matches("src/").trim_end_matches(".rs");
+        let module = module.trim_end_matches("/mod").replace('/', "::");
+        let test = self.exact.as_str();
+        let (parent, _) = module.rsplit_once("::").unwrap_or((&module, ""));
+        let inside = |module: &str| {
+            test.strip_prefix(module)
+                .is_some_and(|t| t.starts_with("::"))
+        };
+        inside(&module) || inside(parent) && self.seconds < 2.0
+    }
+
     pub fn reaches(&self, mutant: usize) -> bool {
         self.reached.contains(&mutant)
     }

@@ -216,23 +216,36 @@ mod tests {
     /// The draw is the one that `docs/container.md` writes down.
     #[test]
     fn a_draw_is_the_documented_hash() {
-        let challenge = Challenge {
-            commitment: [1; 32],
-            nonce: [2; 32],
-            count: 1,
-            weights: vec![1, 300, 1],
-        };
         let sha = |parts: &[&[u8]]| -> [u8; 32] { Sha256::digest(parts.concat()).into() };
-        let tail = [1, 3, 1, 0xac, 2, 1];
-        let digest = sha(&[b"nanozk/challenge/v1", &[1; 32], &[2; 32], &tail]);
-        assert_eq!(challenge.digest(), digest);
-        let number = sha(&[b"nanozk/draw/v1", &digest, &[0; 8]]);
-        let x = u64::from_le_bytes(*number.first_chunk().expect("32 bytes")) % 302;
-        let layer = match x {
-            0 => 0,
-            1..=300 => 1,
-            _ => 2,
-        };
-        assert_eq!(challenge.layers(), Ok(vec![layer]));
+        for n in 0..20 {
+            let challenge = Challenge {
+                commitment: [1; 32],
+                nonce: [n; 32],
+                count: 2,
+                weights: vec![200, 300, 100, 120],
+            };
+            let tail = [2, 4, 0xc8, 1, 0xac, 2, 100, 120];
+            let digest = sha(&[b"nanozk/challenge/v1", &[1; 32], &[n; 32], &tail]);
+            assert_eq!(challenge.digest(), digest);
+            let number = |counter: u64, sum: u64| {
+                let number = sha(&[b"nanozk/draw/v1", &digest, &counter.to_le_bytes()]);
+                u64::from_le_bytes(*number.first_chunk().expect("32 bytes")) % sum
+            };
+            let pick = |weights: &[(u32, u64)], mut x: u64| {
+                let hit = weights.iter().find(|(_, w)| {
+                    let inside = x < *w;
+                    x = x.wrapping_sub(*w);
+                    inside
+                });
+                *hit.expect("below the sum")
+            };
+            let mut left = vec![(0, 200), (1, 300), (2, 100), (3, 120)];
+            let first = pick(&left, number(0, 720));
+            left.retain(|l| *l != first);
+            let second = pick(&left, number(1, 720 - first.1));
+            let mut layers = vec![first.0, second.0];
+            layers.sort_unstable();
+            assert_eq!(challenge.layers(), Ok(layers));
+        }
     }
 }

@@ -76,7 +76,7 @@ mod tests {
     /// Against the sum over all orders in which layers can be drawn; never above it.
     #[test]
     fn weighted_odds_are_a_bound_near_the_exact_value() {
-        let weights = [1, 2, 3, 5, 8, 40, 7];
+        let weights = [40, 3, 7, 1, 8, 2, 5];
         for (count, cheated) in [(1, 1), (2, 1), (3, 2), (4, 3), (5, 1)] {
             let mut sorted: Vec<f64> = weights.iter().map(|w| f64::from(*w)).collect();
             sorted.sort_unstable_by(f64::total_cmp);
@@ -116,6 +116,8 @@ mod tests {
         assert!(near(catching(&[1; 12], 12, 1), 1.0));
         assert!(near(catching(&[1; 12], 5, 8), 1.0));
         assert!(near(catching(&[1; 12], 5, 0), 0.0));
+        assert_eq!(catching(&[1, 2, 3], 2, 0), 0.0);
+        assert_eq!(catching(&[1, 2, 3], 2, 4), 1.0);
         assert!(near(missing_draws(12, 1, 1), 12.0 / 11.0));
         assert!(near(missing_draws(14, 4, 1), 1.4));
         assert_eq!(missing_draws(6, 4, 3), f64::INFINITY);
