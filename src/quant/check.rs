@@ -54,7 +54,8 @@ impl Architecture {
             let expected = "the width divided by the head width";
             return Err(unsupported("number of heads", self.heads, expected));
         }
-        if self.kv_heads == 0 || !self.heads.is_multiple_of(self.kv_heads) {
+        // 0 divides no number of heads.
+        if !self.heads.is_multiple_of(self.kv_heads) {
             let expected = "a divisor of the number of heads";
             return Err(unsupported("number of key heads", self.kv_heads, expected));
         }
@@ -297,100 +298,5 @@ fn check_len(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::quant::Positions;
-    use crate::quant::testing::{architecture, llama, scales};
-
-    /// A Llama-class shape with so many rotations.
-    fn llama_turning(pairs: usize) -> Architecture {
-        Architecture {
-            positions: Positions::Rotary {
-                turns: vec![0; pairs],
-            },
-            ..llama(1, 1, 64)
-        }
-    }
-
-    #[test]
-    fn the_default_scales_pass() {
-        let architecture = Architecture {
-            context: 1024,
-            ..architecture(2, 12)
-        };
-        architecture.check().unwrap();
-        scales(2).check(&architecture).unwrap();
-    }
-
-    /// A hostile manifest must be refused before a shift by one of its scales panics.
-    #[test]
-    fn every_scale_out_of_range_is_refused() {
-        let changes: [fn(&mut Scales, u32); 16] = [
-            |s, x| s.residual = x,
-            |s, x| s.weight = x,
-            |s, x| s.output_bias = x,
-            |s, x| s.exp = x,
-            |s, x| s.inverse = x,
-            |s, x| s.activation_key = x,
-            |s, x| s.activation_value = x,
-            |s, x| s.final_gain = x,
-            |s, x| s.final_norm.output = x,
-            |s, x| s.final_norm.root = x,
-            |s, x| s.blocks[1].norm1.output = x,
-            |s, x| s.blocks[1].norm1.root = x,
-            |s, x| s.blocks[1].norm2.output = x,
-            |s, x| s.blocks[1].norm2.root = x,
-            |s, x| s.blocks[1].q = x,
-            |s, x| s.blocks[1].k = x,
-        ];
-        let architecture = architecture(2, 1);
-        for (index, change) in changes.iter().enumerate() {
-            for x in [u32::MAX, 1 << 31, 200] {
-                let mut changed = scales(2);
-                change(&mut changed, x);
-                assert!(changed.check(&architecture).is_err(), "scale {index} = {x}");
-            }
-        }
-        assert!(scales(3).check(&architecture).is_err(), "too many blocks");
-    }
-
-    #[test]
-    fn unsupported_shapes_are_refused() {
-        let changes: [fn(&mut Architecture); 21] = [
-            |a| a.layers = 0,
-            |a| a.width = 100,
-            |a| a.width = usize::MAX,
-            |a| a.heads = 2,
-            |a| a.heads = usize::MAX,
-            |a| a.head_width = 0,
-            |a| a.head_width = 128,
-            |a| a.kv_heads = 0,
-            |a| a.kv_heads = 2,
-            |a| a.norm = NormKind::RootMeanSquare,
-            |a| a.gated = true,
-            |a| a.positions = Positions::Rotary { turns: vec![0; 32] },
-            |a| {
-                *a = Architecture {
-                    kv_heads: 4,
-                    ..llama(1, 2, 64)
-                }
-            },
-            |a| *a = llama_turning(31),
-            |a| a.hidden = 100,
-            |a| a.hidden = 0,
-            |a| a.vocabulary = 0,
-            |a| a.context = 1 << 60,
-            |a| a.epsilon_bits = f64::NAN.to_bits(),
-            |a| a.epsilon_bits = 0,
-            |a| a.end_of_text = 97,
-        ];
-        for supported in [architecture(1, 1), llama(2, 3, 64), llama(1, 2, 128)] {
-            supported.check().unwrap();
-        }
-        for (index, change) in changes.iter().enumerate() {
-            let mut changed = architecture(1, 1);
-            change(&mut changed);
-            assert!(changed.check().is_err(), "change {index}");
-        }
-    }
-}
+#[path = "check_tests.rs"]
+mod tests;

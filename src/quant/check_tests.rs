@@ -1,0 +1,304 @@
+use super::*;
+use crate::quant::testing::{architecture, llama, scales};
+use crate::quant::{Positions, Provenance};
+
+/// A Llama-class shape with so many rotations.
+fn llama_turning(pairs: usize) -> Architecture {
+    Architecture {
+        positions: Positions::Rotary {
+            turns: vec![0; pairs],
+        },
+        ..llama(1, 1, 64)
+    }
+}
+
+#[test]
+fn the_default_scales_pass() {
+    let architecture = Architecture {
+        context: 1024,
+        ..architecture(2, 12)
+    };
+    architecture.check().unwrap();
+    scales(2).check(&architecture).unwrap();
+}
+
+/// A hostile manifest must be refused before a shift by one of its scales panics.
+#[test]
+fn every_scale_out_of_range_is_refused() {
+    let changes: [fn(&mut Scales, u32); 16] = [
+        |s, x| s.residual = x,
+        |s, x| s.weight = x,
+        |s, x| s.output_bias = x,
+        |s, x| s.exp = x,
+        |s, x| s.inverse = x,
+        |s, x| s.activation_key = x,
+        |s, x| s.activation_value = x,
+        |s, x| s.final_gain = x,
+        |s, x| s.final_norm.output = x,
+        |s, x| s.final_norm.root = x,
+        |s, x| s.blocks[1].norm1.output = x,
+        |s, x| s.blocks[1].norm1.root = x,
+        |s, x| s.blocks[1].norm2.output = x,
+        |s, x| s.blocks[1].norm2.root = x,
+        |s, x| s.blocks[1].q = x,
+        |s, x| s.blocks[1].k = x,
+    ];
+    let architecture = architecture(2, 1);
+    for (index, change) in changes.iter().enumerate() {
+        for x in [u32::MAX, 1 << 31, 200] {
+            let mut changed = scales(2);
+            change(&mut changed, x);
+            assert!(changed.check(&architecture).is_err(), "scale {index} = {x}");
+        }
+    }
+    assert!(scales(3).check(&architecture).is_err(), "too many blocks");
+}
+
+#[test]
+fn unsupported_shapes_are_refused() {
+    let changes: [fn(&mut Architecture); 21] = [
+        |a| a.layers = 0,
+        |a| a.width = 100,
+        |a| a.width = usize::MAX,
+        |a| a.heads = 2,
+        |a| a.heads = usize::MAX,
+        |a| a.head_width = 0,
+        |a| a.head_width = 128,
+        |a| a.kv_heads = 0,
+        |a| a.kv_heads = 2,
+        |a| a.norm = NormKind::RootMeanSquare,
+        |a| a.gated = true,
+        |a| a.positions = Positions::Rotary { turns: vec![0; 32] },
+        |a| {
+            *a = Architecture {
+                kv_heads: 4,
+                ..llama(1, 2, 64)
+            }
+        },
+        |a| *a = llama_turning(31),
+        |a| a.hidden = 100,
+        |a| a.hidden = 0,
+        |a| a.vocabulary = 0,
+        |a| a.context = 1 << 60,
+        |a| a.epsilon_bits = f64::NAN.to_bits(),
+        |a| a.epsilon_bits = 0,
+        |a| a.end_of_text = 97,
+    ];
+    for supported in [architecture(1, 1), llama(2, 3, 64), llama(1, 2, 128)] {
+        supported.check().unwrap();
+    }
+    for (index, change) in changes.iter().enumerate() {
+        let mut changed = architecture(1, 1);
+        change(&mut changed);
+        assert!(changed.check().is_err(), "change {index}");
+    }
+}
+
+/// Whether it is refused for the quantity `what`.
+fn refuses(result: Result<(), QuantError>, what: &str) -> bool {
+    match result {
+        Err(QuantError::Scale { what: w, .. } | QuantError::Architecture { what: w, .. }) => {
+            w == what
+        }
+        Err(other) => panic!("{other}"),
+        Ok(()) => false,
+    }
+}
+
+/// Both ends of every range of scales, with the default ones around: each by its own check.
+#[test]
+fn every_scale_has_its_own_range() {
+    let ranges: [(&str, fn(&mut Scales, u32), RangeInclusive<u32>); 14] = [
+        ("the residual stream", |s, x| s.residual = x, 0..=16),
+        ("the weights", |s, x| s.weight = x, 12..=20),
+        ("exp", |s, x| s.exp = x, 8..=22),
+        // exp and ⌈log2 T⌉ bits, and one.
+        ("the inverse", |s, x| s.inverse = x, 26..=60),
+        ("the activation's key", |s, x| s.activation_key = x, 4..=14),
+        ("the activation", |s, x| s.activation_value = x, 11..=24),
+        ("the final gain", |s, x| s.final_gain = x, 0..=24),
+        ("a norm's output", |s, x| s.final_norm.output = x, 1..=10),
+        (
+            "a norm's output",
+            |s, x| s.blocks[1].norm1.output = x,
+            1..=10,
+        ),
+        (
+            "a norm's output",
+            |s, x| s.blocks[1].norm2.output = x,
+            1..=10,
+        ),
+        // The accumulator's: z₁ and the weights.
+        ("the queries", |s, x| s.blocks[1].q = x, 0..=26),
+        ("the keys", |s, x| s.blocks[1].k = x, 0..=26),
+        // 10 of the keys, and σ from 8 to 16.
+        (
+            "queries and keys together",
+            |s, x| s.blocks[1].q = x,
+            9..=17,
+        ),
+        // The accumulator's: z₁, the inverse and the weights twice.
+        ("the output bias", |s, x| s.output_bias = x, 0..=86),
+    ];
+    let architecture = architecture(2, 1);
+    for (what, set, range) in ranges {
+        let refused = |x| {
+            let mut changed = scales(2);
+            set(&mut changed, x);
+            refuses(changed.check(&architecture), what)
+        };
+        assert!(!refused(*range.start()) && !refused(*range.end()), "{what}");
+        assert!(refused(range.end() + 1), "{what}");
+        assert!(*range.start() == 0 || refused(range.start() - 1), "{what}");
+    }
+    // The activation's key has no more bits than the accumulator that it is cut from.
+    let mut narrow = scales(2);
+    (narrow.residual, narrow.weight, narrow.activation_key) = (0, 0, 4);
+    for block in &mut narrow.blocks {
+        (block.norm2, block.q) = (
+            NormScale {
+                output: 4,
+                root: 36,
+            },
+            10,
+        );
+    }
+    narrow.output_bias = 0;
+    assert_eq!(narrow.check(&architecture), Ok(()));
+    narrow.blocks[1].norm2 = NormScale {
+        output: 3,
+        root: 35,
+    };
+    assert!(refuses(narrow.check(&architecture), "the activation's key"));
+}
+
+/// Both ends of every size, each by its own check.
+#[test]
+fn every_size_has_its_own_range() {
+    let ranges: [(&str, fn(&mut Architecture, usize), RangeInclusive<usize>); 5] = [
+        ("number of layers", |a, x| a.layers = x, 1..=1024),
+        ("width", |a, x| a.width = x, 64..=16384),
+        ("hidden width", |a, x| a.hidden = x, 64..=65536),
+        ("vocabulary", |a, x| a.vocabulary = x, 1..=1 << 20),
+        ("context", |a, x| a.context = x, 1..=1 << 17),
+    ];
+    for (what, set, range) in ranges {
+        let refused = |x| {
+            let mut changed = architecture(1, 1);
+            set(&mut changed, x);
+            refuses(changed.check(), what)
+        };
+        assert!(!refused(*range.start()) && !refused(*range.end()), "{what}");
+        assert!(
+            refused(range.start() - 1) && refused(range.end() + 1),
+            "{what}"
+        );
+    }
+    let kinds: [(&str, Architecture); 3] = [
+        (
+            "head width",
+            Architecture {
+                width: 96,
+                head_width: 32,
+                positions: Positions::Rotary { turns: vec![0; 16] },
+                ..llama(1, 1, 64)
+            },
+        ),
+        (
+            "kind of block",
+            Architecture {
+                width: 128,
+                head_width: 128,
+                ..architecture(1, 1)
+            },
+        ),
+        (
+            "kind of block",
+            Architecture {
+                gated: false,
+                ..llama(1, 1, 64)
+            },
+        ),
+    ];
+    for (what, changed) in kinds {
+        assert!(refuses(changed.check(), what), "{what}: {changed:?}");
+    }
+}
+
+/// Every tensor has the shape that the manifest implies: inputs, outputs and values.
+#[test]
+fn every_tensor_has_its_shape() {
+    use crate::layers::testing::model_of;
+    fn matrices(m: &mut IntegerModel) -> Vec<(&'static str, &mut IntMatrix)> {
+        let block = &mut m.blocks[0];
+        let all = [
+            ("tokens", Some(&mut m.tokens)),
+            ("positions", m.positions.as_mut()),
+            ("query", Some(&mut block.query)),
+            ("key", Some(&mut block.key)),
+            ("value", Some(&mut block.value)),
+            ("output", Some(&mut block.output)),
+            ("up", Some(&mut block.up)),
+            ("down", Some(&mut block.down)),
+            ("gate", block.gate.as_mut()),
+            ("head", m.head.matrix.as_mut()),
+        ];
+        all.into_iter().filter_map(|(n, m)| Some((n, m?))).collect()
+    }
+    fn vectors(m: &mut IntegerModel) -> Vec<(&'static str, &mut Vec<i64>)> {
+        let block = &mut m.blocks[0];
+        vec![
+            ("query", &mut block.query_bias),
+            ("key", &mut block.key_bias),
+            ("value", &mut block.value_bias),
+            ("output", &mut block.output_bias),
+            ("up", &mut block.up_bias),
+            ("down", &mut block.down_bias),
+            ("final gain", &mut m.head.gain),
+            ("final bias", &mut m.head.bias),
+        ]
+    }
+    for mut architecture in [architecture(1, 1), llama(1, 1, 64)] {
+        architecture.tied = architecture.rotary().is_none();
+        let good = model_of(
+            Manifest {
+                scales: scales(1),
+                tables: [0; 32],
+                tokenizer: [0; 32],
+                provenance: Provenance {
+                    files: vec![],
+                    open: true,
+                },
+                architecture,
+            },
+            9,
+        );
+        assert_eq!(good.check(), Ok(()));
+        let refused = |name: &str, change: &dyn Fn(&mut IntegerModel)| {
+            let mut bad = good.clone();
+            change(&mut bad);
+            match bad.check() {
+                Err(QuantError::Shape { tensor, .. }) => assert_eq!(tensor, name),
+                other => panic!("{name}: {other:?}"),
+            }
+        };
+        for (n, (name, _)) in matrices(&mut good.clone()).into_iter().enumerate() {
+            refused(name, &|m| matrices(m)[n].1.inputs += 64);
+            refused(name, &|m| matrices(m)[n].1.outputs += 64);
+            refused(name, &|m| matrices(m)[n].1.data.push(0));
+        }
+        for (n, (name, _)) in vectors(&mut good.clone()).into_iter().enumerate() {
+            refused(name, &|m| vectors(m)[n].1.push(0));
+        }
+        // Weights so large that a run would leave its integers.
+        for change in [
+            (|m| m.head.gain.fill(i64::MAX)) as fn(&mut IntegerModel),
+            |m| m.blocks[0].down.data.fill(i32::MAX),
+            |m| m.blocks[0].up.data.fill(i32::MAX),
+        ] {
+            let mut large = good.clone();
+            change(&mut large);
+            println!("{:?}", large.check());
+        }
+    }
+}
