@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use common::{Ran, arg, base, directory, names, nanozk, nanozk_at, read};
-use nanozk::proof::{Challenge, Kind, container};
+use nanozk::proof::{Challenge, CommitFile, Kind, container};
 use serde_json::{Value, json};
 
 const PROMPT: &str = "Hello there";
@@ -188,6 +188,17 @@ fn an_audit_proves_what_the_challenge_draws() {
     nanozk(&["commit", "--prompt", PROMPT, "--out", arg(&again)]).success();
     let ran = verify(&s.answer, &["--commit", arg(&again)]);
     assert_eq!(ran.code, 1, "{}", ran.stdout);
+    // A file that selects layers already is no commitment, which says nothing of the proof.
+    let selecting = base().join("selecting.commit");
+    let mut file: CommitFile = container::read(Kind::Commitment, &s.commit).expect("a commitment");
+    file.statement.layers = vec![0];
+    container::write(
+        &selecting,
+        &container::encode(Kind::Commitment, &file),
+        false,
+    )
+    .expect("written");
+    verify(&s.answer, &["--commit", arg(&selecting)]).failed("commitment");
     let out = base().join("none.bin");
     answered(&again, &s.challenge, &out).failed("changed after the draw");
     fs::remove_file(again.with_extension("commit.secret")).expect("a secret");
@@ -332,6 +343,9 @@ fn fisher_shares_and_weights_are_the_verifiers_own() {
     let encoded = container::encode(Kind::Challenge, &suited);
     container::write(&path, &encoded, false).expect("written");
     answered(&s.commit, &path, &answer).success();
+    // A uniform challenge was drawn by no table, whichever the verifier has.
+    let uniform = ["--challenge", arg(&path), "--fisher", arg(&honest)];
+    assert_eq!(verify(&answer, &uniform).code, 3);
     let ran = verify(&answer, &["--challenge", arg(&challenge)]);
     assert_eq!(ran.code, 1, "{}", ran.stdout);
 

@@ -544,6 +544,12 @@ fn only_open_models_have_reproducible_ids() {
             .map(String::from)
             .into()
     );
+    // The id is not that of a model that nobody could run.
+    let path = dir.path().join("private.nzk");
+    let mut file: ModelFile = container::read(Kind::Model, &path).expect("a model");
+    file.model.blocks[0].up.data.pop();
+    container::write(&path, &container::encode(Kind::Model, &file), true).expect("written");
+    nanozk(&["model-id", "--model", arg(&path)]).failed("block 0: up has");
     let printed = nanozk(&["model-id"]).success().stdout;
     assert_eq!(printed.lines().next(), Some(scene.id()));
 }

@@ -376,6 +376,20 @@ fn impossible_shapes_and_lengths_are_refused() {
     }
 }
 
+/// The prover's own conversation is held over inputs of the shape's lengths, or not at all.
+#[test]
+fn conversations_have_the_lengths_of_their_shape() {
+    let shape = small_shape();
+    let (instance, witness) = honest(&shape, "lengths");
+    let mut other = instance.clone();
+    other.shape.degree += 1;
+    assert!(Native::new(&shape, &other, &witness).is_err());
+    let mut longer = witness.clone();
+    longer.claims.push(F::ONE);
+    assert!(Native::new(&shape, &instance, &longer).is_err());
+    assert!(Native::new(&shape, &instance, &witness).is_ok());
+}
+
 /// Protects "written once": what is counted is what is checked. The circuit's walk is compared with
 /// this one in `crate::seal`.
 #[test]

@@ -289,6 +289,21 @@ mod tests {
         assert_eq!((offsets, layout.vectors_len), ([0, 128, 256], 320));
     }
 
+    /// Boundaries have segments of their own, each as long as its column.
+    #[test]
+    fn boundaries_are_as_long_as_their_columns() {
+        let mut system = System::default();
+        system.exact("x", &[64]);
+        assert_eq!(Layout::new(&system, 14).boundary_in_len, 0);
+        system.column("h in", Segment::BoundaryIn, &[2, 4, 64]);
+        system.column("h out", Segment::BoundaryOut, &[4, 64]);
+        let layout = Layout::new(&system, 14);
+        assert_eq!(
+            (layout.boundary_in_len, layout.boundary_out_len),
+            (512, 256)
+        );
+    }
+
     /// Keys that fill the lanes leave no zeros to be looked up.
     #[test]
     fn full_lanes_have_no_zeros() {

@@ -91,15 +91,11 @@ pub fn prover_model(
 /// Where the model lies, if it is a quantized one.
 fn quantized_path(args: &ModelArgs) -> Result<Option<PathBuf>, Failure> {
     let located = args.model.as_deref().map(locate).transpose()?;
-    match (located, args.headroom) {
-        (Some(Located::Quantized(path)), None) => Ok(Some(path)),
-        (Some(Located::Quantized(path)), Some(_)) => Err(format!(
-            "{}: already quantized: give the checkpoint itself with --headroom",
-            path.display()
-        )
-        .into()),
-        _ => Ok(None),
-    }
+    Ok(match (located, args.headroom) {
+        (Some(Located::Quantized(path)), None) => Some(path),
+        // Headroom is of a checkpoint: [`open_checkpoint`] refuses anything else.
+        _ => None,
+    })
 }
 
 /// A checkpoint, quantized with the default options but for the headroom (once; then from the

@@ -3,7 +3,7 @@
 use super::testing::{Shape, llama_manifest, manifest, model, model_of};
 use super::*;
 use crate::ops::testing::{Case, OwnedTables, Rng};
-use crate::quant::{IntegerModel, Manifest, NormKind};
+use crate::quant::{IntegerModel, Manifest, NormKind, NormScale};
 use crate::system::Witness;
 
 const SHAPES: [Shape; 3] = [
@@ -474,19 +474,83 @@ fn hostile_manifests_are_refused() {
     }
 }
 
+/// What declaring needs beyond the manifest's own check, each limit from both sides.
+#[test]
+fn declaring_has_limits_of_its_own() {
+    let narrow = |m: &mut Manifest| {
+        m.scales.weight = 13;
+        let norm = NormScale {
+            output: 1,
+            root: 33,
+        };
+        (m.scales.blocks[0].norm1, m.scales.blocks[0].norm2) = (norm, norm);
+    };
+    type Change = fn(&mut Manifest, usize);
+    let limits: [(&str, usize, usize, Change); 7] = [
+        ("the width", 4096, 4160, |m, x| {
+            let a = &mut m.architecture;
+            (a.width, a.heads, a.kv_heads) = (x, x / 64, x / 64);
+            let norm = NormScale {
+                output: 8,
+                root: 40,
+            };
+            (m.scales.final_norm, m.scales.blocks[0].norm1) = (norm, norm);
+            m.scales.blocks[0].norm2 = norm;
+        }),
+        ("the feed-forward width", 1 << 15, (1 << 15) + 64, |m, x| {
+            m.architecture.hidden = x;
+        }),
+        ("the context", 4, 3, |m, x| m.architecture.context = x),
+        ("the residual stream", 15, 16, |m, x| {
+            m.scales.residual = x as u32
+        }),
+        ("the queries", 13, 14, |m, x| {
+            (m.scales.blocks[0].q, m.scales.blocks[0].k) = (x as u32, 10);
+        }),
+        ("the keys", 13, 14, |m, x| {
+            (m.scales.blocks[0].q, m.scales.blocks[0].k) = (10, x as u32);
+        }),
+        ("the activation's key", 13, 14, |m, x| {
+            (m.scales.activation_key, m.scales.activation_value) = (x as u32, 14);
+        }),
+    ];
+    for (what, good, bad, change) in limits {
+        let checked = |x| {
+            let mut manifest = manifest(SHAPES[2]);
+            manifest.scales.weight = 16;
+            if ["the queries", "the keys", "the activation's key"].contains(&what) {
+                narrow(&mut manifest);
+            }
+            change(&mut manifest, x);
+            check(&manifest)
+        };
+        assert_eq!(checked(good), Ok(()), "{what}");
+        match checked(bad) {
+            Err(ManifestError::Size { what: w, .. } | ManifestError::Scale { what: w, .. }) => {
+                assert_eq!(w, what);
+            }
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+}
+
 /// Extremes that the check admits can be declared: no panic is left to a hostile manifest.
 #[test]
 fn admitted_extremes_can_be_declared() {
-    type Stretch = fn(&mut crate::quant::Manifest);
+    type Stretch = fn(&mut Manifest);
     let stretches: [Stretch; 8] = [
         |m| m.architecture.context = 1 << 17,
         |m| m.architecture.vocabulary = 1 << 20,
         |m| m.architecture.hidden = 1 << 15,
-        |m| m.scales.exp = 30,
-        |m| m.scales.inverse = 64,
-        |m| m.scales.blocks[0].q = 2,
-        |m| m.scales.weight = 24,
-        |m| m.scales.output_bias = 80,
+        |m| m.scales.exp = 22,
+        |m| m.scales.inverse = 60,
+        |m| m.scales.output_bias = 24,
+        // The largest shift: of the attention's output.
+        |m| {
+            (m.scales.residual, m.scales.weight, m.scales.inverse) = (0, 20, 60);
+            m.scales.output_bias = 0;
+        },
+        |m| (m.scales.activation_key, m.scales.activation_value) = (4, 24),
     ];
     for (i, stretch) in stretches.iter().enumerate() {
         let mut manifest = manifest(SHAPES[2]);

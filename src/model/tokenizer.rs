@@ -235,6 +235,22 @@ mod tests {
         assert_eq!(tokenizer.vocab_size(), 262);
     }
 
+    /// Tokens that spell a text otherwise than the tokenizer would are told from its own.
+    #[test]
+    fn other_tokens_of_a_text_are_told() {
+        let tokenizer = tokenizer();
+        assert!(tokenizer.is_own_encoding(&[260, 261]));
+        assert!(tokenizer.is_own_encoding(&[]));
+        let spelled: Vec<u32> = ["hell", "o"]
+            .iter()
+            .flat_map(|part| tokenizer.encode(part).unwrap())
+            .collect();
+        assert_eq!(tokenizer.decode(&spelled).unwrap(), "hello");
+        assert!(!tokenizer.is_own_encoding(&spelled));
+        // One that no text has.
+        assert!(!tokenizer.is_own_encoding(&[9999]));
+    }
+
     /// Any text survives the round trip: the vocabulary has every byte.
     #[test]
     fn decoding_inverts_encoding() {

@@ -236,6 +236,17 @@ mod tests {
         decode(Kind::Proof, bytes, Path::new("p"))
     }
 
+    /// What could not get its name was not written, and leaves nothing behind.
+    #[test]
+    fn a_file_without_its_name_is_an_error() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let taken = dir.path().join("taken");
+        std::fs::create_dir(&taken).expect("a directory");
+        let error = write(&taken, b"content", false);
+        assert!(matches!(error, Err(FileError::Io { path, .. }) if path == taken));
+        assert_eq!(std::fs::read_dir(dir.path()).expect("it").count(), 1);
+    }
+
     #[test]
     fn round_trip_and_every_way_to_damage_a_header() {
         let bytes = encode(Kind::Proof, &vec![1u64, 2, 1 << 60]);

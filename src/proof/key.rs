@@ -229,7 +229,7 @@ impl VerifyingKey {
 
     /// Checks the key against its manifest, decodes its points and builds its tables.
     pub fn decode(&self, row_bits: usize) -> Result<CommittedModel, KeyError> {
-        check_manifest(&self.manifest).map_err(KeyError::Manifest)?;
+        layers::check(&self.manifest).map_err(|e| KeyError::Manifest(e.to_string()))?;
         let counts = row_counts(&self.manifest, row_bits);
         if counts.len() != self.rows.len() {
             return Err(KeyError::Tensors {
@@ -263,12 +263,6 @@ impl VerifyingKey {
             rows,
         })
     }
-}
-
-/// Everything that declaring layers and building tables relies on.
-fn check_manifest(manifest: &Manifest) -> Result<(), String> {
-    manifest.check().map_err(|e| e.to_string())?;
-    layers::check(manifest).map_err(|e| e.to_string())
 }
 
 /// Where a layer's tensors stand: the indices of its matrices, and of its vectors if it has any.
@@ -386,6 +380,26 @@ mod tests {
                 assert!(matches!(error, KeyError::Rows { tensor: t, .. } if t == tensor));
             }
         }
+    }
+
+    /// A tied head's matrix is committed to once, as the embedding's; another's own is its own.
+    #[test]
+    fn a_tied_head_has_the_embeddings_rows() {
+        let shape = |tied| Shape {
+            width: 64,
+            layers: 1,
+            vocabulary: 131,
+            tied,
+        };
+        let [own, tied] = [false, true].map(|tied| manifest(shape(tied)));
+        assert_eq!(row_counts(&own, 14).len(), row_counts(&tied, 14).len() + 1);
+        let matrices = |m: &Manifest, kind| layer_tensors(m, kind).0;
+        let embedding = LayerKind::Embedding;
+        assert_eq!(
+            matrices(&tied, LayerKind::Head)[0],
+            matrices(&tied, embedding)[0]
+        );
+        assert!(!matrices(&own, embedding).contains(&matrices(&own, LayerKind::Head)[0]));
     }
 
     /// A manifest that the layers cannot be declared for is refused before anything is made of it: shapes and

@@ -433,6 +433,54 @@ mod tests {
         }
     }
 
+    /// A quantity without a bound would be one that may overflow.
+    #[test]
+    fn every_quantity_has_a_bound() {
+        let (architecture, scales) = shape(64, 32, false);
+        let names = |bounds: Vec<Bound>| Vec::from_iter(bounds.iter().map(|b| b.quantity));
+        let size = BlockSize::worst(&architecture);
+        let norm = [
+            "a norm's variance",
+            "a norm's root bracket",
+            "a norm's scaled input",
+        ];
+        let rest = [
+            "the query projection",
+            "the key projection",
+            "an attention score",
+            "a normalizer's bracket",
+            "a head's sum",
+            "the attention's output",
+            "the activation's argument",
+            "the up projection",
+            "the down projection",
+        ];
+        let found = names(block(&architecture, &scales, 0, &size, Regime::Run));
+        assert_eq!(found, [&norm[..], &norm, &rest].concat());
+        let size = HeadSize::worst(&architecture);
+        let found = names(head(&architecture, &scales, &size, Regime::Run));
+        assert_eq!(found, [&norm[..], &["a logit"]].concat());
+    }
+
+    /// The limit itself is beyond the limit.
+    #[test]
+    fn bounds_stay_below_their_limit() {
+        let at = |magnitude| {
+            let quantity = "it";
+            check(
+                Place::Head,
+                Regime::Run,
+                &[Bound {
+                    quantity,
+                    magnitude,
+                }],
+            )
+        };
+        let limit = f64::from(RUN_BITS).exp2();
+        assert_eq!(at(limit / 2.0), Ok(()));
+        assert!(at(limit).is_err());
+    }
+
     #[test]
     fn weights_that_overflow_a_run_are_refused_by_name() {
         let (architecture, scales) = shape(4096, 4096, false);

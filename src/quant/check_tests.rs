@@ -291,14 +291,16 @@ fn every_tensor_has_its_shape() {
             refused(name, &|m| vectors(m)[n].1.push(0));
         }
         // Weights so large that a run would leave its integers.
-        for change in [
-            (|m| m.head.gain.fill(i64::MAX)) as fn(&mut IntegerModel),
-            |m| m.blocks[0].down.data.fill(i32::MAX),
-            |m| m.blocks[0].up.data.fill(i32::MAX),
-        ] {
-            let mut large = good.clone();
-            change(&mut large);
-            println!("{:?}", large.check());
-        }
+        let mut large = good.clone();
+        large.blocks[0].value.data.fill(i32::MAX);
+        large.blocks[0].output.data.fill(i32::MAX);
+        let error = large.check();
+        assert!(matches!(error, Err(QuantError::Bound { .. })), "{error:?}");
+        let mut other = good.clone();
+        other.manifest.scales.exp = 7;
+        assert!(refuses(other.check(), "exp"));
+        let mut other = good;
+        other.manifest.architecture.epsilon_bits = 0;
+        assert!(refuses(other.check(), "epsilon"));
     }
 }

@@ -278,6 +278,15 @@ mod tests {
         }
     }
 
+    /// What the blinds of weights depend on.
+    #[test]
+    fn the_digest_is_the_documented_hash() {
+        let bytes = postcard::to_stdvec(&manifest()).expect("plain data");
+        let len = (bytes.len() as u64).to_le_bytes();
+        let hash = Sha256::digest([b"nanozk/manifest/v1", &len[..], &bytes].concat());
+        assert_eq!(manifest().digest()[..], hash[..]);
+    }
+
     /// A varint.
     fn leb128(mut n: usize) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -506,6 +506,13 @@ fn public_tables_obey_the_rules_of_factors() {
     }
     let shared = table(16, |s| s.system.var("shared", 8..10));
     assert!(matches!(shared, Err(SystemError::SharedCoordinate { .. })));
+    // A variable that nothing but the table has may be summed over.
+    let summed = table(16, |s| {
+        let more = s.system.var("more", 20..22);
+        term(s).contract.push(more);
+        more
+    });
+    assert_eq!(summed, Ok(()));
     let unknown = table(16, |_| VarId(99));
     assert!(matches!(unknown, Err(SystemError::Unknown { .. })));
 }

@@ -26,6 +26,7 @@ const USAGE: &str = "usage, from the project's root: mutants [options]
   --list          print the mutants and stop
   --file PATTERN  only mutants of files whose path holds PATTERN
   --only PATTERN  only mutants whose line of the report holds PATTERN
+  --tests A,B     only tests whose names hold one of these: for mutants that survived, and new tests
   --timeout S     seconds for one mutant before it counts as unresolved (120)
   --jobs N        tests at a time (2)
   --json FILE     write all results there
@@ -39,6 +40,7 @@ struct Options {
     fresh: bool,
     file: String,
     only: String,
+    tests: Vec<String>,
     timeout: Duration,
     jobs: usize,
     json: Option<PathBuf>,
@@ -53,6 +55,7 @@ impl Options {
             fresh: false,
             file: String::new(),
             only: String::new(),
+            tests: Vec::new(),
             timeout: Duration::from_secs(120),
             jobs: 2,
             json: None,
@@ -67,6 +70,7 @@ impl Options {
                 "--fresh" => o.fresh = true,
                 "--file" => o.file = value()?,
                 "--only" => o.only = value()?,
+                "--tests" => o.tests = value()?.split(',').map(str::to_string).collect(),
                 "--timeout" => o.timeout = Duration::from_secs(value()?.parse()?),
                 "--jobs" => o.jobs = value()?.parse()?,
                 "--json" => o.json = Some(value()?.into()),
@@ -154,7 +158,12 @@ fn main() -> Result<ExitCode> {
     let benches: Vec<Bench> = (0..options.jobs)
         .map(|n| Bench::new(&work, n))
         .collect::<Result<_>>()?;
-    let tests = tests::measure(&programs, &work.join("tests.json"), &benches)?;
+    let tests = tests::measure(
+        &programs,
+        &work.join("tests.json"),
+        &options.tests,
+        &benches,
+    )?;
     let accepted = accepted::parse(&fs::read_to_string(root.join(ACCEPTED)).unwrap_or_default())?;
     let run = Run {
         timeout: options.timeout,

@@ -148,8 +148,13 @@ pub fn share<T: Send, R: Send>(
 }
 
 /// All tests of the programs with what each reaches, fastest first. What `kept` holds of the same
-/// programs is taken from there.
-pub fn measure(programs: &[Program], kept: &Path, benches: &[Bench]) -> Result<Vec<Test>> {
+/// programs is taken from there. `chosen` are parts of the names of those that are wanted, all if it is empty.
+pub fn measure(
+    programs: &[Program],
+    kept: &Path,
+    chosen: &[String],
+    benches: &[Bench],
+) -> Result<Vec<Test>> {
     let old: Vec<Test> = fs::read_to_string(kept)
         .ok()
         .and_then(|text| serde_json::from_str(&text).ok())
@@ -164,6 +169,10 @@ pub fn measure(programs: &[Program], kept: &Path, benches: &[Bench]) -> Result<V
         let mut hasher = DefaultHasher::new();
         (fs::read(&program.path)?, &command).hash(&mut hasher);
         for exact in list(program)? {
+            let name = format!("{}::{exact}", program.name);
+            if !chosen.is_empty() && !chosen.iter().any(|part| name.contains(part)) {
+                continue;
+            }
             let mut hasher = hasher.clone();
             exact.hash(&mut hasher);
             let fingerprint = hasher.finish();
@@ -172,7 +181,7 @@ pub fn measure(programs: &[Program], kept: &Path, benches: &[Bench]) -> Result<V
                 None => open.push(Test {
                     program: program.path.clone(),
                     fingerprint,
-                    name: format!("{}::{exact}", program.name),
+                    name,
                     exact,
                     seconds: 0.0,
                     reached: BTreeSet::new(),
