@@ -197,6 +197,24 @@ fn a_checkpoint_opens_by_directory_by_file_and_from_memory() {
     }
 }
 
+/// A directory may be called as a file is; another file than these two kinds is no checkpoint, whatever
+/// it holds.
+#[test]
+fn files_and_directories_are_told_apart() {
+    let root = tempfile::tempdir().unwrap();
+    let config = tiny();
+    let weights = synthetic::weights(&config, 7);
+    for name in ["model.gguf", "model.safetensors"] {
+        let directory = root.path().join(name);
+        synthetic::write(&directory, &config, &weights, &Layout::default()).unwrap();
+        assert_eq!(Checkpoint::open(&directory).unwrap().name, name);
+        let copy = directory.join("weights.bin");
+        fs::copy(directory.join(SINGLE), &copy).unwrap();
+        let result = Checkpoint::open(&copy);
+        assert!(matches!(result, Err(CheckpointError::Io { .. })), "{name}");
+    }
+}
+
 #[test]
 fn a_snapshot_of_the_hugging_face_cache_is_called_by_its_repository() {
     let root = tempfile::tempdir().unwrap();
@@ -249,6 +267,9 @@ fn tensors_of_another_model_are_refused() {
         "h.0.attn.q.weight",
         "adapter",
         "h..attn.bias",
+        "h.x.attn.bias",
+        "h.0.1.attn.masked_bias",
+        "model.layers.x.self_attn.rotary_emb.inv_freq",
         "",
     ] {
         let error = tensor_error(
@@ -372,18 +393,33 @@ fn an_unsupported_config_names_file_key_and_value() {
     }
 }
 
+/// By an error that says what is missing: of two that go together, both, and of alternatives, all.
 #[test]
 fn each_missing_file_is_named() {
-    for (layout, file) in [
-        (Layout::default(), "config.json"),
-        (Layout::default(), "tokenizer.json"),
-        (Layout::default(), SINGLE),
-        (sharded(), INDEX),
-        (sharded(), "model-00003-of-00003.safetensors"),
+    let split = || Layout {
+        split_tokenizer: true,
+        ..Layout::default()
+    };
+    let tokenizer = "neither tokenizer.json nor vocab.json with merges.txt";
+    let weights = "no model.safetensors and no model.safetensors.index.json";
+    for (layout, file, part) in [
+        (Layout::default(), "config.json", "os error 2"),
+        (Layout::default(), "tokenizer.json", tokenizer),
+        (split(), "vocab.json", tokenizer),
+        (split(), "merges.txt", tokenizer),
+        (Layout::default(), SINGLE, weights),
+        (sharded(), INDEX, weights),
+        (
+            sharded(),
+            "model-00003-of-00003.safetensors",
+            "cannot be read",
+        ),
     ] {
         let result = damaged(&layout, |path| fs::remove_file(path.join(file)).unwrap());
         let message = result.unwrap_err().to_string();
-        assert!(message.contains(file), "{file}: {message}");
+        for part in [file, part] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
     }
     assert!(Checkpoint::open(Path::new("/nowhere/at/all")).is_err());
 }
@@ -520,15 +556,14 @@ fn an_index_cannot_point_outside_its_directory() {
             "{name}: {error}"
         );
     }
-    let many: serde_json::Map<_, _> = (0..2000)
-        .map(|i| (i.to_string(), json!(format!("{i}.safetensors"))))
-        .collect();
-    for index in [
-        json!({}),
-        json!({"weight_map": {}}),
-        json!([1]),
-        json!({"weight_map": many}),
-    ] {
+    let many = |count| {
+        let entry = |i: usize| (i.to_string(), json!(format!("{i}.safetensors")));
+        let map: serde_json::Map<_, _> = (0..count).map(entry).collect();
+        json!({"weight_map": map})
+    };
+    let most = shard_names(many(1024).to_string().as_bytes());
+    assert_eq!(most.unwrap().len(), 1024);
+    for index in [json!({}), json!({"weight_map": {}}), json!([1]), many(1025)] {
         let result = damaged(&sharded(), |path| {
             fs::write(path.join(INDEX), index.to_string()).unwrap();
         });
@@ -556,4 +591,24 @@ fn a_tokenizer_of_another_model_is_refused() {
         fs::write(path.join("tokenizer.json"), b"\xff\xfe").unwrap();
     });
     assert!(matches!(result, Err(CheckpointError::Tokenizer { .. })));
+}
+
+/// A file without end is not read to its end.
+#[test]
+fn a_text_file_has_a_largest_size() {
+    let largest = 1 << 26;
+    for length in [largest, largest + 1] {
+        let result = damaged(&Layout::default(), |path| {
+            let file = fs::File::create(path.join("config.json")).unwrap();
+            file.set_len(length).unwrap();
+        });
+        match result.unwrap_err() {
+            // Then it is too large for a configuration.
+            CheckpointError::Config { .. } => assert_eq!(length, largest),
+            CheckpointError::TooLarge { length: found, .. } => {
+                assert_eq!((found, length), (length, largest + 1));
+            }
+            other => panic!("another error: {other}"),
+        }
+    }
 }

@@ -408,6 +408,23 @@ mod tests {
         }
     }
 
+    /// A limit itself is within the limit: a file of a published size is not to be lost to a shift by one.
+    #[test]
+    fn values_at_their_limits_are_accepted() {
+        let epsilon = |value: f64| parse(&with("layer_norm_epsilon", json!(value)));
+        assert_eq!(epsilon(MAX_EPSILON).unwrap().epsilon, MAX_EPSILON);
+        let message = epsilon(MAX_EPSILON * 1.001).unwrap_err().to_string();
+        assert!(message.contains("layer_norm_epsilon"), "{message}");
+        let mut file = gpt2_small().to_string().into_bytes();
+        file.resize(MAX_BYTES, b' ');
+        assert_eq!(Config::parse(&file).unwrap(), parse(&gpt2_small()).unwrap());
+        file.push(b' ');
+        assert!(matches!(
+            Config::parse(&file),
+            Err(ConfigError::TooLarge(found)) if found == MAX_BYTES + 1
+        ));
+    }
+
     #[test]
     fn every_required_key_is_missed() {
         for key in [

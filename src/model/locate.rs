@@ -253,6 +253,7 @@ mod tests {
         let file = places.models.join("small/model.Q8_0.gguf");
         touch(file.clone(), "");
         touch(places.models.join("small/README.md"), "");
+        fs::create_dir(places.models.join("small/parts.gguf")).unwrap();
         assert_eq!(locate_in(&places, "small").unwrap(), Located::Gguf(file));
         touch(places.models.join("small/model.Q4_0.gguf"), "");
         assert!(locate_in(&places, "small").is_err());
@@ -302,9 +303,49 @@ mod tests {
         let (_root, places) = setting();
         let hub = places.hub.clone().unwrap();
         touch(hub.join("models--x/refs/main"), "../../elsewhere");
+        fs::create_dir(hub.join("models--x/snapshots")).unwrap();
         touch(hub.join("models--x/elsewhere/config.json"), "{}");
         touch(hub.join("elsewhere/config.json"), "{}");
         assert!(locate_in(&places, "x").is_err());
+    }
+
+    /// Without a revision, as where files were downloaded by hand, the repository's directory itself.
+    #[test]
+    fn a_repository_without_a_revision_is_its_own_directory() {
+        let (_root, places) = setting();
+        let repository = places.hub.clone().unwrap().join("models--x");
+        touch(repository.join("config.json"), "{}");
+        let expected = Located::Directory(repository.clone());
+        assert_eq!(locate_in(&places, "x").unwrap(), expected);
+        touch(repository.join("refs/main"), "\n");
+        assert_eq!(locate_in(&places, "x").unwrap(), expected);
+    }
+
+    /// What is no name of the hub is not looked up there: a place outside the cache could be meant, or
+    /// two names be one (`--` stands for `/` there).
+    #[test]
+    fn repositories_are_told_from_paths() {
+        for name in ["gpt2", "a/b", "Org-1/some_model.v2"] {
+            assert!(is_repository(name), "{name}");
+        }
+        for name in [
+            "", "/", "a/", "/b", "a/b/c", ".", "..", "../b", "a/..", "a/.b", "a b", "a\\b", "a:b",
+            "é", "a--b", "a/b--c",
+        ] {
+            assert!(!is_repository(name), "{name}");
+        }
+    }
+
+    /// An absolute path is the same in every directory.
+    #[test]
+    fn no_place_is_listed_twice() {
+        let (root, places) = setting();
+        let name = root.path().join("nothing").display().to_string();
+        let Err(LocateError::NotFound { places, .. }) = locate_in(&places, &name) else {
+            panic!("there is nothing");
+        };
+        let paths: Vec<_> = places.into_iter().map(|place| place.path).collect();
+        assert_eq!(paths, [PathBuf::from(name)]);
     }
 
     #[test]

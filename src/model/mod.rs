@@ -25,6 +25,8 @@ mod checkpoint_tests;
 mod fisher_tests;
 #[cfg(test)]
 mod float_tests;
+#[cfg(test)]
+mod shard_tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError, shard_names};
 pub use config::{Config, ConfigError, Family};

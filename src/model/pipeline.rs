@@ -206,7 +206,7 @@ fn total(parts: impl Iterator<Item = Result<usize, String>>) -> Result<usize, St
 #[cfg(test)]
 mod tests {
     use super::super::{Tokenizer, TokenizerError, synthetic};
-    use super::LLAMA3;
+    use super::{LLAMA3, MAX_PARTS, check};
     use std::collections::BTreeMap;
 
     use serde_json::{Value, json};
@@ -242,6 +242,20 @@ mod tests {
         );
         refused("/model/continuing_subword_prefix", &json!("##"));
         refused("/decoder", &json!("no object"));
+    }
+
+    /// Before the crate reads them: its readers of other models are not known to be safe.
+    #[test]
+    fn models_of_other_types_are_refused() {
+        let read = |kind: &str| {
+            let model = json!({"type": kind, "vocab": {"a": 0}, "merges": [], "unk_token": "a"});
+            let json = json!({"version": "1.0", "added_tokens": [], "model": model});
+            check(json.to_string().as_bytes())
+        };
+        assert_eq!(read("BPE"), Ok(()));
+        for kind in ["WordPiece", "WordLevel", "Unigram", "bpe", ""] {
+            assert_eq!(read(kind), Err("the model is not BPE".into()), "{kind}");
+        }
     }
 
     /// What is not quite BPE would be read as the first model that it fits.
@@ -290,6 +304,9 @@ mod tests {
         let chain = |n| json!({"type": "Sequence", "pretokenizers": vec![&byte_level; n]});
         refused("/pre_tokenizer", &chain(40));
         assert!(with("/pre_tokenizer", &chain(2)).is_ok());
+        // The sequence is a part too.
+        assert!(with("/pre_tokenizer", &chain(MAX_PARTS - 1)).is_ok());
+        refused("/pre_tokenizer", &chain(MAX_PARTS));
     }
 
     /// An expression from elsewhere could take exponential time, and other behaviours lose text.
@@ -347,6 +364,18 @@ mod tests {
             assert_eq!(tokens.len(), text.len());
             assert_eq!(tokenizer.decode(&tokens).unwrap(), text);
         }
+    }
+
+    /// A template can have the text twice: what is proved is the text once.
+    #[test]
+    fn a_post_processor_does_not_repeat_the_text() {
+        let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+        let template = json!({
+            "type": "TemplateProcessing", "pair": [], "single": [text, text],
+            "special_tokens": {},
+        });
+        let tokenizer = with("/post_processor", &template).unwrap();
+        assert_eq!(tokenizer.encode("ab").unwrap().len(), 2);
     }
 
     /// The expressions look ahead behind spaces. Where one gave up, the crate would end the text there.

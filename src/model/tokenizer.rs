@@ -235,22 +235,6 @@ mod tests {
         assert_eq!(tokenizer.vocab_size(), 262);
     }
 
-    /// Tokens that spell a text otherwise than the tokenizer would are told from its own.
-    #[test]
-    fn other_tokens_of_a_text_are_told() {
-        let tokenizer = tokenizer();
-        assert!(tokenizer.is_own_encoding(&[260, 261]));
-        assert!(tokenizer.is_own_encoding(&[]));
-        let spelled: Vec<u32> = ["hell", "o"]
-            .iter()
-            .flat_map(|part| tokenizer.encode(part).unwrap())
-            .collect();
-        assert_eq!(tokenizer.decode(&spelled).unwrap(), "hello");
-        assert!(!tokenizer.is_own_encoding(&spelled));
-        // One that no text has.
-        assert!(!tokenizer.is_own_encoding(&[9999]));
-    }
-
     /// Any text survives the round trip: the vocabulary has every byte.
     #[test]
     fn decoding_inverts_encoding() {
@@ -303,6 +287,44 @@ mod tests {
         let changed = Tokenizer::from_json(json.to_string().as_bytes()).unwrap();
         assert_eq!(changed.digest(), plain.digest());
         assert_eq!(changed.encode("hello hello hello").unwrap().len(), 3);
+    }
+
+    /// A word in one token has the text of its letters, but only the one is what the text encodes to.
+    #[test]
+    fn a_texts_own_encoding_is_told_from_others() {
+        let tokenizer = tokenizer();
+        let letters = synthetic::tokenizer().encode("hello").unwrap();
+        assert_eq!(tokenizer.decode(&letters).unwrap(), "hello");
+        for (tokens, own) in [
+            (&[260][..], true),
+            (&[260, 261], true),
+            (&[], true),
+            (&letters[..], false),
+            (&[259, letters[4]], false),
+            (&[999], false),
+        ] {
+            assert_eq!(tokenizer.is_own_encoding(tokens), own, "{tokens:?}");
+        }
+    }
+
+    /// A merge left out or read as another would change the encoding of every text that has it.
+    #[test]
+    fn merges_are_two_tokens_a_line() {
+        assert_eq!(
+            parse_merges("h e\n\nl l\n\n").unwrap(),
+            [("h", "e"), ("l", "l")]
+        );
+        // Only the first line is a remark: `#version` can be a token.
+        let text = "#version: 0.2\n#version x\n";
+        assert_eq!(parse_merges(text).unwrap(), [("#version", "x")]);
+        for bad in ["ab", " b", "a ", " ", "a b c", "a  b", "a b "] {
+            let text = format!("h e\n{bad}\n");
+            let found = parse_merges(&text);
+            assert!(
+                matches!(found, Err(TokenizerError::Merge { line: 2 })),
+                "{bad:?}: {found:?}"
+            );
+        }
     }
 
     #[test]

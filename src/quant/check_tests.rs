@@ -105,10 +105,13 @@ fn refuses(result: Result<(), QuantError>, what: &str) -> bool {
     }
 }
 
+/// A quantity, how it is set, and the values that its own check accepts.
+type Limit<T, X> = (&'static str, fn(&mut T, X), RangeInclusive<X>);
+
 /// Both ends of every range of scales, with the default ones around: each by its own check.
 #[test]
 fn every_scale_has_its_own_range() {
-    let ranges: [(&str, fn(&mut Scales, u32), RangeInclusive<u32>); 14] = [
+    let ranges: [Limit<Scales, u32>; 14] = [
         ("the residual stream", |s, x| s.residual = x, 0..=16),
         ("the weights", |s, x| s.weight = x, 12..=20),
         ("exp", |s, x| s.exp = x, 8..=22),
@@ -175,7 +178,7 @@ fn every_scale_has_its_own_range() {
 /// Both ends of every size, each by its own check.
 #[test]
 fn every_size_has_its_own_range() {
-    let ranges: [(&str, fn(&mut Architecture, usize), RangeInclusive<usize>); 5] = [
+    let ranges: [Limit<Architecture, usize>; 5] = [
         ("number of layers", |a, x| a.layers = x, 1..=1024),
         ("width", |a, x| a.width = x, 64..=16384),
         ("hidden width", |a, x| a.hidden = x, 64..=65536),

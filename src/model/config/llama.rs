@@ -86,7 +86,7 @@ fn rotations(keys: &Keys, width: usize) -> Result<Vec<f64>, ConfigError> {
     let number = |name: &'static str, default: Option<f64>| {
         let value = scaling.get(name).or_else(|| keys.get(name));
         let value = value.map_or(default, Value::as_f64);
-        value.filter(|v| v.is_finite() && *v > 0.0 && *v <= MAX_THETA)
+        value.filter(|v| *v > 0.0 && *v <= MAX_THETA)
     };
     let bad = || {
         keys.refuse(
@@ -297,11 +297,14 @@ mod tests {
             ("hidden_size", json!(500), "multiple of 64"),
             ("num_attention_heads", json!(8), "64 or 128"),
             ("head_dim", json!(96), "64 or 128"),
+            ("head_dim", json!(128), "64 or 128"),
             ("num_key_value_heads", json!(2), "divisor"),
             ("num_key_value_heads", json!(0), "from 1 to"),
             ("intermediate_size", json!(100), "multiple of 64"),
             ("rope_theta", json!(-1.0), "from 0"),
             ("rope_theta", json!("x"), "from 0"),
+            ("rope_theta", json!(0), "from 0"),
+            ("rope_theta", json!(MAX_THETA * 1.001), "from 0"),
             ("rope_scaling", json!(8), "object"),
             (
                 "rope_scaling",
@@ -309,6 +312,11 @@ mod tests {
                 "llama3",
             ),
             ("rope_scaling", json!({"rope_type": "linear"}), "incomplete"),
+            (
+                "rope_scaling",
+                json!({"rope_type": "linear", "factor": 0}),
+                "incomplete",
+            ),
             (
                 "rope_scaling",
                 json!({"rope_type": "llama3", "factor": 8}),
@@ -322,6 +330,41 @@ mod tests {
             json[key] = value.clone();
             let message = parse(&json).unwrap_err().to_string();
             assert!(message.contains(supported), "{key} = {value}: {message}");
+        }
+    }
+
+    /// Rows of 65 heads of 64 are not 4224 wide: the quotient alone, rounded down, says they are.
+    #[test]
+    fn heads_fill_the_width() {
+        let mut json = smollm2();
+        json["hidden_size"] = json!(66 * LANES);
+        json["num_key_value_heads"] = json!(1);
+        for (heads, fits) in [(65, false), (66, true)] {
+            json["num_attention_heads"] = json!(heads);
+            match parse(&json) {
+                Ok(config) => assert!(fits && config.heads == 66),
+                Err(e) => assert!(!fits && e.to_string().contains("64 or 128"), "{e}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_base_is_accepted() {
+        let mut json = smollm2();
+        json["rope_theta"] = json!(MAX_THETA);
+        assert_eq!(turns(&parse(&json).unwrap()), frequencies(MAX_THETA, LANES));
+    }
+
+    /// Between equal bounds of the turns a frequency would be blended by 0/0.
+    #[test]
+    fn llama3_scaling_needs_room_between_its_bounds() {
+        for (high, accepted) in [(4.0, true), (1.0, false), (0.5, false)] {
+            let mut json = llama31_8b();
+            json["rope_scaling"]["high_freq_factor"] = json!(high);
+            match parse(&json) {
+                Ok(_) => assert!(accepted, "{high}"),
+                Err(e) => assert!(!accepted && e.to_string().contains("incomplete"), "{e}"),
+            }
         }
     }
 }

@@ -288,7 +288,7 @@ impl<R: Read> Input<R> {
             }
         }
         let expected = data + end;
-        if self.length >= data && self.length > expected.next_multiple_of(alignment) {
+        if self.length > expected.next_multiple_of(alignment) {
             let found = self.length;
             return Err(GgufError::Length { expected, found });
         }

@@ -45,9 +45,11 @@ fn what_is_not_supported_is_refused_by_name() {
         ("general.architecture", number(3), "a text"),
         ("general.alignment", number(0), "is 0"),
         ("general.alignment", number(24), "power of two"),
+        ("general.alignment", number(1 << 17), "up to 65536"),
         ("general.quantization_version", number(1), "is 1"),
         ("split.count", number(2), "one file"),
         ("gpt2.attention.scale", Value::F32(2.0), "is 2"),
+        ("gpt2.attention.head_count_kv", number(7), "as many"),
         ("gpt2.block_count", text("two"), "two"),
         ("gpt2.block_count", Value::I32(-1), "-1"),
         ("tokenizer.ggml.model", text("bert"), "bert"),
@@ -93,6 +95,78 @@ fn what_is_not_supported_is_refused_by_name() {
     let file = write::file(&llama(), &[("rope_freqs.weight", scaled)]);
     let error = open(&file).unwrap().config().unwrap_err().to_string();
     assert!(error.contains("rope_freqs.weight"), "{error}");
+}
+
+/// What would make a Llama another function than its `config.json` can say.
+#[test]
+fn what_is_not_supported_in_a_llama_is_refused_by_name() {
+    let head = "the width of a head";
+    // Of each key a value that changes nothing and one that does.
+    for (key, usual, other, part) in [
+        ("llama.expert_count", number(0), number(8), "experts"),
+        ("llama.expert_used_count", number(0), number(2), "experts"),
+        (
+            "llama.tensor_data_layout",
+            text("Meta AI original pth"),
+            text("another"),
+            "the usual one",
+        ),
+        ("llama.rope.dimension_count", number(4), number(2), head),
+        ("llama.attention.value_length", number(4), number(8), head),
+        // The width of keys is that of a head, which the number of rotated lanes does not follow here.
+        ("llama.attention.key_length", number(4), number(8), head),
+        (
+            "llama.rope.scaling.type",
+            text("none"),
+            text("longrope"),
+            "linear",
+        ),
+    ] {
+        let config = |value| {
+            let mut metadata = llama();
+            metadata.retain(|(k, _)| *k != key);
+            metadata.push((key, value));
+            let norm = write::tensor(&[8], wave(8), GgmlDType::F32);
+            let file = write::file(&metadata, &[("output_norm.weight", norm)]);
+            open(&file).unwrap().config()
+        };
+        if let Err(e) = config(usual) {
+            panic!("{key}: {e}");
+        }
+        let message = config(other).unwrap_err().to_string();
+        assert!(message.contains(part), "{key}: {message}");
+    }
+    let mut metadata = llama();
+    metadata.push(("llama.attention.sliding_window", number(8)));
+    let norm = write::tensor(&[8], wave(8), GgmlDType::F32);
+    let file = write::file(&metadata, &[("output_norm.weight", norm)]);
+    let message = open(&file).unwrap().config().unwrap_err().to_string();
+    assert!(message.contains("sliding_window"), "{message}");
+}
+
+/// As converters write it for some GPT-2s.
+#[test]
+fn a_gpt2_may_state_that_no_head_is_shared() {
+    let heads = number(tiny().heads as u32);
+    let file = set("gpt2.attention.head_count_kv", heads);
+    assert!(open(&file).unwrap().config().is_ok());
+}
+
+/// A token of the largest length that is read, and one longer by a byte.
+#[test]
+fn the_longest_token_is_read() {
+    for length in [512, 513] {
+        let file = with_metadata(|metadata| {
+            metadata.retain(|(k, _)| {
+                !["tokenizer.ggml.tokens", "tokenizer.ggml.token_type"].contains(k)
+            });
+            metadata.push(("tokenizer.ggml.tokens", write::texts(["a".repeat(length)])));
+        });
+        match open(&file).unwrap().tokenizer() {
+            Ok(_) => assert_eq!(length, 512),
+            Err(e) => assert!(e.to_string().contains("has 513 bytes"), "{e}"),
+        }
+    }
 }
 
 #[test]
@@ -257,4 +331,101 @@ fn hostile_headers_are_refused_by_what_is_wrong() {
     }
     refused(b"GGML\x03\0\0\0", &["not a GGUF file"]);
     refused(b"GGUF\x01\0\0\0", &["version 1"]);
+}
+
+/// A count or length on its limit is read, so the file is refused for what comes after; one beyond is
+/// refused for itself.
+#[test]
+fn limits_of_a_header_are_exact() {
+    let number = |n: u32| n.to_le_bytes();
+    let whole = raw(0, &[], 1, &info(b"t", &[1], 0, 0)).len() as u64;
+    for (at, beyond, reason, part) in [
+        (
+            raw(1 << 12, &[], 0, &[]),
+            raw((1 << 12) + 1, &[], 0, &[]),
+            "occurs twice",
+            "4097 keys",
+        ),
+        (
+            raw(0, &[], 1 << 16, &[]),
+            raw(0, &[], (1 << 16) + 1, &[]),
+            "occurs twice",
+            "65537 tensors",
+        ),
+        (
+            raw(1, &key(&[b'k'; 256], 4, &number(0)), 0, &[]),
+            raw(1, &key(&[b'k'; 257], 4, &number(0)), 0, &[]),
+            "describes",
+            "a key of 257 bytes",
+        ),
+        (
+            raw(0, &[], 1, &info(&[b'n'; 64], &[1], 0, 0)),
+            raw(0, &[], 1, &info(&[b'n'; 65], &[1], 0, 0)),
+            "describes",
+            "a name of 65 bytes",
+        ),
+        (
+            raw(0, &[], 1, &info(b"t", &[1; 4], 0, 0)),
+            raw(0, &[], 1, &info(b"t", &[1; 5], 0, 0)),
+            "describes",
+            "5 dimensions",
+        ),
+        // As large as the file, but the header is in the file too.
+        (
+            raw(0, &[], 1, &info(b"t", &[whole / 4], 0, 0)),
+            raw(0, &[], 1, &info(b"t", &[whole / 4 + 1], 0, 0)),
+            "ends within tensor \"t\"",
+            "more than the file holds",
+        ),
+        (
+            raw(1, &key(b"general.alignment", 4, &number(1 << 16)), 0, &[]),
+            raw(1, &key(b"general.alignment", 4, &number(1 << 17)), 0, &[]),
+            "\"general.architecture\" is missing",
+            "up to 65536",
+        ),
+    ] {
+        refused(&at, &[reason]);
+        refused(&beyond, &[part]);
+    }
+}
+
+/// In a file that may be large enough, the size of the header is what limits a text and a list. What
+/// is promised within it is looked for, in vain; what is promised beyond it is not.
+#[test]
+fn a_header_has_a_largest_size() {
+    // Where the text and the values of the list begin: behind the file's head, the key and its type,
+    // and the length, or the list's type and length.
+    let (text, list) = (24 + 9 + 4 + 8, 24 + 9 + 4 + 4 + 8);
+    let open = |metadata: &[u8]| {
+        let file = raw(1, metadata, 0, &[]);
+        let error = super::Gguf::open(&file[..], 1 << 40).err();
+        error.expect("no such text or list").to_string()
+    };
+    for (excess, part) in [(0, "cannot be read"), (1, "beyond 33554432 bytes")] {
+        let length = (1u64 << 25) - text + excess;
+        let message = open(&key(b"k", 8, &length.to_le_bytes()));
+        assert!(message.contains(part), "{message}");
+        let count = (1u64 << 25) - list + excess;
+        let values = [&0u32.to_le_bytes()[..], &count.to_le_bytes()].concat();
+        let message = open(&key(b"k", 9, &values));
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+/// The list of tensors may have any order. An empty tensor lies where the next begins.
+#[test]
+fn tensors_are_read_in_the_order_in_which_they_lie() {
+    let gpt2 = key(b"general.architecture", 8, &string(b"gpt2"));
+    let infos = [
+        info(b"last", &[4], 0, 32),
+        info(b"first", &[4], 0, 0),
+        info(b"empty", &[0], 0, 0),
+    ];
+    let mut file = raw(1, &gpt2, 3, &infos.concat());
+    let data = file.len() as u64 - 256;
+    file.truncate(file.len() - 256 + 48);
+    let gguf = open(&file).unwrap();
+    let tensors = gguf.header.tensors.iter();
+    let places: Vec<_> = tensors.map(|t| (&*t.name, t.start - data)).collect();
+    assert_eq!(places, [("empty", 0), ("first", 0), ("last", 32)]);
 }

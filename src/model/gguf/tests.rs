@@ -190,6 +190,23 @@ fn rows_that_are_not_whole_heads_are_refused() {
     }
 }
 
+/// A buffer of an old checkpoint is passed over with all its bytes, so the next tensor is its own.
+#[test]
+fn buffers_are_passed_over() {
+    let buffer = write::tensor(&[8], vec![9.0; 8], GgmlDType::F32);
+    let norm = write::tensor(&[8], wave(8), GgmlDType::F32);
+    let name = "model.layers.0.self_attn.rotary_emb.inv_freq";
+    let file = write::file(&llama(), &[(name, buffer), ("output_norm.weight", norm)]);
+    let mut values = Vec::new();
+    let mut wanted = Wanted::new(vec![Slot {
+        name: "model.norm.weight".into(),
+        shape: vec![8],
+        values: &mut values,
+    }]);
+    open(&file).unwrap().read(&mut wanted).unwrap();
+    assert_eq!(values, wave(8));
+}
+
 #[test]
 fn a_llamas_metadata_is_its_config() {
     let embedding = || write::tensor(&[11, 8], wave(88), GgmlDType::F32);

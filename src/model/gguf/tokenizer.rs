@@ -194,15 +194,14 @@ fn merges<'a>(
         }
         let splits = token.char_indices().skip(1).filter_map(|(at, _)| {
             let (left, right) = token.split_at(at);
-            let ids = (*vocabulary.ids.get(left)?, *vocabulary.ids.get(right)?);
-            let kinds = [ids.0, ids.1].map(|id| vocabulary.kind(id));
-            (kinds == [NORMAL; 2]).then_some((ids, left, right))
+            let ids = [*vocabulary.ids.get(left)?, *vocabulary.ids.get(right)?];
+            let kinds = ids.map(|id| vocabulary.kind(id));
+            (kinds == [NORMAL; 2]).then_some((scores[id], left, right))
         });
-        let mut splits: Vec<_> = splits.collect();
-        splits.sort_by_key(|(ids, ..)| *ids);
-        merges.extend(splits.into_iter().map(|(_, l, r)| (scores[id], l, r)));
+        merges.extend(splits);
     }
     let length = |text: &str| text.chars().count();
+    // What is equal by all of these stays in the order of the tokens.
     merges.sort_by(|(score, left, right), (other, left2, right2)| {
         let lengths = (length(left2), length(right2)).cmp(&(length(left), length(right)));
         other.total_cmp(score).then(lengths)

@@ -1,8 +1,11 @@
 //! The tokenizers that a file may hold.
 
+use serde_json::{Value as Json, json};
+
 use super::super::{Tokenizer, synthetic};
 use super::tests::{llama, open, text};
 use super::write::{self, GgmlDType, Value};
+use super::{Gguf, GgufError};
 
 /// As in `tokenizer.json` of SmolLM, digits are single whatever is merged; and as in Llama 3's, a word
 /// that is a token is one without merges.
@@ -106,4 +109,113 @@ fn sentence_piece_merges_by_score() {
             assert_eq!(tokenizer.decode(&tokens).unwrap(), text);
         }
     }
+}
+
+/// The `tokenizer.json` of a file with this metadata.
+fn json(metadata: &[(&str, Value)]) -> Result<Json, GgufError> {
+    let norm = write::tensor(&[1], vec![1.0], GgmlDType::F32);
+    let file = write::file(metadata, &[("output_norm.weight", norm)]);
+    let json = open(&file).and_then(|gguf: Gguf<_>| gguf.tokenizer())?;
+    Ok(serde_json::from_slice(&json).unwrap())
+}
+
+/// A Llama's metadata with SentencePiece's (token, type, score) for each token.
+fn sentence_piece(tokens: &[(&str, i32, f32)]) -> Vec<(&'static str, Value)> {
+    let mut metadata = llama();
+    let types = tokens.iter().map(|(_, kind, _)| Value::I32(*kind));
+    let scores = tokens.iter().map(|(.., score)| Value::F32(*score));
+    let texts = write::texts(tokens.iter().map(|(token, ..)| token));
+    metadata.push(("tokenizer.ggml.tokens", texts));
+    metadata.push(("tokenizer.ggml.token_type", Value::Array(types.collect())));
+    metadata.push(("tokenizer.ggml.scores", Value::Array(scores.collect())));
+    metadata
+}
+
+/// Files of any tokenizer were once written without a name for how a text is split. GPT-2's are split
+/// as GPT-2 does; of another model it would be a guess.
+#[test]
+fn only_a_gpt2_may_leave_out_how_a_text_is_split() {
+    let unnamed = |architecture: &str, pre: Option<&str>| {
+        let mut metadata = llama();
+        metadata.retain(|(key, _)| !["general.architecture", "tokenizer.ggml.model"].contains(key));
+        metadata.push(("general.architecture", text(architecture)));
+        metadata.push(("tokenizer.ggml.model", text("gpt2")));
+        metadata.push(("tokenizer.ggml.tokens", write::texts(["a"])));
+        metadata.push(("tokenizer.ggml.merges", write::texts([""; 0])));
+        metadata.extend(pre.map(|pre| ("tokenizer.ggml.pre", text(pre))));
+        json(&metadata)
+    };
+    for pre in [None, Some("default")] {
+        let gpt2 = unnamed("gpt2", pre).unwrap();
+        assert_eq!(gpt2["pre_tokenizer"]["type"], "ByteLevel");
+        let message = unnamed("llama", pre).unwrap_err().to_string();
+        assert!(message.contains("tokenizer.ggml.pre"), "{message}");
+    }
+}
+
+/// Each of these would give other tokens than the file's own tokenizer.
+#[test]
+fn other_kinds_of_sentence_piece_are_refused_by_name() {
+    let tokens = [("<unk>", 2, 0.0), ("▁", 1, 0.0), ("a", 1, -1.0)];
+    let with = |key: &'static str, value: Value| {
+        let mut metadata = sentence_piece(&tokens);
+        metadata.retain(|(k, _)| *k != key);
+        metadata.push((key, value));
+        json(&metadata)
+    };
+    let trimmed = "tokenizer.ggml.remove_extra_whitespaces";
+    assert!(with(trimmed, Value::Bool(false)).is_ok());
+    let scores = |count| Value::Array(vec![Value::F32(0.0); count]);
+    for (key, value, part) in [
+        (trimmed, Value::Bool(true), "false"),
+        (
+            "tokenizer.ggml.precompiled_charsmap",
+            Value::Array(vec![Value::U8(0)]),
+            "without it",
+        ),
+        ("tokenizer.ggml.scores", scores(2), "not as many"),
+        ("tokenizer.ggml.scores", scores(4), "not as many"),
+    ] {
+        let message = with(key, value).unwrap_err().to_string();
+        for part in [key, part] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+    }
+}
+
+/// Where the vocabulary has no bytes, a character without a token becomes the one that is meant for it,
+/// wherever that stands.
+#[test]
+fn characters_without_a_token_become_the_unknown_one() {
+    let tokens = [("<s>", 3, 0.0), ("a", 1, 0.0), ("<unk>", 2, 0.0)];
+    let mut metadata = sentence_piece(&tokens);
+    metadata.push(("tokenizer.ggml.add_space_prefix", Value::Bool(false)));
+    let json = json(&metadata).unwrap().to_string();
+    let tokenizer = Tokenizer::from_json(json.as_bytes()).unwrap();
+    assert_eq!(tokenizer.encode("aéa").unwrap(), [1, 2, 1]);
+}
+
+/// As `transformers` orders them: by score, not by the tokens' order; then longer parts first, then in
+/// the tokens' order.
+#[test]
+fn merges_are_listed_by_score_then_by_length() {
+    let merges = sentence_piece(&[
+        ("a", 1, 0.0),
+        ("b", 1, 0.0),
+        ("ab", 1, -2.0),
+        ("ba", 1, -1.0),
+        ("aba", 1, -1.0),
+        ("bab", 1, -3.0),
+        ("bb", 1, -1.0),
+    ]);
+    let expected = json!([
+        ["ab", "a"],
+        ["a", "ba"],
+        ["b", "a"],
+        ["b", "b"],
+        ["a", "b"],
+        ["ba", "b"],
+        ["b", "ab"],
+    ]);
+    assert_eq!(json(&merges).unwrap()["model"]["merges"], expected);
 }
