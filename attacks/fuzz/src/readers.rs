@@ -143,7 +143,7 @@ pub fn config(data: &[u8]) -> bool {
     let Ok(config) = Config::parse(data) else {
         return false;
     };
-    assert_eq!(config.width, 64 * config.heads);
+    assert_eq!(config.width, config.head_width * config.heads);
     assert!(config.hidden.is_multiple_of(64));
     let sizes = [config.layers, config.heads, config.hidden, config.context];
     assert!(sizes.iter().all(|size| (1..=1 << 20).contains(size)));
