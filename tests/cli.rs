@@ -14,7 +14,8 @@ use nanozk::curve::PointBytes;
 use nanozk::layers::FisherTable;
 use nanozk::model::Tokenizer;
 use nanozk::proof::{
-    Kind, LayerProofs, Layers, Mode, ModelFile, ProofFile, ProveOptions, Setup, container, prove,
+    KeyFile, Kind, LayerProofs, Layers, Mode, ModelFile, ProofFile, ProveOptions, Setup, container,
+    prove,
 };
 use serde_json::{Map, Value};
 
@@ -252,6 +253,33 @@ fn only_the_right_verifying_key_verifies() {
     let named = beside.path().join(format!("{}.vk", scene.private_id()));
     fs::rename(beside.path().join("p.vk"), named).expect("renamed");
     nanozk_at(empty.path(), &["verify", arg(&copy)]).success();
+
+    // Another model's key under this one's name is passed over.
+    let named = beside.path().join(format!("{}.vk", scene.private_id()));
+    let other = beside.path().join("other.nzk");
+    nanozk(&["quantize", "--private", "--out", arg(&other)]).success();
+    fs::copy(other.with_extension("vk"), &named).expect("copied");
+    nanozk_at(empty.path(), &["verify", arg(&copy)]).failed("no verifying key for model");
+}
+
+/// The id does not cover the tokenizer's bytes but their digest: with others, another text would be shown.
+#[test]
+fn a_key_with_another_tokenizer_is_refused() {
+    let scene = scene();
+    let key = scene.private.with_extension("vk");
+    let mut file: KeyFile = container::read(Kind::VerifyingKey, &key).expect("a key");
+    let tokenizer = String::from_utf8(file.tokenizer).expect("JSON");
+    let other = tokenizer.replace("\"#\":3,", "\"#\":4,");
+    let other = other.replace("\"$\":4,", "\"$\":3,");
+    assert_ne!(tokenizer, other);
+    file.tokenizer = Tokenizer::from_json(other.as_bytes())
+        .expect("another tokenizer")
+        .to_json();
+    let path = base().join("other-tokenizer.vk");
+    let bytes = container::encode(Kind::VerifyingKey, &file);
+    container::write(&path, &bytes, false).expect("written");
+    let ran = nanozk(&["verify", arg(&scene.private_proof), "--vk", arg(&path)]);
+    ran.failed("not the one its model was published with");
 }
 
 /// Tokens that are not the tokenizer's own for their text may have another answer: a prover who picks them
