@@ -10,7 +10,7 @@ use super::plot::{Chart, Series, SeriesLabelPosition, draw};
 use super::report::{Machine, Report, bytes, peak_rss_bytes, reset_peak_rss};
 use super::{Failure, Outcome, models};
 use crate::layers::quantize_checkpoint;
-use crate::model::{Checkpoint, Config, synthetic};
+use crate::model::{Config, synthetic};
 use crate::proof::{
     BlindingSeed, BlockCosts, Kind, Layers, Mode, ModelFile, OpenedModel, ProveOptions, Setup,
     container, measure_blocks, prove, verify,
@@ -76,13 +76,7 @@ fn synthetic_model(
     report: &Report,
 ) -> Result<(OpenedModel, f64), Failure> {
     report.progress(&format!("making a model of width {}", config.width));
-    let checkpoint = Checkpoint {
-        name: "synthetic".into(),
-        weights: synthetic::weights(&config, 7),
-        config,
-        tokenizer: synthetic::tokenizer(),
-        files: Vec::new(),
-    };
+    let checkpoint = synthetic::checkpoint(config, 7);
     let text = "Every byte is a token of this model. ".repeat(4);
     let model = quantize_checkpoint(&checkpoint, &text, 1, true)?.model;
     let tokenizer = checkpoint.tokenizer.to_json();

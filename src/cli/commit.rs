@@ -8,18 +8,14 @@ use serde_json::json;
 use super::args::Commit;
 use super::report::{Report, bytes};
 use super::{Failure, Outcome, models};
-use crate::proof::{Kind, ModelId, Setup, commit, container};
+use crate::proof::{Kind, ModelId, commit, container};
 
 pub fn run(args: &Commit, report: &Report) -> Result<Outcome, Failure> {
     let secret_path = secret_path(&args.out);
     models::check_writable(&args.out)?;
     models::check_writable(&secret_path)?;
     let home = models::home();
-    report.progress("loading generators");
-    let setup = Setup::load(home.as_deref());
-    let file = models::prover_model(&args.model, home.as_deref(), &setup, report)?;
-    let model = file.open()?;
-    let tokenizer = models::tokenizer(&model.tokenizer)?;
+    let (setup, model, tokenizer) = models::opened_model(&args.model, home.as_deref(), report)?;
     let prompt = tokenizer.encode(&args.prompt)?;
     report.progress("running and committing");
     let (file, secret) = commit(&setup, &model, &prompt, args.max_new_tokens as usize)?;

@@ -6,14 +6,10 @@ use super::args::Generate;
 use super::report::Report;
 use super::{Failure, Outcome, models};
 use crate::layers;
-use crate::proof::Setup;
 
 pub fn run(args: &Generate, report: &Report) -> Result<Outcome, Failure> {
     let home = models::home();
-    let setup = Setup::load(home.as_deref());
-    let file = models::prover_model(&args.model, home.as_deref(), &setup, report)?;
-    let model = file.open()?;
-    let tokenizer = models::tokenizer(&model.tokenizer)?;
+    let (_, model, tokenizer) = models::opened_model(&args.model, home.as_deref(), report)?;
     let prompt = tokenizer.encode(&args.prompt)?;
     report.progress("generating");
 

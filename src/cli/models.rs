@@ -9,7 +9,9 @@ use super::args::{ModelArgs, Verify};
 use super::report::Report;
 use crate::layers::{Quantized, quantize_checkpoint};
 use crate::model::{Checkpoint, Located, Tokenizer, embedded, locate};
-use crate::proof::{BlindingSeed, KeyFile, Kind, ModelFile, ModelId, Setup, container};
+use crate::proof::{
+    BlindingSeed, KeyFile, Kind, ModelFile, ModelId, OpenedModel, Setup, container,
+};
 use crate::quant::{Headroom, IntegerModel, Manifest, Options, QUANTIZER_VERSION};
 
 /// The text that scales are calibrated on where the user gives none.
@@ -75,7 +77,7 @@ pub fn check_writable(out: &Path) -> Result<(), Failure> {
 }
 
 /// The model to prove with: read from a `.nzk` file, or quantized (once; then from the cache).
-pub fn prover_model(
+fn prover_model(
     args: &ModelArgs,
     home: Option<&Path>,
     setup: &Setup,
@@ -86,6 +88,19 @@ pub fn prover_model(
     }
     let checkpoint = open_checkpoint(args.model.as_deref())?;
     checkpoint_model(&checkpoint, args.headroom, home, setup, report)
+}
+
+/// What a run needs: the generators, the model of [`prover_model`] opened, and its tokenizer.
+pub fn opened_model(
+    args: &ModelArgs,
+    home: Option<&Path>,
+    report: &Report,
+) -> Result<(Setup, OpenedModel, Tokenizer), Failure> {
+    report.progress("loading generators");
+    let setup = Setup::load(home);
+    let model = prover_model(args, home, &setup, report)?.open()?;
+    let tokenizer = tokenizer(&model.tokenizer)?;
+    Ok((setup, model, tokenizer))
 }
 
 /// Where the model lies, if it is a quantized one.

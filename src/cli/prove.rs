@@ -12,18 +12,14 @@ use super::report::{Report, bytes, peak_rss_bytes};
 use super::{Failure, Outcome, models, selection};
 use crate::proof::{
     Challenge, CommitFile, Kind, Mode, OpenedModel, ProofFile, ProveOptions, ProveSummary,
-    RunFolder, RunSeed, Selection, Setup, container, prove, prove_challenged, prove_resumable,
+    RunFolder, RunSeed, Selection, container, prove, prove_challenged, prove_resumable,
 };
 
 pub fn run(args: &Prove, report: &Report) -> Result<Outcome, Failure> {
     models::check_writable(&args.out)?;
     let audit = Audit::read(args)?;
     let home = models::home();
-    report.progress("loading generators");
-    let setup = Setup::load(home.as_deref());
-    let file = models::prover_model(&args.model, home.as_deref(), &setup, report)?;
-    let model = file.open()?;
-    let tokenizer = models::tokenizer(&model.tokenizer)?;
+    let (setup, model, tokenizer) = models::opened_model(&args.model, home.as_deref(), report)?;
     let progress = |what: &str| report.progress(&format!("proving: {what}"));
     let mode = if args.separate {
         Mode::Separate

@@ -10,7 +10,7 @@ use safetensors::tensor::{TensorView, serialize};
 use serde_json::json;
 
 pub use super::gguf::write as gguf;
-use super::{Config, Family, Slot, Tokenizer, Weights};
+use super::{Checkpoint, Config, Family, Slot, Tokenizer, Weights};
 use crate::quant::Activation;
 
 /// A configuration of the given size whose feed-forward part is four times as wide; token 256 of
@@ -84,6 +84,17 @@ fn writes_to_stream(name: &str) -> bool {
     ["c_proj", "o_proj", "down_proj"]
         .iter()
         .any(|part| name.ends_with(&format!("{part}.weight")))
+}
+
+/// A checkpoint of that shape with the weights of a seed, as if it had been read.
+pub fn checkpoint(config: Config, seed: u64) -> Checkpoint {
+    Checkpoint {
+        name: "synthetic".into(),
+        weights: weights(&config, seed),
+        config,
+        tokenizer: tokenizer(),
+        files: Vec::new(),
+    }
 }
 
 /// Every byte as a token, in the byte-level alphabet's order, and `<|endoftext|>` as token 256.

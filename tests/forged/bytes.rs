@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nanozk::curve::{PointBytes, ScalarBytes};
 use nanozk::layers::quantize_checkpoint;
-use nanozk::model::synthetic::{self, Layout};
-use nanozk::model::{Checkpoint, Config};
+use nanozk::model::{Config, synthetic};
 use nanozk::proof::{CommittedModel, FileError, Kind, Mode, OpenedModel, ProofFile, container};
 use rayon::prelude::*;
 
@@ -35,15 +34,8 @@ fn small() -> &'static Small {
             hidden: 64,
             ..synthetic::config(1, 1, 257, 8)
         };
-        let weights = synthetic::weights(&config, 7);
-        let weights = synthetic::file(&synthetic::stored(&config, &weights, &Layout::default()));
-        let checkpoint = Checkpoint::from_parts(
-            "small",
-            config.to_json().to_string().as_bytes(),
-            vec![("model.safetensors".into(), weights.into())],
-            &synthetic::tokenizer().to_json(),
-        );
-        let model = quantize_checkpoint(&checkpoint.expect("good"), CALIBRATION, 1, true);
+        let checkpoint = synthetic::checkpoint(config, 7);
+        let model = quantize_checkpoint(&checkpoint, CALIBRATION, 1, true);
         let model = open(&scene().setup, model.expect("quantized").model);
         let proof = proved(&scene().setup, &model, &[72, 105], Mode::Bundled);
         let file = container::encode(Kind::Proof, &proof);

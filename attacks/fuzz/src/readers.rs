@@ -64,26 +64,30 @@ fn decode<T: Serialize + DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Option<T
     container::decode(kind, bytes, Path::new("fuzzed")).ok()
 }
 
-/// A proof file, as `inspect` reads it. It has one encoding.
+/// What a file holds that is read whole. It has one encoding.
+fn read<T: Serialize + DeserializeOwned>(kind: Kind, data: &[u8]) -> Option<T> {
+    let bytes = file(kind, data);
+    let content = decode::<T>(kind, &bytes)?;
+    assert_eq!(container::encode(kind, &content), *bytes);
+    Some(content)
+}
+
+/// A proof file, as `inspect` reads it.
 pub fn proof(data: &[u8]) -> bool {
-    let bytes = file(Kind::Proof, data);
-    let Some(proof) = decode::<ProofFile>(Kind::Proof, &bytes) else {
+    let Some(proof) = read::<ProofFile>(Kind::Proof, data) else {
         return false;
     };
-    assert_eq!(container::encode(Kind::Proof, &proof), *bytes);
     let (machine, human) = nanozk::cli::describe(&proof);
     assert_eq!(machine["verified"], false);
     assert!(human.starts_with("not verified"));
     true
 }
 
-/// A commitment to a run, as `nanozk challenge` reads it. It has one encoding and selects no layer.
+/// A commitment to a run, as `nanozk challenge` reads it. It selects no layer.
 pub fn commitment(data: &[u8]) -> bool {
-    let bytes = file(Kind::Commitment, data);
-    let Some(commit) = decode::<CommitFile>(Kind::Commitment, &bytes) else {
+    let Some(commit) = read::<CommitFile>(Kind::Commitment, data) else {
         return false;
     };
-    assert_eq!(container::encode(Kind::Commitment, &commit), *bytes);
     let Ok(total) = commit.layers() else {
         return false;
     };
@@ -93,13 +97,11 @@ pub fn commitment(data: &[u8]) -> bool {
     true
 }
 
-/// A challenge: what is accepted draws as many distinct layers as it says, and has one encoding.
+/// A challenge: what is accepted draws as many distinct layers as it says.
 pub fn challenge(data: &[u8]) -> bool {
-    let bytes = file(Kind::Challenge, data);
-    let Some(challenge) = decode::<Challenge>(Kind::Challenge, &bytes) else {
+    let Some(challenge) = read::<Challenge>(Kind::Challenge, data) else {
         return false;
     };
-    assert_eq!(container::encode(Kind::Challenge, &challenge), *bytes);
     let Ok(layers) = challenge.layers() else {
         return false;
     };
@@ -111,14 +113,11 @@ pub fn challenge(data: &[u8]) -> bool {
 
 /// A verifying key: its manifest, but not its points and tables. Tables take milliseconds to build,
 /// and they depend on a few small numbers alone; `tests/readers.rs` builds them, and `points` reads
-/// points. A tensor is taken away, so that decoding the key ends before it comes to them. It has one
-/// encoding.
+/// points. A tensor is taken away, so that decoding the key ends before it comes to them.
 pub fn vk(data: &[u8]) -> bool {
-    let bytes = file(Kind::VerifyingKey, data);
-    let Some(mut file) = decode::<KeyFile>(Kind::VerifyingKey, &bytes) else {
+    let Some(mut file) = read::<KeyFile>(Kind::VerifyingKey, data) else {
         return false;
     };
-    assert_eq!(container::encode(Kind::VerifyingKey, &file), *bytes);
     file.key.rows.pop();
     matches!(
         file.key.decode(ROW_BITS),
