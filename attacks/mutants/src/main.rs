@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
+use clap::Parser;
 use serde::{Deserialize, Serialize};
 
 use scratch::{Key, Mutant};
@@ -22,65 +23,55 @@ use tests::{Bench, Ended, Test};
 /// What stands between a forged file and "accepted".
 const FILES: &str = include_str!("../files.txt");
 const ACCEPTED: &str = "attacks/mutants/accepted.txt";
-const USAGE: &str = "usage, from the project's root: mutants [options]
-  --list          print the mutants and stop
-  --file PATTERN  only mutants of files whose path holds PATTERN
-  --only PATTERN  only mutants whose line of the report holds PATTERN
-  --tests A,B     only tests whose names hold one of these: for mutants that survived, and new tests
-  --timeout S     seconds for one mutant before it counts as unresolved (120)
-  --jobs N        tests at a time (2)
-  --json FILE     write all results there
-  --work DIR      where the instrumented copy, its build and the results are kept (target/mutants)
-  --new           only mutants that no earlier run has tried
-  --fresh         forget the results of earlier runs";
 
+/// Removes or negates each check of the verifier, one at a time, and asks which test notices. Run it
+/// from the project's root; see attacks/mutants/README.md. Exits with 1 unless every mutant that is
+/// not accepted was killed.
+#[derive(Parser)]
 struct Options {
+    /// Print the mutants and stop
+    #[arg(long)]
     list: bool,
-    new: bool,
-    fresh: bool,
+    /// Only mutants of files whose path holds PATTERN
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        default_value = "",
+        hide_default_value = true
+    )]
     file: String,
+    /// Only mutants whose line of the report holds PATTERN
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        default_value = "",
+        hide_default_value = true
+    )]
     only: String,
+    /// Only tests whose names hold one of these: for mutants that survived, and new tests
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     tests: Vec<String>,
-    timeout: Duration,
+    /// Seconds for one mutant before it counts as unresolved
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    timeout: u64,
+    /// Tests at a time
+    #[arg(long, value_name = "N", default_value_t = 2)]
     jobs: usize,
+    /// Write all results there
+    #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Where the instrumented copy, its build and the results are kept
+    #[arg(long, value_name = "FOLDER", default_value = "target/mutants")]
     work: PathBuf,
+    /// Only mutants that no earlier run has tried
+    #[arg(long)]
+    new: bool,
+    /// Forget the results of earlier runs
+    #[arg(long)]
+    fresh: bool,
 }
 
 impl Options {
-    fn parse() -> Result<Self> {
-        let mut o = Self {
-            list: false,
-            new: false,
-            fresh: false,
-            file: String::new(),
-            only: String::new(),
-            tests: Vec::new(),
-            timeout: Duration::from_secs(120),
-            jobs: 2,
-            json: None,
-            work: "target/mutants".into(),
-        };
-        let mut args = std::env::args().skip(1);
-        while let Some(arg) = args.next() {
-            let mut value = || args.next().context(USAGE);
-            match arg.as_str() {
-                "--list" => o.list = true,
-                "--new" => o.new = true,
-                "--fresh" => o.fresh = true,
-                "--file" => o.file = value()?,
-                "--only" => o.only = value()?,
-                "--tests" => o.tests = value()?.split(',').map(str::to_string).collect(),
-                "--timeout" => o.timeout = Duration::from_secs(value()?.parse()?),
-                "--jobs" => o.jobs = value()?.parse()?,
-                "--json" => o.json = Some(value()?.into()),
-                "--work" => o.work = value()?.into(),
-                _ => bail!(USAGE),
-            }
-        }
-        Ok(o)
-    }
-
     fn chooses(&self, mutant: &Mutant) -> bool {
         mutant.key.file.contains(&self.file) && mutant.to_string().contains(&self.only)
     }
@@ -130,9 +121,12 @@ struct Record {
 }
 
 fn main() -> Result<ExitCode> {
-    let options = Options::parse()?;
+    let options = Options::parse();
     let root = std::env::current_dir()?;
-    ensure!(root.join("src/lib.rs").is_file(), "{USAGE}");
+    ensure!(
+        root.join("src/lib.rs").is_file(),
+        "run this from the project's root"
+    );
     let files: Vec<String> = FILES.lines().map(str::to_string).collect();
     let mutants = scratch::mutants(&root, &files)?;
     if options.list {
@@ -166,7 +160,7 @@ fn main() -> Result<ExitCode> {
     )?;
     let accepted = accepted::parse(&fs::read_to_string(root.join(ACCEPTED)).unwrap_or_default())?;
     let run = Run {
-        timeout: options.timeout,
+        timeout: Duration::from_secs(options.timeout),
         only_new: options.new,
         mutants: &mutants,
         tests: &tests,
@@ -189,11 +183,11 @@ fn main() -> Result<ExitCode> {
         .filter(|n| options.chooses(&mutants[**n]))
         .count();
     stale(&accepted, &records);
-    let survived = summary(&records, broken);
+    let left = summary(&records, broken);
     if let Some(path) = &options.json {
         fs::write(path, serde_json::to_string_pretty(&records)?)?;
     }
-    Ok(if survived {
+    Ok(if left {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
@@ -221,7 +215,7 @@ fn stale(accepted: &[accepted::Accepted], records: &[Record]) {
     }
 }
 
-/// Prints who is left and the sums. Whether there are survivors.
+/// Prints who is left and the sums. Whether any is left: survived, or unresolved, which may be the same.
 fn summary(records: &[Record], broken: usize) -> bool {
     let mut sums: BTreeMap<&str, usize> = BTreeMap::new();
     for r in records {
@@ -254,7 +248,7 @@ fn summary(records: &[Record], broken: usize) -> bool {
         sum("unresolved"),
         sum("accepted"),
     );
-    sum("survived") > 0
+    sum("survived") + sum("unresolved") > 0
 }
 
 /// Everything a run needs.

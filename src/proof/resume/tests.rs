@@ -38,6 +38,51 @@ fn a_folder_has_one_user_at_a_time() {
     assert_eq!(folders(runs.path()), 0);
 }
 
+/// What is kept are secrets: others may not read them, also where the folders were there before and
+/// were open to everybody.
+#[cfg(unix)]
+#[test]
+fn only_the_owner_can_read_what_is_kept() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = tempfile::tempdir().expect("a directory");
+    let mode = |path: &Path| {
+        let permissions = fs::metadata(path).expect("there").permissions();
+        permissions.mode() & 0o777
+    };
+    let runs = home.path().join("new").join("runs");
+    let own = open(&runs, 1).expect("opened").path.clone();
+    fs::create_dir(&own).expect("removed, as it kept nothing");
+    for path in [&runs, &own] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("its owner may");
+    }
+    let folder = open(&runs, 1).expect("opened again");
+    keep_something(&folder);
+    for path in [&runs, &own] {
+        assert_eq!(mode(path), 0o700, "{}", path.display());
+    }
+    for name in ["lock", "run"] {
+        assert_eq!(mode(&own.join(name)), 0o600, "{name}");
+    }
+    // Nobody can step in between making a folder and closing it.
+    assert_eq!(mode(&home.path().join("new")), 0o700);
+}
+
+/// A layer that nothing is kept of is not worth a word; one that cannot be read is.
+#[test]
+fn only_what_is_there_is_told_of() {
+    let runs = tempfile::tempdir().expect("a directory");
+    let said = std::sync::Mutex::new(Vec::new());
+    let say = |what: &str| said.lock().expect("one thread").push(what.to_string());
+    let id = ModelId([1; 32]);
+    let folder = RunFolder::open(runs.path(), id, &[2], 1, &Layers::All, &say).expect("opened");
+    let read = || folder.read::<RunSeed>(Kind::Run, "run");
+    assert!(read().is_none());
+    assert_eq!(*said.lock().expect("one thread"), [] as [String; 0]);
+    fs::write(folder.path.join("run"), b"damaged").expect("written");
+    assert!(read().is_none());
+    assert_eq!(said.lock().expect("one thread").len(), 1);
+}
+
 /// Secrets do not lie around for ever, and what may still be resumed stays.
 #[cfg(unix)]
 #[test]

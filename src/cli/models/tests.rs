@@ -1,0 +1,50 @@
+//! What the cache tells apart, and what it says of itself.
+
+use super::*;
+use crate::cli::args::Common;
+use crate::model::synthetic;
+
+/// A model that was quantized from other files, or otherwise, is not taken for this one.
+#[test]
+fn checkpoints_and_options_have_cache_keys_of_their_own() {
+    let key = |headroom, files: &[(&str, [u8; 32])]| {
+        let mut checkpoint = synthetic::checkpoint(synthetic::config(1, 1, 257, 8), 7);
+        checkpoint.files = files.iter().map(|(n, d)| (n.to_string(), *d)).collect();
+        cache_key(&checkpoint, &QuantizeOptions::new(headroom))
+    };
+    let a = [b'a'; 32];
+    let files = [("", a), ("", a)];
+    // The last one holds the same bytes as the first, with another end of the name.
+    let longer_name = "a".repeat(32);
+    let keys = [
+        key(None, &files),
+        key(Some(3), &files),
+        key(None, &[("", a), ("", [b'b'; 32])]),
+        key(None, &[("", a), ("b", a)]),
+        key(None, &files[..1]),
+        key(None, &[(&longer_name, a)]),
+    ];
+    for (i, one) in keys.iter().enumerate() {
+        assert!(!keys[..i].contains(one), "number {i} is taken for another");
+    }
+    assert_eq!(keys[0], key(None, &files));
+}
+
+/// Folders are made as they are needed; what cannot be kept is told and is no failure.
+#[test]
+fn storing_tells_whether_it_could() {
+    let common = Common {
+        threads: None,
+        quiet: true,
+        verbose: false,
+    };
+    let report = Report::new(&common, false);
+    let home = tempfile::tempdir().expect("a directory");
+    let path = home.path().join("models").join("m.nzk");
+    assert!(store(&path, b"kept", false, &report));
+    assert_eq!(std::fs::read(&path).expect("there"), b"kept");
+    let in_a_file = path.join("n.nzk");
+    assert!(!store(&in_a_file, b"lost", false, &report));
+    let folder = home.path().join("models");
+    assert!(!store(&folder, b"lost", false, &report));
+}
