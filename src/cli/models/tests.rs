@@ -21,6 +21,7 @@ fn checkpoints_and_options_have_cache_keys_of_their_own() {
         key(Some(3), &files),
         key(None, &[("", a), ("", [b'b'; 32])]),
         key(None, &[("", a), ("b", a)]),
+        key(None, &[("", a), ("c", a)]),
         key(None, &files[..1]),
         key(None, &[(&longer_name, a)]),
     ];
