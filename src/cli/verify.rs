@@ -50,7 +50,7 @@ pub fn run(args: &Verify, report: &Report) -> Result<Outcome, Failure> {
         return invalid(report, &proof, &reason.to_string());
     }
     let texts = Texts::new(&file, &model.manifest, &proof, args.prompt.as_deref())?;
-    if let Some(wanted) = texts.other_prompt {
+    if let Some(wanted) = &texts.other_prompt {
         let reason = format!(
             "its prompt is {:?}, in tokens {:?}; the tokenizer makes {wanted:?} of yours",
             texts.prompt, proof.statement.prompt

@@ -44,7 +44,7 @@ impl PointBytes {
     pub fn decode(&self) -> Result<EqAffine, EncodingError> {
         let point = Option::<EqAffine>::from(EqAffine::from_bytes(&self.0));
         let point = point.ok_or(EncodingError::Point)?;
-        if point.is_identity().into() {
+        if bool::from(point.is_identity()) {
             return Err(EncodingError::Identity);
         }
         Ok(point)
