@@ -31,19 +31,13 @@ impl Scene {
     /// A random model of Llama's kind, large enough for every part to matter.
     fn llama(heads: (usize, usize, usize)) -> Self {
         let config = synthetic::llama_config(2, heads, 300, WINDOW);
-        let mut weights = synthetic::weights(&config, 5);
-        for slot in weights.slots(&config) {
+        let mut checkpoint = synthetic::checkpoint(config, 5);
+        for slot in checkpoint.weights.slots(&checkpoint.config) {
             if slot.shape.len() == 2 {
                 slot.values.iter_mut().for_each(|v| *v *= 4.0);
             }
         }
-        Self::of(Checkpoint {
-            name: "llama".into(),
-            weights,
-            config,
-            tokenizer: synthetic::tokenizer(),
-            files: Vec::new(),
-        })
+        Self::of(checkpoint)
     }
 
     fn of(checkpoint: Checkpoint) -> Self {

@@ -251,11 +251,10 @@ fn only_the_right_verifying_key_verifies() {
     fs::copy(key, beside.path().join("p.vk")).expect("copied");
     nanozk_at(empty.path(), &["verify", arg(&copy)]).success();
     let named = beside.path().join(format!("{}.vk", scene.private_id()));
-    fs::rename(beside.path().join("p.vk"), named).expect("renamed");
+    fs::rename(beside.path().join("p.vk"), &named).expect("renamed");
     nanozk_at(empty.path(), &["verify", arg(&copy)]).success();
 
     // Another model's key under this one's name is passed over.
-    let named = beside.path().join(format!("{}.vk", scene.private_id()));
     let other = beside.path().join("other.nzk");
     nanozk(&["quantize", "--private", "--out", arg(&other)]).success();
     fs::copy(other.with_extension("vk"), &named).expect("copied");

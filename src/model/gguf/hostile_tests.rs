@@ -100,6 +100,14 @@ fn what_is_not_supported_is_refused_by_name() {
 /// What would make a Llama another function than its `config.json` can say.
 #[test]
 fn what_is_not_supported_in_a_llama_is_refused_by_name() {
+    let config = |key, value| {
+        let mut metadata = llama();
+        metadata.retain(|(k, _)| *k != key);
+        metadata.push((key, value));
+        let norm = write::tensor(&[8], wave(8), GgmlDType::F32);
+        let file = write::file(&metadata, &[("output_norm.weight", norm)]);
+        open(&file).unwrap().config()
+    };
     let head = "the width of a head";
     // Of each key a value that changes nothing and one that does.
     for (key, usual, other, part) in [
@@ -122,25 +130,14 @@ fn what_is_not_supported_in_a_llama_is_refused_by_name() {
             "linear",
         ),
     ] {
-        let config = |value| {
-            let mut metadata = llama();
-            metadata.retain(|(k, _)| *k != key);
-            metadata.push((key, value));
-            let norm = write::tensor(&[8], wave(8), GgmlDType::F32);
-            let file = write::file(&metadata, &[("output_norm.weight", norm)]);
-            open(&file).unwrap().config()
-        };
-        if let Err(e) = config(usual) {
+        if let Err(e) = config(key, usual) {
             panic!("{key}: {e}");
         }
-        let message = config(other).unwrap_err().to_string();
+        let message = config(key, other).unwrap_err().to_string();
         assert!(message.contains(part), "{key}: {message}");
     }
-    let mut metadata = llama();
-    metadata.push(("llama.attention.sliding_window", number(8)));
-    let norm = write::tensor(&[8], wave(8), GgmlDType::F32);
-    let file = write::file(&metadata, &[("output_norm.weight", norm)]);
-    let message = open(&file).unwrap().config().unwrap_err().to_string();
+    let window = config("llama.attention.sliding_window", number(8));
+    let message = window.unwrap_err().to_string();
     assert!(message.contains("sliding_window"), "{message}");
 }
 

@@ -67,14 +67,15 @@ pub(super) fn open(file: &[u8]) -> Result<Gguf<&[u8]>, super::GgufError> {
     Gguf::open(file, file.len() as u64)
 }
 
-/// The one tensor of a file, under the name and in the shape of a Hugging Face checkpoint.
+/// A tensor of a file, the only one that is wanted, under the name and in the shape of a Hugging Face
+/// checkpoint.
 fn read_one(
     metadata: &[(&str, Value)],
-    stored: (&str, QTensor),
+    stored: &[(&str, QTensor)],
     name: &str,
     shape: &[usize],
 ) -> Vec<f32> {
-    let file = write::file(metadata, &[stored]);
+    let file = write::file(metadata, stored);
     let mut values = Vec::new();
     let mut wanted = Wanted::new(vec![Slot {
         name: name.to_string(),
@@ -96,7 +97,7 @@ fn every_type_is_dequantized_as_candle_does() {
         let expected: Vec<f32> = expected.flatten_all().unwrap().to_vec1().unwrap();
         let found = read_one(
             &llama(),
-            ("token_embd.weight", make()),
+            &[("token_embd.weight", make())],
             "model.embed_tokens.weight",
             &[3, 256],
         );
@@ -161,7 +162,7 @@ fn rotary_pairs_are_taken_apart() {
         let tensor = write::tensor(&[rows.len(), 8], numbered(rows.len()), GgmlDType::F32);
         let found = read_one(
             &llama(),
-            (&format!("blk.0.{stored}.weight"), tensor),
+            &[(&format!("blk.0.{stored}.weight"), tensor)],
             &format!("model.layers.0.self_attn.{name}.weight"),
             &[rows.len(), 8],
         );
@@ -196,14 +197,8 @@ fn buffers_are_passed_over() {
     let buffer = write::tensor(&[8], vec![9.0; 8], GgmlDType::F32);
     let norm = write::tensor(&[8], wave(8), GgmlDType::F32);
     let name = "model.layers.0.self_attn.rotary_emb.inv_freq";
-    let file = write::file(&llama(), &[(name, buffer), ("output_norm.weight", norm)]);
-    let mut values = Vec::new();
-    let mut wanted = Wanted::new(vec![Slot {
-        name: "model.norm.weight".into(),
-        shape: vec![8],
-        values: &mut values,
-    }]);
-    open(&file).unwrap().read(&mut wanted).unwrap();
+    let stored = [(name, buffer), ("output_norm.weight", norm)];
+    let values = read_one(&llama(), &stored, "model.norm.weight", &[8]);
     assert_eq!(values, wave(8));
 }
 
