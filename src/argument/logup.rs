@@ -79,8 +79,14 @@ pub fn helper(denominators: &[Vec<F>]) -> Option<Vec<F>> {
 }
 
 /// Adds how often each row of `table` is looked up by this layer. A key outside the table counts
-/// nowhere: the proof will not verify.
-pub fn count(layer: &Layer, data: &LayerData, table: &Table, multiplicities: &mut [i32]) {
+/// nowhere: the proof will not verify. `None` where a row is looked up 2^31 times or more, which is more
+/// than a count holds.
+pub fn count(
+    layer: &Layer,
+    data: &LayerData,
+    table: &Table,
+    multiplicities: &mut [i32],
+) -> Option<()> {
     for run in layer.layout.runs.iter().filter(|r| r.table == table.id) {
         for x in run.start..run.start + run.len {
             let row = data.witness(x) + i128::from(run.offset - table.first_key);
@@ -88,10 +94,11 @@ pub fn count(layer: &Layer, data: &LayerData, table: &Table, multiplicities: &mu
                 .ok()
                 .and_then(|r| multiplicities.get_mut(r))
             {
-                *m += 1;
+                *m = m.checked_add(1)?;
             }
         }
     }
+    Some(())
 }
 
 /// 1/(β − t_j) for every row of the table, negated: the functional of its multiplicities in (2).
@@ -321,7 +328,9 @@ fn times_linear(coefficients: &[F], [a0, a1]: [F; 2]) -> Vec<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::argument::data::Externals;
     use crate::argument::sumcheck::{Products, prove};
+    use crate::system::{System, TableId, Values, Witness};
 
     fn table(seed: u64, n: usize) -> Vec<F> {
         (0..n as u64)
@@ -370,6 +379,29 @@ mod tests {
         };
         assert_eq!(run(&mut fast), run(&mut naive));
         assert_eq!(fast.helper, naive.tables[1]);
+    }
+
+    /// A count that would wrap is told: the proof would not verify.
+    #[test]
+    fn counts_end_at_31_bits() {
+        let mut system = System::default();
+        let key = system.range("key", &[8], 0);
+        let layer = Layer::new(system, 14);
+        let mut witness = Witness::new(&layer.system);
+        witness.set(key, Values::Small(vec![3; 8]));
+        let data = LayerData::new(&layer, &witness, Externals::default());
+        let table = Table {
+            id: TableId::Range16,
+            first_key: 0,
+            len: 1 << 16,
+            values: None,
+        };
+        let mut counts = vec![0; table.len];
+        counts[3] = i32::MAX - 8;
+        assert_eq!(count(&layer, &data, &table, &mut counts), Some(()));
+        assert_eq!((counts[3], counts[2]), (i32::MAX, 0));
+        counts[3] = i32::MAX - 7;
+        assert_eq!(count(&layer, &data, &table, &mut counts), None);
     }
 
     #[test]

@@ -7,12 +7,13 @@ use sha2::{Digest, Sha256};
 use super::Failure;
 use super::args::{ModelArgs, Verify};
 use super::report::Report;
+use crate::files;
 use crate::layers::{Quantized, quantize_checkpoint};
 use crate::model::{Checkpoint, Located, Tokenizer, embedded, locate};
 use crate::proof::{
     BlindingSeed, KeyFile, Kind, ModelFile, ModelId, OpenedModel, Setup, container,
 };
-use crate::quant::{Headroom, IntegerModel, Manifest, Options, QUANTIZER_VERSION};
+use crate::quant::{Headroom, IntegerModel, Options, QUANTIZER_VERSION};
 
 /// The text that scales are calibrated on where the user gives none.
 const CALIBRATION_TEXT: &str = include_str!("calibration.txt");
@@ -232,7 +233,7 @@ fn quantize_opened(
 ) -> Result<(ModelFile, Vec<Headroom>), Failure> {
     let text = match &options.calibrate {
         Some(path) => {
-            std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?
+            files::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?
         }
         None => CALIBRATION_TEXT.to_string(),
     };
@@ -315,15 +316,6 @@ pub fn verifying_key(
 
 pub fn tokenizer(json: &[u8]) -> Result<Tokenizer, Failure> {
     Ok(Tokenizer::from_json(json)?)
-}
-
-/// The tokenizer of a key file, if it is the one that the manifest names.
-pub fn matching_tokenizer(json: &[u8], manifest: &Manifest) -> Result<Tokenizer, Failure> {
-    let tokenizer = tokenizer(json)?;
-    if tokenizer.digest() != manifest.tokenizer {
-        return Err("the key file's tokenizer is not the one its model was published with".into());
-    }
-    Ok(tokenizer)
 }
 
 #[cfg(test)]

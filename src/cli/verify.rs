@@ -12,10 +12,8 @@ use super::selection::{table_if_known, weights};
 use super::{Failure, Outcome, models};
 use crate::layers::FisherTable;
 use crate::proof::{
-    Challenge, CommitFile, KeyFile, Kind, ProofFile, Selection, Setup, VerifyError, container,
-    verify,
+    Challenge, CommitFile, Kind, ProofFile, Selection, Setup, Texts, VerifyError, container, verify,
 };
-use crate::quant::Manifest;
 
 pub fn run(args: &Verify, report: &Report) -> Result<Outcome, Failure> {
     let proof: ProofFile = container::read(Kind::Proof, &args.proof)?;
@@ -34,28 +32,29 @@ pub fn run(args: &Verify, report: &Report) -> Result<Outcome, Failure> {
     report.progress("loading generators");
     let setup = Setup::load(home.as_deref());
     let file = models::verifying_key(id, args, home.as_deref(), &setup, report)?;
-    let model = file.key.decode(crate::proof::ROW_BITS)?;
     report.progress("verifying");
-    let start = Instant::now();
-    let verified = match verify(&setup, &model, &proof) {
-        Ok(verified) => verified,
-        // What is wrong with this machine says nothing about the proof.
-        Err(e @ VerifyError::Randomness(_)) => return Err(e.into()),
+    let checked = file.key.decode_for(&proof).and_then(|model| {
+        let start = Instant::now();
+        let verified = verify(&setup, &model, &proof)?;
+        Ok((verified, start.elapsed().as_secs_f64()))
+    });
+    let (verified, seconds) = match checked {
+        Ok(checked) => checked,
+        // What is wrong with this machine or with the key says nothing about the proof.
+        Err(e @ (VerifyError::Randomness(_) | VerifyError::Key(_))) => return Err(e.into()),
         Err(e) => return invalid(report, &proof, &e.to_string()),
     };
-    let seconds = start.elapsed().as_secs_f64();
     let table = args.fisher.as_deref();
     let known = table_if_known(table, id, verified.total, home.as_deref(), report)?;
     if let Err(reason) = audit.check(&proof, table.and(known.as_ref())) {
         return invalid(report, &proof, &reason.to_string());
     }
-    let texts = Texts::new(&file, &model.manifest, &proof, args.prompt.as_deref())?;
-    if let Some(wanted) = &texts.other_prompt {
-        let reason = format!(
-            "its prompt is {:?}, in tokens {:?}; the tokenizer makes {wanted:?} of yours",
-            texts.prompt, proof.statement.prompt
-        );
-        return invalid(report, &proof, &reason);
+    let tokenizer = file.read_tokenizer()?;
+    let prompt = args.prompt.as_deref();
+    let wanted = prompt.map(|text| tokenizer.encode(text)).transpose()?;
+    let texts = Texts::new(&tokenizer, &proof.statement, wanted.as_deref())?;
+    if let Some(wanted) = wanted.filter(|tokens| *tokens != proof.statement.prompt) {
+        return invalid(report, &proof, &other_prompt(&proof, &texts, &wanted));
     }
     let coverage = Coverage {
         statement: &proof.statement,
@@ -110,31 +109,21 @@ impl Audit {
     }
 }
 
-/// Prompt and output as text, and whether the prompt's tokens are those of the text.
-struct Texts {
-    prompt: String,
-    output: String,
-    own_tokens: bool,
-    /// The tokens of the prompt that the verifier wants, if they are others.
-    other_prompt: Option<Vec<u32>>,
+/// Why a proof about another prompt than the verifier's is refused.
+fn other_prompt(proof: &ProofFile, texts: &Texts, wanted: &[u32]) -> String {
+    let tokens = &proof.statement.prompt;
+    let found = match &texts.prompt {
+        Some(text) => format!("{text:?}, in tokens {tokens:?}"),
+        None => shown(None, tokens),
+    };
+    format!("its prompt is {found}; the tokenizer makes {wanted:?} of yours")
 }
 
-impl Texts {
-    fn new(
-        file: &KeyFile,
-        manifest: &Manifest,
-        proof: &ProofFile,
-        wanted: Option<&str>,
-    ) -> Result<Self, Failure> {
-        let tokenizer = models::matching_tokenizer(&file.tokenizer, manifest)?;
-        let statement = &proof.statement;
-        let wanted = wanted.map(|text| tokenizer.encode(text)).transpose()?;
-        Ok(Self {
-            prompt: tokenizer.decode(&statement.prompt)?,
-            output: tokenizer.decode(&statement.output)?,
-            own_tokens: tokenizer.is_own_encoding(&statement.prompt),
-            other_prompt: wanted.filter(|tokens| *tokens != statement.prompt),
-        })
+/// A text, or where it is too long to be read, its tokens.
+fn shown(text: Option<&str>, tokens: &[u32]) -> String {
+    match text {
+        Some(text) => format!("{text:?}"),
+        None => format!("the tokens {tokens:?}"),
     }
 }
 
@@ -147,14 +136,13 @@ fn say(
     seconds: f64,
 ) -> Result<(), Failure> {
     let (statement, verified) = (coverage.statement, coverage.verified);
-    let (prompt, output) = (&texts.prompt, &texts.output);
     let id = statement.model_id;
     let mut machine = json!({
         "valid": verified.complete(),
         "layers_valid": true,
         "model_id": id.to_string(),
-        "prompt": prompt,
-        "output": output,
+        "prompt": texts.prompt,
+        "output": texts.output,
         "prompt_tokens": statement.prompt,
         "output_tokens": statement.output,
         "prompt_is_tokenizers": texts.own_tokens,
@@ -177,22 +165,28 @@ fn say(
         Some(_) => "",
         None => "\n  (compare the model id with one you trust, or pass it as --model-id)",
     };
-    let (unusual, tokens) = if texts.own_tokens {
-        ("", "")
-    } else {
-        (
+    let (unusual, tokens) = match texts.own_tokens {
+        Some(true) => ("", ""),
+        Some(false) => (
             " for unusual tokens",
             "\n  the prompt's tokens are not those that the tokenizer makes of this text; with those, the \
              answer may be another one (--prompt accepts no others)",
-        )
+        ),
+        None => (
+            " for a long prompt",
+            "\n  the prompt is too long to be shown as text, or for its tokens to be compared with those that the \
+             tokenizer makes of it (--prompt compares them with those of yours)",
+        ),
     };
     let verb = if verified.complete() {
         "answered"
     } else {
         "is said to have answered"
     };
+    let output = shown(texts.output.as_deref(), &statement.output);
+    let prompt = shown(texts.prompt.as_deref(), &statement.prompt);
     let human = format!(
-        "{}{unusual}: model {id} {verb} {output:?} to {prompt:?}\n{}{tokens}{pinned}",
+        "{}{unusual}: model {id} {verb} {output} to {prompt}\n{}{tokens}{pinned}",
         coverage.verdict(),
         coverage.words(seconds),
     );

@@ -426,8 +426,11 @@ impl Factors {
 }
 
 impl OpeningProof {
-    /// Decodes the points and scalars, after checking that the rounds are as many as they must.
-    fn decode(&self, rows: usize, log_len: usize) -> Result<Decoded, OpeningError> {
+    /// Checks that the rounds are as many as they must be for so many rows of 2^`log_len`.
+    ///
+    /// # Errors
+    /// [`OpeningError::Rounds`].
+    pub fn check_rounds(&self, rows: usize, log_len: usize) -> Result<(), OpeningError> {
         let counts = [
             ("row", row_rounds(rows), self.row_rounds.len()),
             ("column", log_len, self.column_rounds.len()),
@@ -441,6 +444,12 @@ impl OpeningProof {
                 });
             }
         }
+        Ok(())
+    }
+
+    /// Decodes the points and scalars, after checking that the rounds are as many as they must.
+    fn decode(&self, rows: usize, log_len: usize) -> Result<Decoded, OpeningError> {
+        self.check_rounds(rows, log_len)?;
         let rounds = self.row_rounds.iter().chain(&self.column_rounds);
         let mut bytes: Vec<PointBytes> = rounds.flat_map(|(l, r)| [*l, *r]).collect();
         bytes.push(self.commitment);

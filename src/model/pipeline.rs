@@ -5,11 +5,31 @@
 //! key from elsewhere, so a file is read here first: it must be JSON throughout, and made of the
 //! parts that published BPE tokenizers have, with values that exclude both.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use std::fmt;
 
-/// A byte-level part may double a text's length; published chains have up to five parts.
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+
+use crate::lists::bounded;
+
+/// Published chains have up to five parts.
 const MAX_PARTS: usize = 8;
+
+/// How many times as long, in bytes of UTF-8, normalizer and pre-tokenizer may leave a text, as counted by
+/// [`Chain`]. Llama 2's count as 12.
+pub(super) const MAX_GROWTH: usize = 80;
+
+/// The longest text of a token in bytes. In published vocabularies it is a few hundred: 128 spaces or dashes,
+/// two bytes each at byte level.
+pub(super) const MAX_TOKEN: usize = 1 << 10;
+
+/// Tokens and merges of a vocabulary, at most. Gemma 3, whose file is among the largest that are published, has
+/// 262,144 tokens and about twice as many merges.
+const MAX_TOKENS: usize = 1 << 20;
+const MAX_MERGES: usize = 1 << 21;
+
+/// The bytes of all added tokens together, which the crate builds an automaton of about 75 times that size for.
+const MAX_ADDED: usize = 1 << 20;
 
 /// How Llama 3 splits a text into words.
 pub(super) const LLAMA3: &str = concat!(
@@ -23,10 +43,17 @@ const SPLITS: [&str; 1] = [LLAMA3];
 /// A `tokenizer.json`. Post-processors are not listed: the crate parses them, none is applied.
 #[derive(Deserialize)]
 struct File {
+    #[serde(default)]
+    added_tokens: Vec<Added>,
     normalizer: Option<Normalizer>,
     pre_tokenizer: Option<PreTokenizer>,
     decoder: Option<Decoder>,
     model: Model,
+}
+
+#[derive(Deserialize)]
+struct Added {
+    content: Token,
 }
 
 /// BPE. GPT-2's own file leaves the type out.
@@ -34,8 +61,62 @@ struct File {
 struct Model {
     r#type: Option<String>,
     continuing_subword_prefix: Option<String>,
-    #[serde(rename = "merges")]
-    _merges: IgnoredAny,
+    // Put behind a word's end before that is looked up, so as long as a token at most.
+    #[serde(rename = "end_of_word_suffix")]
+    _suffix: Option<Token>,
+    #[serde(rename = "vocab")]
+    _vocabulary: Vocabulary,
+    #[serde(
+        rename = "merges",
+        deserialize_with = "bounded::<MAX_MERGES, IgnoredAny, _>"
+    )]
+    _merges: Vec<IgnoredAny>,
+}
+
+/// A token's text, of at most [`MAX_TOKEN`] bytes: its length.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Token(usize);
+
+impl TryFrom<String> for Token {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.len() {
+            length if length <= MAX_TOKEN => Ok(Self(length)),
+            length => Err(format!(
+                "a token of {length} bytes, more than the {MAX_TOKEN} that one may have"
+            )),
+        }
+    }
+}
+
+/// At most [`MAX_TOKENS`] tokens with their ids.
+struct Vocabulary;
+
+impl<'de> Deserialize<'de> for Vocabulary {
+    fn deserialize<D: Deserializer<'de>>(file: D) -> Result<Self, D::Error> {
+        file.deserialize_map(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Vocabulary {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {MAX_TOKENS} tokens with their ids")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        let mut count = 0;
+        while map.next_entry::<Token, IgnoredAny>()?.is_some() {
+            count += 1;
+            if count > MAX_TOKENS {
+                return Err(A::Error::invalid_length(count, &self));
+            }
+        }
+        Ok(self)
+    }
 }
 
 #[derive(Deserialize)]
@@ -57,8 +138,13 @@ enum Normalizer {
 #[derive(Deserialize)]
 #[serde(tag = "type")]
 enum PreTokenizer {
-    Sequence { pretokenizers: Vec<PreTokenizer> },
-    ByteLevel,
+    Sequence {
+        pretokenizers: Vec<PreTokenizer>,
+    },
+    ByteLevel {
+        #[serde(default = "yes")]
+        add_prefix_space: bool,
+    },
     Digits,
     Metaspace,
     Punctuation,
@@ -102,11 +188,15 @@ enum Pattern {
     Regex(IgnoredAny),
 }
 
-/// Checks a file.
+fn yes() -> bool {
+    true
+}
+
+/// Checks a file, and says how many times as long, in bytes, normalizer and pre-tokenizer may leave a text.
 ///
 /// # Errors
 /// What it is not to contain, or where it is not JSON.
-pub(super) fn check(json: &[u8]) -> Result<(), String> {
+pub(super) fn check(json: &[u8]) -> Result<usize, String> {
     let file: File = serde_json::from_slice(json).map_err(|e| e.to_string())?;
     let model = &file.model;
     if model.r#type.as_ref().is_some_and(|kind| kind != "BPE") {
@@ -119,49 +209,104 @@ pub(super) fn check(json: &[u8]) -> Result<(), String> {
     {
         return Err("the model has a continuing_subword_prefix".into());
     }
-    let parts = [
-        file.normalizer.map_or(Ok(0), |n| n.parts())?,
-        file.pre_tokenizer.map_or(Ok(0), |p| p.parts())?,
-        file.decoder.map_or(Ok(0), |d| d.parts())?,
-    ];
-    match parts.iter().find(|count| **count > MAX_PARTS) {
-        Some(count) => Err(format!("{count} parts in a row, more than {MAX_PARTS}")),
-        None => Ok(()),
+    let added: usize = file.added_tokens.iter().map(|a| a.content.0).sum();
+    if added > MAX_ADDED {
+        return Err(format!(
+            "added tokens of {added} bytes together, more than {MAX_ADDED}"
+        ));
+    }
+    let normalizer = file.normalizer.map_or(Ok(Chain::NONE), |n| n.chain())?;
+    let pre_tokenizer = file.pre_tokenizer.map_or(Ok(Chain::NONE), |p| p.chain())?;
+    let decoder = file.decoder.map_or(Ok(Chain::NONE), |d| d.chain())?;
+    for Chain { parts, .. } in [normalizer, pre_tokenizer, decoder] {
+        if parts > MAX_PARTS {
+            return Err(format!("{parts} parts in a row, more than {MAX_PARTS}"));
+        }
+    }
+    let encoding = normalizer.growth * pre_tokenizer.growth;
+    match encoding.max(decoder.growth) {
+        growth if growth <= MAX_GROWTH => Ok(encoding),
+        growth => Err(format!(
+            "parts in a row that may leave a text {growth} times as long, more than {MAX_GROWTH}"
+        )),
+    }
+}
+
+/// Parts in a row.
+#[derive(Clone, Copy)]
+struct Chain {
+    parts: usize,
+    /// How many times as long, in bytes of UTF-8, they may leave a text.
+    growth: usize,
+}
+
+impl Chain {
+    const NONE: Self = Self {
+        parts: 0,
+        growth: 1,
+    };
+
+    /// A part that leaves n bytes of text at most `growth`·n.
+    fn part(growth: usize) -> Self {
+        Self { parts: 1, growth }
+    }
+
+    /// Chains one behind the other. A sequence counts as a part itself.
+    fn sequence(chains: impl Iterator<Item = Result<Self, String>>) -> Result<Self, String> {
+        let start = Self::part(1);
+        let chain = chains.collect::<Result<Vec<_>, _>>()?;
+        Ok(chain.iter().fold(start, |all, next| Self {
+            parts: all.parts.saturating_add(next.parts),
+            growth: all.growth.saturating_mul(next.growth),
+        }))
     }
 }
 
 impl Normalizer {
-    /// How many parts this is made of, all of them being sound.
-    fn parts(&self) -> Result<usize, String> {
+    /// What this does to a text, all of it being sound. The growth of normal forms is Unicode's
+    /// (UAX #15, table of maximum expansion factors).
+    fn chain(&self) -> Result<Chain, String> {
         match self {
-            Self::Sequence { normalizers } => total(normalizers.iter().map(Self::parts)),
-            Self::Nfc | Self::Nfkc => Ok(1),
-            Self::Prepend { prepend } => one_character(prepend),
-            Self::Replace(replace) => replace.parts(),
+            Self::Sequence { normalizers } => Chain::sequence(normalizers.iter().map(Self::chain)),
+            Self::Nfc => Ok(Chain::part(3)),
+            Self::Nfkc => Ok(Chain::part(11)),
+            // Before any text between two added tokens, be it one byte.
+            Self::Prepend { prepend } => Ok(Chain::part(1 + one_character(prepend)?)),
+            Self::Replace(replace) => replace.chain(),
         }
     }
 }
 
 impl PreTokenizer {
-    fn parts(&self) -> Result<usize, String> {
+    fn chain(&self) -> Result<Chain, String> {
         match self {
-            Self::Sequence { pretokenizers } => total(pretokenizers.iter().map(Self::parts)),
-            Self::ByteLevel | Self::Digits | Self::Metaspace | Self::Punctuation => Ok(1),
-            Self::Split(split) => split.parts(),
+            Self::Sequence { pretokenizers } => {
+                Chain::sequence(pretokenizers.iter().map(Self::chain))
+            }
+            // A character of one or two bytes for each byte, and before each piece, be it one byte, a space.
+            Self::ByteLevel { add_prefix_space } => {
+                Ok(Chain::part(if *add_prefix_space { 4 } else { 2 }))
+            }
+            Self::Digits | Self::Punctuation => Ok(Chain::part(1)),
+            // A character of up to four bytes for each space, or before a piece.
+            Self::Metaspace => Ok(Chain::part(5)),
+            Self::Split(split) => split.chain(),
         }
     }
 }
 
 impl Split {
     /// Other behaviours than these two leave out what the text is split at.
-    fn parts(&self) -> Result<usize, String> {
+    fn chain(&self) -> Result<Chain, String> {
         let keeps = ["Isolated", "MergedWithPrevious"].contains(&self.behavior.as_str());
         match &self.pattern {
-            SplitPattern::String(pattern) if keeps => one_character(pattern),
+            SplitPattern::String(pattern) if keeps => {
+                one_character(pattern).map(|_| Chain::part(1))
+            }
             SplitPattern::Regex(pattern)
                 if keeps && !self.invert && SPLITS.contains(&pattern.as_str()) =>
             {
-                Ok(1)
+                Ok(Chain::part(1))
             }
             _ => Err("a text is split in a way that no supported tokenizer has".into()),
         }
@@ -169,44 +314,44 @@ impl Split {
 }
 
 impl Decoder {
-    fn parts(&self) -> Result<usize, String> {
+    fn chain(&self) -> Result<Chain, String> {
         match self {
-            Self::Sequence { decoders } => total(decoders.iter().map(Self::parts)),
-            Self::ByteFallback | Self::ByteLevel | Self::Fuse | Self::Metaspace => Ok(1),
-            Self::Replace(replace) => replace.parts(),
+            Self::Sequence { decoders } => Chain::sequence(decoders.iter().map(Self::chain)),
+            // Two bytes of text for a byte that is no UTF-8, for which three stand afterwards.
+            Self::ByteLevel => Ok(Chain::part(2)),
+            Self::ByteFallback | Self::Fuse | Self::Metaspace => Ok(Chain::part(1)),
+            Self::Replace(replace) => replace.chain(),
             // The crate cuts at the end of a token without looking where it begins.
-            Self::Strip { stop: 0 } => Ok(1),
+            Self::Strip { stop: 0 } => Ok(Chain::part(1)),
             Self::Strip { .. } => Err("a decoder strips the ends of tokens".into()),
         }
     }
 }
 
 impl Replace {
-    fn parts(&self) -> Result<usize, String> {
+    fn chain(&self) -> Result<Chain, String> {
         match &self.pattern {
-            Pattern::String(pattern) => one_character(pattern).and(one_character(&self.content)),
+            Pattern::String(pattern) => {
+                let (from, to) = (one_character(pattern)?, one_character(&self.content)?);
+                Ok(Chain::part(to.div_ceil(from)))
+            }
             Pattern::Regex(_) => Err("a regular expression is replaced".into()),
         }
     }
 }
 
-/// What is put in or exchanged is one character, so that a text grows by no more.
+/// What is put in or exchanged is one character, so that a text grows by no more: its bytes.
 fn one_character(text: &str) -> Result<usize, String> {
     match text.chars().count() {
-        1 => Ok(1),
+        1 => Ok(text.len()),
         _ => Err("a part puts in or replaces more or less than one character".into()),
     }
-}
-
-/// A sequence counts as a part itself.
-fn total(parts: impl Iterator<Item = Result<usize, String>>) -> Result<usize, String> {
-    parts.sum::<Result<usize, String>>().map(|sum| sum + 1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{Tokenizer, TokenizerError, synthetic};
-    use super::{LLAMA3, MAX_PARTS, check};
+    use super::{LLAMA3, MAX_ADDED, MAX_MERGES, MAX_PARTS, MAX_TOKEN, MAX_TOKENS, check};
     use std::collections::BTreeMap;
 
     use serde_json::{Value, json};
@@ -252,7 +397,7 @@ mod tests {
             let json = json!({"version": "1.0", "added_tokens": [], "model": model});
             check(json.to_string().as_bytes())
         };
-        assert_eq!(read("BPE"), Ok(()));
+        assert_eq!(read("BPE"), Ok(1));
         for kind in ["WordPiece", "WordLevel", "Unigram", "bpe", ""] {
             assert_eq!(read(kind), Err("the model is not BPE".into()), "{kind}");
         }
@@ -304,9 +449,140 @@ mod tests {
         let chain = |n| json!({"type": "Sequence", "pretokenizers": vec![&byte_level; n]});
         refused("/pre_tokenizer", &chain(40));
         assert!(with("/pre_tokenizer", &chain(2)).is_ok());
+        let digits = json!({"type": "Digits", "individual_digits": true});
+        let chain = |n| json!({"type": "Sequence", "pretokenizers": vec![&digits; n]});
         // The sequence is a part too.
         assert!(with("/pre_tokenizer", &chain(MAX_PARTS - 1)).is_ok());
         refused("/pre_tokenizer", &chain(MAX_PARTS));
+    }
+
+    /// A text becomes no longer than its tokenizer's growth says, whatever its characters and its pieces.
+    #[test]
+    fn texts_grow_no_more_than_is_counted() {
+        let byte_level = |space: bool| json!({"type": "ByteLevel", "add_prefix_space": space, "trim_offsets": true, "use_regex": true});
+        let sequence =
+            |kind: &str, list: &str, parts: &[&Value]| json!({"type": kind, list: parts});
+        let replace = |a, b| json!({"type": "Replace", "pattern": {"String": a}, "content": b});
+        let (nfkc, nfc) = (json!({"type": "NFKC"}), json!({"type": "NFC"}));
+        let prepend = json!({"type": "Prepend", "prepend": "🦀"});
+        let metaspace = json!({
+            "type": "Metaspace", "replacement": "🦀", "prepend_scheme": "always", "split": true,
+        });
+        let (crab, split) = (
+            replace("a", "🦀"),
+            json!({"type": "Digits", "individual_digits": true}),
+        );
+        let normalizers: [(&[&Value], usize); 5] = [
+            (&[], 1),
+            (&[&nfkc], 11),
+            (&[&nfc], 3),
+            (&[&prepend], 5),
+            (&[&nfc, &crab], 12),
+        ];
+        let pre_tokenizers: [(&[&Value], usize); 4] = [
+            (&[&byte_level(false)], 2),
+            (&[&split, &byte_level(true)], 4),
+            (&[&split, &metaspace], 5),
+            (&[&byte_level(false), &byte_level(false)], 4),
+        ];
+        let texts = [
+            "a",
+            " ",
+            "1",
+            "\u{1}",
+            "a1",
+            "1 ",
+            "é",
+            "\u{fdfa}",
+            "\u{1d160}",
+            "🦀",
+            "<|endoftext|>1",
+        ];
+        for (normalizer, n) in normalizers {
+            for (pre_tokenizer, p) in pre_tokenizers {
+                let mut json: Value =
+                    serde_json::from_slice(&synthetic::tokenizer().to_json()).unwrap();
+                json["normalizer"] = sequence("Sequence", "normalizers", normalizer);
+                json["pre_tokenizer"] = sequence("Sequence", "pretokenizers", pre_tokenizer);
+                let json = json.to_string();
+                assert_eq!(check(json.as_bytes()), Ok(n * p));
+                let inner = tokenizers::Tokenizer::from_bytes(json.as_bytes()).unwrap();
+                for text in texts.map(|text| text.repeat(20)) {
+                    assert!(longest(&inner, &text) <= n * p * text.len(), "{text:?}");
+                }
+            }
+        }
+    }
+
+    /// The bytes that the model is given for a text without added tokens.
+    fn longest(tokenizer: &tokenizers::Tokenizer, text: &str) -> usize {
+        use tokenizers::{NormalizedString, Normalizer, OffsetReferential, OffsetType};
+        use tokenizers::{PreTokenizedString, PreTokenizer};
+        // Where an added token stands, the text is normalized in pieces.
+        let pieces = text
+            .split("<|endoftext|>")
+            .filter(|piece| !piece.is_empty());
+        pieces
+            .map(|piece| {
+                let mut piece = NormalizedString::from(piece);
+                tokenizer
+                    .get_normalizer()
+                    .expect("one")
+                    .normalize(&mut piece)
+                    .unwrap();
+                let mut pieces = PreTokenizedString::from(piece);
+                tokenizer
+                    .get_pre_tokenizer()
+                    .expect("one")
+                    .pre_tokenize(&mut pieces)
+                    .unwrap();
+                let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
+                splits.iter().map(|(text, ..)| text.len()).sum::<usize>()
+            })
+            .sum()
+    }
+
+    /// What a verifier reads from elsewhere costs many times its length: a token's text in every place of a
+    /// prompt where it stands, an added one in the automaton that looks for it.
+    #[test]
+    fn vocabularies_and_their_tokens_are_bounded() {
+        let vocabulary = |token: String| json!({"a": 0, token: 1});
+        assert!(with("/model/vocab", &vocabulary("b".repeat(MAX_TOKEN))).is_ok());
+        refused("/model/vocab", &vocabulary("b".repeat(MAX_TOKEN + 1)));
+        refused("/model/vocab", &vocabulary("é".repeat(MAX_TOKEN / 2 + 1)));
+        let added = |count: usize, length: usize| {
+            let token = |i: usize| {
+                let content = format!("{i:0length$}");
+                json!({
+                    "id": 257 + i, "content": content, "special": true, "normalized": false,
+                    "single_word": false, "lstrip": false, "rstrip": false,
+                })
+            };
+            Value::from((0..count).map(token).collect::<Vec<_>>())
+        };
+        assert!(with("/added_tokens", &added(1, MAX_TOKEN)).is_ok());
+        refused("/added_tokens", &added(1, MAX_TOKEN + 1));
+        assert!(with("/added_tokens", &added(MAX_ADDED / MAX_TOKEN, MAX_TOKEN)).is_ok());
+        refused(
+            "/added_tokens",
+            &added(MAX_ADDED / MAX_TOKEN + 1, MAX_TOKEN),
+        );
+        let suffix = |length: usize| json!("w".repeat(length));
+        assert!(with("/model/end_of_word_suffix", &suffix(MAX_TOKEN)).is_ok());
+        refused("/model/end_of_word_suffix", &suffix(MAX_TOKEN + 1));
+
+        // The counts: from the text alone, which is quicker than from a tokenizer.
+        let read = |tokens: usize, merges: usize| {
+            let tokens: String = (0..tokens).map(|i| format!(r#""{i}":{i},"#)).collect();
+            let merges = r#""","#.repeat(merges);
+            check(
+                format!(r#"{{"model": {{"vocab": {{{tokens}"":0}}, "merges": [{merges}""]}}}}"#)
+                    .as_bytes(),
+            )
+        };
+        assert_eq!(read(MAX_TOKENS - 1, MAX_MERGES - 1), Ok(1));
+        assert!(read(MAX_TOKENS, 0).is_err_and(|e| e.contains("at most 1048576 tokens")));
+        assert!(read(0, MAX_MERGES).is_err_and(|e| e.contains("at most 2097152 items")));
     }
 
     /// An expression from elsewhere could take exponential time, and other behaviours lose text.

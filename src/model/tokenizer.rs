@@ -12,12 +12,21 @@ use super::pipeline;
 /// The token that ends a text in GPT-2's vocabulary.
 const END_OF_TEXT: &str = "<|endoftext|>";
 
+/// The largest file of a tokenizer. Gemma 3's, among the largest published, has 33 MB.
+const MAX_FILE: usize = 1 << 26;
+
+/// How many bytes a foreign text may take as the model is given it, in all of its pieces, where a verifier encodes it
+/// again: at most about 160 bytes of memory each (`tests/costs.rs`).
+const MAX_ENCODED: usize = 1 << 19;
+
 /// A tokenizer, held in canonical form: without truncation and padding, serialized as compact
 /// JSON by the `tokenizers` crate. Reading that JSON gives the same tokenizer and the same bytes.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     json: Vec<u8>,
+    /// How many times as long a text may become before the model is given it.
+    growth: usize,
 }
 
 /// Why a tokenizer is refused, or cannot do its work.
@@ -27,6 +36,11 @@ pub enum TokenizerError {
         "not a BPE tokenizer of supported parts ({0}): download the file again, or use a model with another tokenizer"
     )]
     Unreadable(String),
+    #[error(
+        "{0} bytes are more than the {MAX_FILE} that the largest published tokenizers stay below: use a model with \
+         another tokenizer"
+    )]
+    TooLarge(usize),
     #[error("merges.txt, line {line}: expected two tokens separated by a space")]
     Merge { line: usize },
     #[error("BPE dropout {0} makes the encoding random: remove \"dropout\" from the tokenizer")]
@@ -49,9 +63,12 @@ impl Tokenizer {
     /// Reads a `tokenizer.json`.
     ///
     /// # Errors
-    /// [`TokenizerError::Unreadable`] or [`TokenizerError::Dropout`].
+    /// [`TokenizerError::Unreadable`], [`TokenizerError::TooLarge`] or [`TokenizerError::Dropout`].
     pub fn from_json(json: &[u8]) -> Result<Self, TokenizerError> {
-        pipeline::check(json).map_err(TokenizerError::Unreadable)?;
+        if json.len() > MAX_FILE {
+            return Err(TokenizerError::TooLarge(json.len()));
+        }
+        let growth = pipeline::check(json).map_err(TokenizerError::Unreadable)?;
         let unreadable = |e: tokenizers::Error| TokenizerError::Unreadable(e.to_string());
         let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(unreadable)?;
         inner.with_truncation(None).map_err(unreadable)?;
@@ -70,7 +87,11 @@ impl Tokenizer {
         let json = inner.to_string(false).map_err(unreadable)?.into_bytes();
         // It would add special tokens, which we never ask for, and can repeat the text.
         inner.with_post_processor(None::<PostProcessorWrapper>);
-        Ok(Self { inner, json })
+        Ok(Self {
+            inner,
+            json,
+            growth,
+        })
     }
 
     /// Reads GPT-2's older pair of files, `vocab.json` and `merges.txt`: byte-level BPE.
@@ -134,17 +155,33 @@ impl Tokenizer {
                 let decoded = self.inner.decode(run, false);
                 text += &decoded.map_err(|e| TokenizerError::Decode(e.to_string()))?;
             } else {
-                text += &format!("<|token {}|>", run[0]);
+                text += &unknown(run[0]);
             }
         }
         Ok(text)
     }
 
-    /// Whether `tokens` are what [`Self::encode`] makes of their own text. Others may have the same text: the
-    /// letters of a word, where the vocabulary has the word.
-    pub fn is_own_encoding(&self, tokens: &[u32]) -> bool {
-        let again = self.decode(tokens).and_then(|text| self.encode(&text));
-        again.is_ok_and(|again| again == tokens)
+    /// [`Self::decode`] for tokens that somebody else chose, and whether [`Self::encode`] makes the same tokens of their
+    /// text. (Others may have the same text: the letters of a word, where the vocabulary has the word.) `None` where the
+    /// text is too long to be read at a moderate cost: a token may have a long text, and stand in every place.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn read(&self, tokens: &[u32]) -> Result<Option<(String, bool)>, TokenizerError> {
+        let affordable = |bytes: usize| bytes.saturating_mul(self.growth) <= MAX_ENCODED;
+        let stored = |token: &u32| match self.inner.id_to_token(*token) {
+            Some(text) => text.len(),
+            None => unknown(*token).len(),
+        };
+        if !affordable(tokens.iter().map(stored).sum()) {
+            return Ok(None);
+        }
+        let text = self.decode(tokens)?;
+        if !affordable(text.len()) {
+            return Ok(None);
+        }
+        let own = self.encode(&text).is_ok_and(|again| again == tokens);
+        Ok(Some((text, own)))
     }
 
     /// The number of tokens.
@@ -177,8 +214,18 @@ impl Tokenizer {
 
     /// SHA-256 of the canonical JSON.
     pub fn digest(&self) -> [u8; 32] {
-        Sha256::digest(&self.json).into()
+        Self::digest_of(&self.json)
     }
+
+    /// What [`Self::digest`] is of a tokenizer whose canonical JSON this is.
+    pub fn digest_of(json: &[u8]) -> [u8; 32] {
+        Sha256::digest(json).into()
+    }
+}
+
+/// What stands for a token that the tokenizer does not know.
+fn unknown(token: u32) -> String {
+    format!("<|token {token}|>")
 }
 
 /// Whether the model's tokens have the ids from 0 on, each once. The crate writes one token per id: a
@@ -303,8 +350,35 @@ mod tests {
             (&[259, letters[4]], false),
             (&[999], false),
         ] {
-            assert_eq!(tokenizer.is_own_encoding(tokens), own, "{tokens:?}");
+            let text = tokenizer.decode(tokens).unwrap();
+            assert_eq!(
+                tokenizer.read(tokens).unwrap(),
+                Some((text, own)),
+                "{tokens:?}"
+            );
         }
+    }
+
+    /// A thousand places of a token of a thousand bytes are a text that nobody wants to read, and that would take a
+    /// hundred times its length in memory. What counts is the length before and after decoding.
+    #[test]
+    fn a_text_of_long_tokens_is_not_read() {
+        let mut vocabulary = synthetic::byte_vocabulary();
+        vocabulary.insert("a".repeat(1 << 10), 257);
+        // A byte that begins a character of two: alone it is none, and three bytes stand for it.
+        let broken = vocabulary["Ã"];
+        let vocabulary = serde_json::to_string(&vocabulary).unwrap();
+        let tokenizer = Tokenizer::from_vocabulary(vocabulary.as_bytes(), b"").unwrap();
+        let most = MAX_ENCODED / 2 >> 10;
+        let read = |tokens: &[u32]| tokenizer.read(tokens).unwrap().map(|(text, _)| text.len());
+        assert_eq!(read(&vec![257; most]), Some(most << 10));
+        assert_eq!(read(&vec![257; most + 1]), None);
+        let unknown = MAX_ENCODED / 2 / "<|token 1000|>".len();
+        assert!(read(&vec![1000; unknown]).is_some());
+        assert_eq!(read(&vec![1000; unknown + 1]), None);
+        let broken = vec![broken; MAX_ENCODED / 2 / 3 + 1];
+        assert!(tokenizer.decode(&broken).unwrap().len() > MAX_ENCODED / 2);
+        assert_eq!(read(&broken), None);
     }
 
     /// A merge left out or read as another would change the encoding of every text that has it.
@@ -355,6 +429,11 @@ mod tests {
                 Err(TokenizerError::Unreadable(_))
             ));
         }
+        let large = vec![b' '; MAX_FILE + 1];
+        assert!(matches!(
+            Tokenizer::from_json(&large),
+            Err(TokenizerError::TooLarge(_))
+        ));
         let mut random: serde_json::Value = serde_json::from_slice(&tokenizer().to_json()).unwrap();
         random["model"]["dropout"] = json!(0.5);
         assert!(matches!(

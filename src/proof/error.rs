@@ -2,6 +2,7 @@
 
 use super::LayerKind;
 use super::audit::AuditError;
+use super::key::KeyError;
 use super::statement::{ModelId, StatementError};
 use crate::curve::EncodingError;
 use crate::layers::RunError;
@@ -32,6 +33,9 @@ pub enum ProveError {
 /// Why a proof is not valid.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
+    /// What is wrong with the key says nothing about the proof.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     #[error("the proof is about model {claimed}, the key is of {given}")]
     Model { claimed: ModelId, given: ModelId },
     #[error("statement: {0}")]

@@ -18,6 +18,7 @@ use crate::commit::{RowData, commit_rows};
 use crate::curve::{EncodingError, Generators, PointBytes, decode_points};
 use crate::layers::{self, LayerKind};
 use crate::lists::lists;
+use crate::model::TokenizerError;
 use crate::quant::{Architecture, IntMatrix, IntegerModel, Manifest, Tables};
 use crate::seal::bundle::vector_rows;
 
@@ -98,6 +99,10 @@ pub enum KeyError {
         "the lookup tables that this program builds for the manifest's scales are not those it names"
     )]
     Tables,
+    #[error("the key file's tokenizer is not the one its model was published with")]
+    OtherTokenizer,
+    #[error("the key file's tokenizer: {0}")]
+    Tokenizer(#[from] TokenizerError),
 }
 
 /// A weight tensor of the model: a matrix or the vectors of one layer.
@@ -227,8 +232,9 @@ impl VerifyingKey {
         ModelId(hash.finalize().into())
     }
 
-    /// Checks the key against its manifest, decodes its points and builds its tables.
-    pub fn decode(&self, row_bits: usize) -> Result<CommittedModel, KeyError> {
+    /// Checks the manifest, and that the key has the tensors and rows that it implies: what can be told without
+    /// decoding a point or building a table.
+    pub fn check(&self, row_bits: usize) -> Result<(), KeyError> {
         layers::check(&self.manifest).map_err(|e| KeyError::Manifest(e.to_string()))?;
         let counts = row_counts(&self.manifest, row_bits);
         if counts.len() != self.rows.len() {
@@ -246,6 +252,12 @@ impl VerifyingKey {
                 });
             }
         }
+        Ok(())
+    }
+
+    /// Checks the key ([`Self::check`]), decodes its points and builds its tables.
+    pub fn decode(&self, row_bits: usize) -> Result<CommittedModel, KeyError> {
+        self.check(row_bits)?;
         let decode = |(tensor, rows): (usize, &Vec<PointBytes>)| {
             decode_points(rows).map_err(|source| KeyError::Point { tensor, source })
         };

@@ -21,6 +21,7 @@ pub mod statement;
 mod systems;
 #[cfg(test)]
 mod testing;
+mod texts;
 #[cfg(test)]
 mod transcript_tests;
 mod verifier;
@@ -39,6 +40,7 @@ pub use run::Layers;
 pub use run_seed::RunSeed;
 pub use setup::{ROW_BITS, Setup};
 pub use statement::{ModelId, Selection, Statement, StatementError, Stop};
+pub use texts::Texts;
 pub use verifier::{Verified, verify};
 
 use serde::{Deserialize, Serialize};
@@ -46,8 +48,9 @@ use serde::{Deserialize, Serialize};
 pub use crate::layers::LayerKind;
 
 use crate::curve::PointBytes;
-use crate::lists::lists;
+use crate::lists::{bounded, lists};
 use crate::seal::bundle::BundleProof;
+use statement::MAX_LAYERS;
 
 /// A proof file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,5 +68,5 @@ pub enum LayerProofs {
     /// One proof for all.
     Bundled(Box<BundleProof>),
     /// One each, in order.
-    Separate(Vec<BundleProof>),
+    Separate(#[serde(deserialize_with = "bounded::<MAX_LAYERS, _, _>")] Vec<BundleProof>),
 }

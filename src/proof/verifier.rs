@@ -4,13 +4,14 @@ use pasta_curves::EqAffine;
 use rayon::prelude::*;
 
 use super::error::VerifyError;
-use super::key::CommittedModel;
+use super::key::{CommittedModel, VerifyingKey};
 use super::setup::{ROW_BITS, Setup};
 use super::statement::{Statement, StatementError, link};
 use super::{LayerKind, LayerProofs, ProofFile, systems};
 use crate::commit::{FinalMsm, fresh_rng};
 use crate::curve::decode_points;
 use crate::layers::Sequence;
+use crate::quant::Manifest;
 use crate::seal::bundle::{self, BundleError, BundleProof, BundlePublic};
 use crate::seal::{Sealed, verify_batch};
 use crate::transcript::Transcript;
@@ -31,6 +32,79 @@ impl Verified {
     }
 }
 
+impl VerifyingKey {
+    /// Decodes a key to verify this proof with, after all checks of either that cost next to nothing.
+    ///
+    /// # Errors
+    /// [`VerifyError::Key`], and what [`check_counts`] finds.
+    pub fn decode_for(&self, proof: &ProofFile) -> Result<CommittedModel, VerifyError> {
+        self.check(ROW_BITS)?;
+        check_counts(&self.manifest, proof)?;
+        Ok(self.decode(ROW_BITS)?)
+    }
+}
+
+/// Checks what follows from manifest and tokens alone: the statement, and how many boundaries, rows of them and layers'
+/// proofs there are. It takes no longer than to read the proof, and none of the key's points, so it comes before all
+/// that does. `manifest` is one that [`layers::check`](crate::layers::check) accepts.
+///
+/// Returns the sequence of tokens that was run.
+///
+/// # Errors
+/// As [`verify`].
+fn check_counts(manifest: &Manifest, proof: &ProofFile) -> Result<Sequence, VerifyError> {
+    let (a, statement) = (&manifest.architecture, &proof.statement);
+    let sequence = statement.validate(a)?;
+    if proof.boundaries.len() != statement.chain.len() {
+        let (expected, found) = (statement.chain.len(), proof.boundaries.len());
+        return Err(StatementError::Chain { expected, found }.into());
+    }
+    let expected = (sequence.tokens().len() * a.width).div_ceil(1 << ROW_BITS);
+    let rows = proof.boundaries.iter().map(Vec::len).enumerate();
+    for (index, found) in rows {
+        if found != expected {
+            return Err(VerifyError::Boundary {
+                index,
+                expected,
+                found,
+            });
+        }
+    }
+    let kinds = statement.kinds(a.layers);
+    for bundle in bundles(&kinds, &proof.proofs)? {
+        let (expected, found) = (bundle.kinds.len(), bundle.proof.layers.len());
+        if expected != found {
+            let what = "layers";
+            return Err(bundle.error(BundleError::Total {
+                what,
+                expected,
+                found,
+            }));
+        }
+    }
+    Ok(sequence)
+}
+
+/// The bundles of a file, with the layers of each.
+fn bundles<'a>(
+    kinds: &'a [LayerKind],
+    proofs: &'a LayerProofs,
+) -> Result<Vec<Bundle<'a>>, VerifyError> {
+    match proofs {
+        LayerProofs::Bundled(proof) => Ok(vec![Bundle { kinds, proof }]),
+        LayerProofs::Separate(proofs) if proofs.len() == kinds.len() => {
+            let layers = kinds.chunks(1).zip(proofs);
+            Ok(layers
+                .map(|(kinds, proof)| Bundle { kinds, proof })
+                .collect())
+        }
+        LayerProofs::Separate(proofs) => Err(VerifyError::Layers {
+            expected: kinds.len(),
+            found: proofs.len(),
+        }),
+    }
+}
+
 /// Checks everything a proof file claims, but not that an answer to a challenge is one: that takes
 /// the challenge ([`super::Challenge::check`]). Every failure is an error with its reason.
 pub fn verify(
@@ -46,7 +120,7 @@ pub fn verify(
             given: model.id,
         });
     }
-    let sequence = statement.validate(a)?;
+    let sequence = check_counts(&model.manifest, proof)?;
     let boundaries = decode_boundaries(model, proof)?;
     let kinds = statement.kinds(a.layers);
     let check = Check {
@@ -57,58 +131,26 @@ pub fn verify(
         boundaries: &boundaries,
     };
 
-    let bundles: Vec<Bundle> = match &proof.proofs {
-        LayerProofs::Bundled(proof) => vec![Bundle {
-            kinds: &kinds,
-            proof,
-        }],
-        LayerProofs::Separate(proofs) => {
-            if proofs.len() != kinds.len() {
-                return Err(VerifyError::Layers {
-                    expected: kinds.len(),
-                    found: proofs.len(),
-                });
-            }
-            let layers = kinds.chunks(1).zip(proofs);
-            layers
-                .map(|(kinds, proof)| Bundle { kinds, proof })
-                .collect()
-        }
-    };
-    check.all(&bundles)?;
+    check.all(&bundles(&kinds, &proof.proofs)?)?;
     Ok(Verified {
         total: a.layers + 2,
         layers: kinds,
     })
 }
 
-/// Decodes the boundary commitments and checks that the chain is made of them.
+/// Decodes the boundary commitments, whose counts have been checked, and checks that the chain is made of them.
 fn decode_boundaries(
     model: &CommittedModel,
     proof: &ProofFile,
 ) -> Result<Vec<Vec<EqAffine>>, VerifyError> {
-    let (a, statement) = (&model.manifest.architecture, &proof.statement);
-    if proof.boundaries.len() != statement.chain.len() {
-        let (expected, found) = (statement.chain.len(), proof.boundaries.len());
-        return Err(StatementError::Chain { expected, found }.into());
-    }
+    let (width, statement) = (model.manifest.architecture.width, &proof.statement);
     let padded = statement.padded as usize;
-    let expected = (padded * a.width).div_ceil(1 << ROW_BITS);
-    proof
-        .boundaries
-        .iter()
-        .enumerate()
-        .map(|(index, points)| {
-            if points.len() != expected {
-                return Err(VerifyError::Boundary {
-                    index,
-                    expected,
-                    found: points.len(),
-                });
-            }
+    let links = proof.boundaries.iter().zip(&statement.chain).enumerate();
+    links
+        .map(|(index, (points, expected))| {
             let points = decode_points(points)
                 .map_err(|source| VerifyError::BoundaryPoint { index, source })?;
-            if link(index, padded, a.width, &points) != statement.chain[index] {
+            if link(index, padded, width, &points) != *expected {
                 return Err(StatementError::Link(index).into());
             }
             Ok(points)
@@ -146,18 +188,24 @@ impl Bundle<'_> {
     }
 }
 
+/// What is left of bundles when all else is checked: their group equations in one sum, and their seals, each
+/// with the place of its bundle.
+type Rest<'a> = (FinalMsm<'a>, Vec<(usize, Sealed<'a>)>);
+
 impl Check<'_> {
-    /// Checks all bundles in parallel; their seals and their group equations together.
+    /// Checks all bundles in parallel; their seals and their group equations together. The equations are added up
+    /// as bundles are done with: a sum has a scalar for each generator.
     pub(super) fn all(&self, bundles: &[Bundle]) -> Result<(), VerifyError> {
-        let checked = bundles
+        let rest: Option<Result<Rest, VerifyError>> = bundles
             .par_iter()
-            .map(|b| {
+            .enumerate()
+            .map(|(place, b)| {
                 let mut msm = FinalMsm::new(&self.setup.generators, &mut fresh_rng()?);
                 let seals = self.bundle(b, &mut msm).map_err(|e| b.error(e))?;
-                Ok((msm, seals))
+                Ok((msm, seals.into_iter().map(|s| (place, s)).collect()))
             })
-            .collect::<Result<Vec<_>, VerifyError>>()?;
-        settle(bundles, checked)
+            .try_reduce_with(|a, b| Ok(merge(a, b)));
+        rest.map_or(Ok(()), |rest| settle(bundles, rest?))
     }
 
     /// Checks a bundle up to its group equations, which are added to `msm`, and its seals.
@@ -195,26 +243,19 @@ impl Check<'_> {
     }
 }
 
+/// What is left of two parts of the bundles together.
+fn merge<'a>((mut sum, mut seals): Rest<'a>, other: Rest<'a>) -> Rest<'a> {
+    sum.merge(other.0);
+    seals.extend(other.1);
+    (sum, seals)
+}
+
 /// The last checks of all bundles: their group equations, and their seals, each in one sum.
-fn settle(bundles: &[Bundle], checked: Vec<(FinalMsm, Vec<Sealed>)>) -> Result<(), VerifyError> {
-    let (msms, seals): (Vec<FinalMsm>, Vec<Vec<Sealed>>) = checked.into_iter().unzip();
-    let (owners, seals): (Vec<&Bundle>, Vec<Sealed>) = bundles
-        .iter()
-        .zip(seals)
-        .flat_map(|(b, seals)| seals.into_iter().map(move |s| (b, s)))
-        .unzip();
+fn settle(bundles: &[Bundle], (sum, seals): Rest) -> Result<(), VerifyError> {
+    let (owners, seals): (Vec<usize>, Vec<Sealed>) = seals.into_iter().unzip();
     let mut rng = fresh_rng()?;
-    let (sealed, opened) = rayon::join(
-        || verify_batch(&seals, &mut rng),
-        || {
-            let sum = msms.into_iter().reduce(|mut sum, msm| {
-                sum.merge(msm);
-                sum
-            });
-            sum.is_none_or(FinalMsm::check)
-        },
-    );
-    sealed.map_err(|(i, e)| owners[i].error(BundleError::Seal(e)))?;
+    let (sealed, opened) = rayon::join(|| verify_batch(&seals, &mut rng), || sum.check());
+    sealed.map_err(|(i, e)| bundles[owners[i]].error(BundleError::Seal(e)))?;
     if opened {
         Ok(())
     } else {

@@ -9,6 +9,7 @@ use crate::curve::{Generators, PointBytes, ScalarBytes};
 use crate::layers::testing::{Shape, manifest};
 use crate::proof::statement::{ModelId, Selection, Stop};
 use crate::seal::KeyStore;
+use crate::seal::bundle::LayerMessages;
 
 /// A file whose statement is right and whose boundaries are the chain's, without proofs, and the model
 /// it speaks of.
@@ -106,9 +107,36 @@ fn what_is_wrong_before_any_proof_is_refused_as_such() {
         ),
         "{missing}"
     );
-    let unlinked = refusal(|p| p.statement.chain[1][0] ^= 1);
+    let empty = refusal(|p| {
+        p.proofs = counted();
+        let LayerProofs::Separate(bundles) = &mut p.proofs else {
+            unreachable!("one for each layer")
+        };
+        bundles[1].layers.clear();
+    });
+    assert!(
+        matches!(
+            empty,
+            VerifyError::Layer {
+                layer: LayerKind::Block(0),
+                source: BundleError::Total {
+                    what: "layers",
+                    expected: 1,
+                    found: 0
+                }
+            }
+        ),
+        "{empty}"
+    );
+    let unlinked = refusal(|p| {
+        p.proofs = counted();
+        p.statement.chain[1][0] ^= 1;
+    });
     assert!(matches!(unlinked, Statement(Link(1))), "{unlinked}");
-    let broken = refusal(|p| p.boundaries[1][0] = PointBytes([0xff; 32]));
+    let broken = refusal(|p| {
+        p.proofs = counted();
+        p.boundaries[1][0] = PointBytes([0xff; 32]);
+    });
     assert!(matches!(broken, BoundaryPoint { index: 1, .. }), "{broken}");
     // A further row, of which the chain is made as well.
     let longer = refusal(|p| {
@@ -153,15 +181,15 @@ fn a_false_seal_or_equation_of_any_bundle_is_refused() {
         })
         .collect();
     let settled = |false_equation: Option<usize>, false_seal: Option<usize>| {
-        let checked = (0..3).map(|i| {
+        let rest = (0..3).map(|i| {
             let mut msm = FinalMsm::new(&generators, &mut fresh_rng().expect("randomness"));
             if false_equation == Some(i) {
                 msm.equation().point(F::ONE, EqAffine::generator());
             }
             let seals = (false_seal == Some(i)).then(sealed);
-            (msm, seals.into_iter().collect())
+            (msm, seals.into_iter().map(|s| (i, s)).collect())
         });
-        settle(&bundles, checked.collect())
+        settle(&bundles, rest.reduce(merge).expect("three"))
     };
     assert!(settled(None, None).is_ok());
     for (i, kind) in kinds.iter().enumerate() {
@@ -173,6 +201,23 @@ fn a_false_seal_or_equation_of_any_bundle_is_refused() {
             other => panic!("seal {i}: {other:?}"),
         }
     }
+}
+
+/// A proof for each of three layers, with as many layers as it must have and nothing else.
+fn counted() -> LayerProofs {
+    let messages = LayerMessages {
+        mask: PointBytes([0xff; 32]),
+        witness: Vec::new(),
+        helper: Vec::new(),
+        round: Vec::new(),
+        rho: ScalarBytes([0xff; 32]),
+        masked: ScalarBytes([0xff; 32]),
+    };
+    let bundle = BundleProof {
+        layers: vec![messages],
+        ..no_proof()
+    };
+    LayerProofs::Separate(vec![bundle; 3])
 }
 
 /// A bundle's proof with nothing in it.

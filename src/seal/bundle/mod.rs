@@ -145,6 +145,11 @@ pub enum BundleError {
     Conversation(#[from] HiddenError),
     #[error("opening: {0}")]
     Opening(#[from] OpeningError),
+    #[error(
+        "a row of the table {0:?} is looked up 2^31 times or more in one bundle: prove the layers separately \
+         (--separate), or a shorter sequence"
+    )]
+    Lookups(TableId),
     #[error("a challenge hit a pole, which has probability below 2^-200: prove again")]
     Pole,
     #[error("the operating system gave no randomness: {0}")]

@@ -31,6 +31,7 @@ pub const PHASES: [&str; 5] = ["commit", "lookups", "sumcheck", "seal", "opening
 ///
 /// # Errors
 /// [`BundleError::Conversation`] and [`BundleError::Seal`] for a bundle too large to seal;
+/// [`BundleError::Lookups`] for one with more lookups of a table's row than are counted;
 /// [`BundleError::Pole`] and [`BundleError::Randomness`] by bad luck. A false witness is *not* found
 /// here: the verifier refuses the proof.
 pub fn prove(
@@ -125,21 +126,19 @@ fn multiplicity_rows(
     public: &BundlePublic,
     secrets: &[LayerSecret],
     row_bits: usize,
-) -> Vec<RowData> {
-    used_tables(public)
-        .into_iter()
-        .flat_map(|t| {
-            let table = &public.tables[t];
-            let mut counts = vec![0; table.len];
-            for (l, s) in public.layers.iter().zip(secrets) {
-                logup::count(l.layer, &s.data, table, &mut counts);
-            }
-            counts
-                .chunks(1 << row_bits)
-                .map(|c| RowData::Small(c.to_vec()))
-                .collect::<Vec<_>>()
-        })
-        .collect()
+) -> Result<Vec<RowData>, BundleError> {
+    let mut rows = Vec::new();
+    for t in used_tables(public) {
+        let table = &public.tables[t];
+        let mut counts = vec![0; table.len];
+        for (l, s) in public.layers.iter().zip(secrets) {
+            let counted = logup::count(l.layer, &s.data, table, &mut counts);
+            counted.ok_or(BundleError::Lookups(table.id))?;
+        }
+        let chunks = counts.chunks(1 << row_bits);
+        rows.extend(chunks.map(|c| RowData::Small(c.to_vec())));
+    }
+    Ok(rows)
 }
 
 /// Step 3 for one layer: the sumcheck, with T1 as the other side.
@@ -191,7 +190,7 @@ impl Prover<'_> {
             .zip(self.secrets)
             .map(|(l, s)| commit_layer(self.public, l.layer, s))
             .collect::<Result<_, _>>()?;
-        let mut rows = multiplicity_rows(self.public, self.secrets, self.row_bits);
+        let mut rows = multiplicity_rows(self.public, self.secrets, self.row_bits)?;
         for s in self.secrets {
             s.data.cheat.multiplicities(&mut rows, self.row_bits);
         }

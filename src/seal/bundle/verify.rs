@@ -9,6 +9,7 @@ use super::{
 };
 use crate::algebra::{F, powers};
 use crate::argument::claims::Combined;
+use crate::argument::hidden::HiddenShape;
 use crate::commit::{FinalMsm, FoldPoint, ValueCommitment, opening};
 use crate::curve::{PointBytes, ScalarBytes, decode_points as decode_all};
 use crate::seal::{KeyStore, Sealed};
@@ -28,9 +29,12 @@ fn decode_points(what: &'static str, points: &[PointBytes]) -> Result<Vec<EqAffi
     decode_all(points).map_err(|source| BundleError::Encoding { what, source })
 }
 
+/// Which layers a seal is about, and their shape.
+type Group = (HiddenShape, Vec<usize>);
+
 /// Checks every count of the proof and of the model's commitments against the layers' shapes, so
-/// that nothing below can be misaligned.
-fn check_counts(public: &BundlePublic, proof: &BundleProof) -> Result<(), BundleError> {
+/// that nothing below can be misaligned. Returns the seals' groups of layers.
+fn check_counts(public: &BundlePublic, proof: &BundleProof) -> Result<Vec<Group>, BundleError> {
     let row_bits = public.generators.log_len();
     let table_rows = |t: &usize| public.tables[*t].len.div_ceil(1 << row_bits);
     let multiplicities: usize = used_tables(public).iter().map(table_rows).sum();
@@ -42,13 +46,7 @@ fn check_counts(public: &BundlePublic, proof: &BundleProof) -> Result<(), Bundle
             proof.multiplicities.len(),
         ),
     ] {
-        if expected != found {
-            return Err(BundleError::Total {
-                what,
-                expected,
-                found,
-            });
-        }
+        check_total(what, expected, found)?;
     }
     for (l, m) in public.layers.iter().zip(&proof.layers) {
         let layout = &l.layer.layout;
@@ -95,7 +93,23 @@ fn check_counts(public: &BundlePublic, proof: &BundleProof) -> Result<(), Bundle
             }
         }
     }
-    Ok(())
+    let rows = RowMap::new(public, row_bits).rows;
+    proof.opening.check_rounds(rows, row_bits)?;
+    let groups = group_by_shape(public)?;
+    check_total("seals", groups.len(), proof.seals.len())?;
+    Ok(groups)
+}
+
+fn check_total(what: &'static str, expected: usize, found: usize) -> Result<(), BundleError> {
+    if expected == found {
+        Ok(())
+    } else {
+        Err(BundleError::Total {
+            what,
+            expected,
+            found,
+        })
+    }
 }
 
 impl Decoded {
@@ -145,7 +159,7 @@ pub fn verify<'p>(
     msm: &mut FinalMsm,
 ) -> Result<Vec<Sealed<'p>>, BundleError> {
     let row_bits = public.generators.log_len();
-    check_counts(public, proof)?;
+    let groups = check_counts(public, proof)?;
     let d = Decoded::new(proof)?;
     for (l, p) in public.layers.iter().enumerate() {
         absorb_layer_header(transcript, p);
@@ -181,7 +195,7 @@ pub fn verify<'p>(
             masked: *masked,
         })
         .collect();
-    let seals = sealed(public, proof, keys, &seeds, &reduced)?;
+    let seals = sealed(public, (&groups, &proof.seals), keys, &seeds, &reduced)?;
     absorb_reduced(transcript, &reduced, &proof.seals);
     let chi = transcript.challenge("chi");
 
@@ -207,26 +221,17 @@ pub fn verify<'p>(
     Ok(seals)
 }
 
-/// The seals with what they are about.
+/// The seals with what they are about: a proof for each group of layers.
 fn sealed<'p>(
     public: &BundlePublic,
-    proof: &'p BundleProof,
+    (groups, seals): (&[Group], &'p [Vec<u8>]),
     keys: &KeyStore,
     seeds: &[F],
     reduced: &[Reduced],
 ) -> Result<Vec<Sealed<'p>>, BundleError> {
-    let groups = group_by_shape(public)?;
-    if groups.len() != proof.seals.len() {
-        let (expected, found) = (groups.len(), proof.seals.len());
-        return Err(BundleError::Total {
-            what: "seals",
-            expected,
-            found,
-        });
-    }
     groups
         .iter()
-        .zip(&proof.seals)
+        .zip(seals)
         .map(|((shape, layers), proof)| {
             let instances = layers
                 .iter()
