@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 pub mod algebra;
+mod files;
 mod lists;
 pub mod system;
 

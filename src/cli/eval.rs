@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::args::Eval;
 use super::report::Report;
 use super::{Failure, Outcome, models};
+use crate::files;
 use crate::layers::{MIN_TOKENS, Models, Predictions, TensorError};
 use crate::model::{FloatModel, Stage, Tokenizer};
 use crate::proof::Setup;
@@ -32,7 +33,7 @@ struct Evaluation {
 
 pub fn run(args: &Eval, report: &Report) -> Result<Outcome, Failure> {
     let text =
-        std::fs::read_to_string(&args.text).map_err(|e| format!("{}: {e}", args.text.display()))?;
+        files::read_to_string(&args.text).map_err(|e| format!("{}: {e}", args.text.display()))?;
     let checkpoint = models::open_checkpoint(args.model.model.as_deref())?;
     let window = window(args.ctx, checkpoint.config.context)?;
     let tokens = tokens(&checkpoint.tokenizer, &text, args)?;

@@ -9,6 +9,7 @@ use super::args::Fisher as Args;
 use super::plot::{Chart, Series, SeriesLabelPosition, draw};
 use super::report::Report;
 use super::{Failure, Outcome, models};
+use crate::files;
 use crate::layers::{Coverage, Covered, FisherLayer, FisherTable, SHUFFLES};
 use crate::model::{Fisher, FisherModel, Precision};
 use crate::proof::{LayerKind, Layers, Mode, OpenedModel, ProveOptions, Setup, container, prove};
@@ -27,7 +28,7 @@ pub fn run(args: &Args, report: &Report) -> Result<Outcome, Failure> {
         models::check_writable(path)?;
     }
     let text =
-        std::fs::read_to_string(&args.text).map_err(|e| format!("{}: {e}", args.text.display()))?;
+        files::read_to_string(&args.text).map_err(|e| format!("{}: {e}", args.text.display()))?;
     let checkpoint = models::open_checkpoint(args.model.model.as_deref())?;
     let context = checkpoint.config.context;
     if args.ctx > context {

@@ -1,12 +1,13 @@
 //! What is known of a model's layers when some are to be chosen: the Fisher information of each and
 //! its share of the proving cost. A table is kept as JSON beside the model.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::files;
 
 /// No honest table is larger.
 const MAX_BYTES: u64 = 1 << 22;
@@ -68,7 +69,7 @@ impl FisherTable {
             path: path.to_path_buf(),
             source,
         };
-        let file = File::open(path).map_err(io)?;
+        let file = files::open(path).map_err(io)?;
         let mut text = Vec::new();
         let read = file.take(MAX_BYTES + 1).read_to_end(&mut text);
         if read.map_err(io)? as u64 > MAX_BYTES {

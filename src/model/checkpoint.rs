@@ -9,13 +9,14 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+
+use crate::files;
 
 use super::gguf::{Gguf, GgufError};
 use super::shard::Wanted;
@@ -127,7 +128,7 @@ impl Checkpoint {
     }
 
     fn open_gguf(path: &Path) -> Result<Self, CheckpointError> {
-        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let opened = files::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
         let (length, file) = opened.map_err(|source| CheckpointError::Io {
             file: path.to_path_buf(),
             source,
@@ -204,7 +205,7 @@ impl Source<'_> {
             Self::Gguf(gguf) => gguf.read(wanted),
             Self::Bytes(bytes) => wanted.read(&bytes[..], bytes.len() as u64),
             Self::File(path) => {
-                let file = File::open(path)?;
+                let file = files::open(&path)?;
                 let length = file.metadata()?.len();
                 wanted.read(io::BufReader::with_capacity(1 << 20, file), length)
             }
@@ -267,7 +268,7 @@ impl Loader {
     fn read_text(&mut self, name: &str) -> Result<Vec<u8>, CheckpointError> {
         let file = self.path(name);
         let mut content = Vec::new();
-        let read = File::open(&file).and_then(|f| f.take(MAX_TEXT + 1).read_to_end(&mut content));
+        let read = files::open(&file).and_then(|f| f.take(MAX_TEXT + 1).read_to_end(&mut content));
         if let Err(source) = read {
             return Err(CheckpointError::Io { file, source });
         }

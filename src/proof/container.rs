@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::files;
+
 const MAGIC: &[u8; 6] = b"nanozk";
 const HEADER: usize = 16;
 
@@ -149,10 +151,31 @@ pub fn decode<T: Serialize + DeserializeOwned>(
             trailing: rest.len(),
         });
     }
-    if kind != Kind::Model && encode(kind, &value) != bytes {
+    if kind != Kind::Model && !encodes_to(&value, &bytes[HEADER..]) {
         return Err(FileError::NotCanonical { path: path() });
     }
     Ok(value)
+}
+
+/// Whether `value` is encoded as these bytes, of which no second copy is made.
+fn encodes_to<T: Serialize>(value: &T, bytes: &[u8]) -> bool {
+    let rest = postcard::to_io(value, Expected(bytes));
+    rest.is_ok_and(|rest| rest.0.is_empty())
+}
+
+/// Bytes that are still to be written. Others are an error.
+struct Expected<'a>(&'a [u8]);
+
+impl Write for Expected<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let rest = self.0.strip_prefix(bytes);
+        self.0 = rest.ok_or(io::ErrorKind::InvalidData)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Reads and decodes a file. Nothing beyond the header is read of a file that is not of this kind.
@@ -161,7 +184,8 @@ pub fn read<T: Serialize + DeserializeOwned>(kind: Kind, path: &Path) -> Result<
         path: path.to_path_buf(),
         source,
     };
-    let mut file = fs::File::open(path).map_err(io)?;
+    let mut file = files::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
     let mut bytes = Vec::with_capacity(HEADER);
     let header = HEADER as u64;
     (&mut file)
@@ -169,6 +193,8 @@ pub fn read<T: Serialize + DeserializeOwned>(kind: Kind, path: &Path) -> Result<
         .read_to_end(&mut bytes)
         .map_err(io)?;
     let promised = check_header(kind, &bytes, path)?;
+    // As much as there is, so that it is not moved as it grows; of a pipe the length is not known.
+    bytes.reserve_exact(promised.min(length) as usize + 1);
     // One byte more than promised shows that something follows.
     file.take(promised + 1)
         .read_to_end(&mut bytes)
