@@ -1,6 +1,8 @@
 //! The claims of a layer as functionals of the committed data: what the verifier evaluates and
 //! the prover writes out. Both call this file; neither has a version of its own.
 
+use std::fmt::{self, Write};
+
 use ff::Field;
 
 use super::challenges::Challenges;
@@ -9,6 +11,16 @@ use super::layout::{KeyRun, Layout, Tiling};
 use super::plan::{Claim, Coord, DimPoint, Plan, PointView};
 use crate::algebra::{F, eq_at, from_i128, powers};
 use crate::system::{Column, Segment, System, TableId};
+
+/// Text that is hashed as it is written.
+struct Hashed<'a>(&'a mut sha2::Sha256);
+
+impl fmt::Write for Hashed<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        sha2::Digest::update(self.0, text);
+        Ok(())
+    }
+}
 
 /// A system with everything that follows from it.
 #[derive(Clone, Debug)]
@@ -76,8 +88,10 @@ impl Layer {
         use sha2::{Digest, Sha256};
         let mut hash = Sha256::new();
         hash.update(b"nanozk/system/v1");
-        // The derived `Debug` form names every field of this plain data, in order.
-        hash.update(format!("{:?}{:?}", self.system, self.layout).as_bytes());
+        // The derived `Debug` form names every field of this plain data, in order. It is hashed as it is written:
+        // that of a head with many outputs is long.
+        write!(Hashed(&mut hash), "{:?}{:?}", self.system, self.layout)
+            .expect("a hash takes any text");
         hash.finalize().into()
     }
 

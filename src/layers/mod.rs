@@ -25,7 +25,7 @@ pub use embedding::{Embedding, embedding_system};
 pub use fisher::{FisherLayer, FisherTable, FisherTableError};
 pub use head::{Head, head_system, visit_logits};
 pub use quantize::{QuantizeError, Quantized, quantize_checkpoint};
-pub use sequence::{MIN_TOKENS, Sequence};
+pub use sequence::{MAX_OUTPUTS, MIN_TOKENS, Sequence};
 pub use trace::{Generation, Trace, generate, logits, run, witness};
 
 use thiserror::Error;
@@ -89,6 +89,10 @@ pub enum RunError {
     EmptyPrompt,
     #[error("there is no output token: ask for at least one")]
     EmptyOutput,
+    #[error(
+        "{0} output tokens are more than the {MAX_OUTPUTS} that one proof can have: ask for fewer new tokens"
+    )]
+    TooManyOutputs(usize),
     #[error("token {token} is not in the vocabulary of {vocabulary}: use the model's tokenizer")]
     UnknownToken { token: u32, vocabulary: usize },
     #[error(

@@ -6,6 +6,10 @@ use crate::quant::Architecture;
 /// The shortest padded sequence.
 pub const MIN_TOKENS: usize = 4;
 
+/// The most outputs of one proof. The head declares a system of some kilobytes for each, before anything of
+/// the proof is looked at.
+pub const MAX_OUTPUTS: usize = 1 << 12;
+
 /// The proved sequence: prompt ‖ output without its last token, T tokens, padded at the end with
 /// the end-of-text token to T' = the next power of two. Causality keeps the padding from touching
 /// what comes before it. Everything here is derived from the statement, by both sides.
@@ -19,11 +23,15 @@ pub struct Sequence {
 impl Sequence {
     /// The sequence of a prompt and its output, of n ≥ 1 tokens each.
     ///
-    /// Errors: nothing to run, an unknown token, or T' positions exceed the context.
+    /// Errors: nothing to run, more than [`MAX_OUTPUTS`] outputs, an unknown token, or T' positions exceed the
+    /// context.
     pub fn new(prompt: &[u32], output: &[u32], model: &Architecture) -> Result<Self, RunError> {
         let Some((last, fed_back)) = output.split_last() else {
             return Err(RunError::EmptyOutput);
         };
+        if output.len() > MAX_OUTPUTS {
+            return Err(RunError::TooManyOutputs(output.len()));
+        }
         check_token(*last, model)?;
         let (tokens, used) = padded(&[prompt, fed_back].concat(), model)?;
         if prompt.is_empty() {

@@ -420,6 +420,15 @@ fn sequences_are_derived_from_the_statement() {
         refused(&[1], &[70]),
         RunError::UnknownToken { token: 70, .. }
     ));
+    // Before anything else of them is looked at.
+    assert_eq!(
+        refused(&[1], &[70; MAX_OUTPUTS + 1]),
+        RunError::TooManyOutputs(MAX_OUTPUTS + 1)
+    );
+    assert!(matches!(
+        refused(&[1], &[1; MAX_OUTPUTS]),
+        RunError::TooLong { .. }
+    ));
     // 17 tokens pad to 32, beyond the context of 20.
     assert_eq!(
         refused(&[1; 17], &[1]),

@@ -149,7 +149,8 @@ impl Rotary {
     }
 }
 
-/// The last table of coefficients: the blocks of a model have one in common, and it may be large.
+/// The last table of coefficients: the blocks of a model have one in common, and it may be large. It is made
+/// where it is first read.
 static LAST: Last = Last(Mutex::new(None));
 
 /// Turns, T' and the table they make.
@@ -163,7 +164,9 @@ impl Last {
         match &*last {
             Some((t, n, table)) if t == turns && *n == tokens => table.clone(),
             _ => {
-                let table = Tensor::from(coefficients(turns, tokens));
+                let all = turns.to_vec();
+                let table =
+                    Tensor::new(4 * turns.len() * tokens, move || coefficients(&all, tokens));
                 *last = Some((turns.to_vec(), tokens, table.clone()));
                 table
             }

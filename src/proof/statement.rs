@@ -8,7 +8,14 @@ use super::audit::own_draw;
 use super::run_seed::tagged_digest;
 use crate::curve::PointBytes;
 use crate::layers::{LayerKind, RunError, Sequence};
+use crate::lists::bounded;
 use crate::quant::Architecture;
+
+/// No model's context is longer, and so no prompt or output.
+const MAX_TOKENS: usize = 1 << 17;
+
+/// More layers than any model has: the embedding, 1,024 blocks and the head are fewer.
+pub const MAX_LAYERS: usize = 1 << 11;
 
 /// SHA-256 of a verifying key: a model's public name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -55,15 +62,19 @@ pub enum Stop {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statement {
     pub model_id: ModelId,
+    #[serde(deserialize_with = "bounded::<MAX_TOKENS, _, _>")]
     pub prompt: Vec<u32>,
+    #[serde(deserialize_with = "bounded::<MAX_TOKENS, _, _>")]
     pub output: Vec<u32>,
     pub stop: Stop,
     /// T', the padded number of positions. Derived; kept so that it is hashed with the rest.
     pub padded: u32,
     /// c₀ … c_L.
+    #[serde(deserialize_with = "bounded::<MAX_LAYERS, _, _>")]
     pub chain: Vec<[u8; 32]>,
     /// The layers that are proved: ascending indices, 0 the embedding, 1 to L the blocks, L + 1 the
     /// head. Nothing is claimed of the others.
+    #[serde(deserialize_with = "bounded::<MAX_LAYERS, _, _>")]
     pub layers: Vec<u32>,
     pub selection: Selection,
 }

@@ -6,8 +6,8 @@ use super::bounds::{self, Regime};
 use super::scales::{MAX_SIGMA, ceil_log2, max_norm_output, min_sigma};
 use super::tables::EXP_FRACTION;
 use super::{
-    Architecture, BlockScales, BlockWeights, IntMatrix, IntegerModel, LIMB_BITS, MAX_LIMBS,
-    Manifest, NormKind, NormScale, Place, QuantError, Scales, Tables,
+    Architecture, BlockScales, BlockWeights, IntMatrix, IntegerModel, LIMB_BITS, MAX_BLOCKS,
+    MAX_LIMBS, Manifest, NormKind, NormScale, Place, QuantError, Scales, Tables,
 };
 
 impl Architecture {
@@ -24,7 +24,7 @@ impl Architecture {
                 Err(unsupported(what, value, expected))
             }
         };
-        sized("number of layers", self.layers, 1..=1024, "1 to 1024")?;
+        sized("number of layers", self.layers, 1..=MAX_BLOCKS, "1 to 1024")?;
         sized("width", self.width, 64..=16384, "64 to 16384")?;
         sized("hidden width", self.hidden, 64..=65536, "64 to 65536")?;
         sized("vocabulary", self.vocabulary, 1..=1 << 20, "1 to 2^20")?;

@@ -6,6 +6,9 @@ use sha2::{Digest, Sha256};
 use super::elementary::ROTATION_BITS;
 use crate::lists::bounded;
 
+/// The most blocks of a model.
+pub const MAX_BLOCKS: usize = 1 << 10;
+
 /// The activation function of the feed-forward part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Activation {
@@ -139,6 +142,7 @@ pub struct Scales {
     /// γ of the final norm (β has `final_norm.output + final_gain`).
     pub final_gain: u32,
     pub final_norm: NormScale,
+    #[serde(deserialize_with = "bounded::<MAX_BLOCKS, _, _>")]
     pub blocks: Vec<BlockScales>,
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use sha2::{Digest, Sha256};
 
@@ -60,16 +60,54 @@ pub enum Public {
     Table { vars: Vec<VarId>, values: Tensor },
 }
 
-/// The integers of a public factor. Clones share them, and they are compared and written by their digest:
-/// a system is hashed for every layer, and rotations have an entry for each position and lane.
+/// The integers of a public factor, made where they are first read: a system can be declared, and its columns
+/// counted, before. Clones share them, and they are compared and written by their digest: a system is hashed for every
+/// layer, and rotations have an entry for each position and lane.
 #[derive(Clone)]
-pub struct Tensor(Arc<(Vec<i64>, [u8; 32])>);
+pub struct Tensor(Arc<Entries>);
+
+struct Entries {
+    len: usize,
+    /// With their digest.
+    made: LazyLock<(Vec<i64>, [u8; 32]), Maker>,
+}
+
+type Maker = Box<dyn FnOnce() -> (Vec<i64>, [u8; 32]) + Send>;
+
+impl Tensor {
+    /// The `len` integers that `make` makes. It must not wait for the thread pool, which may be waiting for it.
+    pub fn new(len: usize, make: impl FnOnce() -> Vec<i64> + Send + 'static) -> Self {
+        let made = move || {
+            let values = make();
+            assert_eq!(values.len(), len, "as many as were announced");
+            let mut hash = Sha256::new();
+            values.iter().for_each(|v| hash.update(v.to_le_bytes()));
+            (values, hash.finalize().into())
+        };
+        Self(Arc::new(Entries {
+            len,
+            made: LazyLock::new(Box::new(made)),
+        }))
+    }
+
+    /// The number of integers, without making them.
+    pub fn len(&self) -> usize {
+        self.0.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.len == 0
+    }
+
+    fn digest(&self) -> &[u8; 32] {
+        &self.0.made.1
+    }
+}
 
 impl From<Vec<i64>> for Tensor {
     fn from(values: Vec<i64>) -> Self {
-        let mut hash = Sha256::new();
-        values.iter().for_each(|v| hash.update(v.to_le_bytes()));
-        Self(Arc::new((values, hash.finalize().into())))
+        Self::new(values.len(), move || values)
     }
 }
 
@@ -77,13 +115,13 @@ impl Deref for Tensor {
     type Target = [i64];
 
     fn deref(&self) -> &[i64] {
-        &self.0.0
+        &self.0.made.0
     }
 }
 
 impl PartialEq for Tensor {
     fn eq(&self, other: &Self) -> bool {
-        self.0.1 == other.0.1
+        Arc::ptr_eq(&self.0, &other.0) || self.digest() == other.digest()
     }
 }
 
@@ -91,14 +129,14 @@ impl Eq for Tensor {}
 
 impl Hash for Tensor {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.1.hash(state);
+        self.digest().hash(state);
     }
 }
 
 /// Length and SHA-256 of the entries: what stands for them where a system is hashed.
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tensor({}, {:?})", self.len(), self.0.1)
+        write!(f, "Tensor({}, {:?})", self.len(), self.digest())
     }
 }
 

@@ -6,10 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::proof::run_seed::tagged_digest;
-use crate::proof::statement::{Selection, Statement};
-
-/// More layers than any model has: the embedding, 1,024 blocks and the head are fewer.
-const MAX_LAYERS: usize = 1 << 11;
+use crate::proof::statement::{MAX_LAYERS, Selection, Statement};
 
 /// A verifier's draw of layers. It is made after the commitment, and binds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
