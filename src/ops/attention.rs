@@ -30,7 +30,7 @@
 //!
 //! Bounds, for all values in the ranges of their digits and heads of at most 128: |acc| ≤ 128·2^30 =
 //! 2^37; |D's two sides| < 2^54; E ≤ 2^e, so Z ≤ 2^(e+t) with T' = 2^t; n < 2^(w−e+17), n·Z < 2^(w+t+17);
-//! |O| < 2^(e+t)·max|V|. With e + t ≤ 40 and w ≤ 64 all stay below 2^130.
+//! |O| < 2^(e+t)·max|V|. With e + t ≤ 40 and w ≤ 60 all stay below 2^130.
 
 use std::ops::Range;
 

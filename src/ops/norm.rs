@@ -30,7 +30,7 @@ use rayon::prelude::*;
 
 use super::{Digits, LANES, Overflow, Recorder, Vars};
 use crate::algebra::{F, from_i128, pow2};
-use crate::quant::{NormKind, NormScale};
+use crate::quant::{NormKind, NormLimits, NormScale, isqrt};
 use crate::system::{Bind, ColumnId, Form, Live, Relation, Rhs, System, Term, View};
 
 /// A norm's constants, which follow from width and scales.
@@ -59,36 +59,21 @@ impl NormShape {
         scale: NormScale,
     ) -> Option<Self> {
         let dropped = scale.root.checked_sub(scale.output)?;
-        let sizes = width < 1 << 13 && residual <= 40 && input_bits <= 32 && scale.root <= 96;
-        let output_fits =
-            width != 0 && (width as f64).sqrt() * 2f64.powi(scale.output as i32) < 32767.0;
-        if !sizes || !output_fits || (dropped != 32 && dropped != 48) {
+        let output_fits = (width as f64).sqrt() * 2f64.powi(scale.output as i32) < 32767.0;
+        if width >= 1 << 13 || !output_fits || (dropped != 32 && dropped != 48) {
             return None;
         }
-        let (d, m) = (width as i128, kind.multiple(width) as i128);
-        // m², 2^(2f) and the ceiling are exact in f64, so this is one correctly rounded product.
-        let scaled = (epsilon * (m * m) as f64 * 2f64.powi(2 * residual as i32)).ceil();
-        if !(1.0..2f64.powi(80)).contains(&scaled) {
-            return None;
-        }
-        let floor = d * scaled as i128;
-        let most = (m * m * d)
-            .checked_mul(1 << (2 * input_bits))?
-            .checked_add(floor)?;
-        let target = U256::from(width as u128) << (2 * scale.root);
-        let root = isqrt(target / U256::from(floor as u128));
-        let most = U256::from(most as u128);
-        let bracket = (isqrt(target.checked_mul(most)?) + 1) * 2 + most;
+        let limits = NormLimits::new((kind, width), input_bits, residual, epsilon, scale)?;
         let bits = |x: U256| 256 - x.leading_zeros();
-        let root_digits = Digits::count_for(root);
-        let bracket_digits = Digits::count_for(bracket);
-        let fits = bits(bracket) < 127 && 32 * root_digits + bits(most) < 252;
+        let root_digits = Digits::count_for(limits.root);
+        let bracket_digits = Digits::count_for(limits.bracket);
+        let fits = bits(limits.bracket) < 127 && 32 * root_digits + bits(limits.variance) < 252;
         fits.then_some(Self {
             kind,
             width,
             scale,
-            floor,
-            target,
+            floor: limits.floor,
+            target: limits.target,
             root_digits,
             bracket_digits,
         })
@@ -133,18 +118,6 @@ impl NormShape {
     fn root(&self, v: i128) -> i128 {
         isqrt(self.target / U256::from(v.unsigned_abs())).as_i128()
     }
-}
-
-/// ⌊√n⌋, bit by bit.
-fn isqrt(n: U256) -> U256 {
-    let mut root = U256::ZERO;
-    for bit in (0..128).rev() {
-        let with = root | (U256::ONE << bit);
-        if with * with <= n {
-            root = with;
-        }
-    }
-    root
 }
 
 /// A norm's columns.
@@ -608,13 +581,5 @@ mod tests {
         assert_eq!(new(768, f64::INFINITY, 10, 42), None);
         assert_eq!(new(768, 1e-5, u32::MAX, u32::MAX), None);
         assert_eq!(new(0, 1e-5, 10, 42), None);
-    }
-
-    #[test]
-    fn square_roots_are_floored() {
-        for n in [0u128, 1, 3, 4, 15, 16, 1 << 100, u128::MAX] {
-            let (n, root) = (U256::from(n), isqrt(U256::from(n)));
-            assert!(root * root <= n && (root + 1) * (root + 1) > n);
-        }
     }
 }

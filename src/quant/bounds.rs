@@ -13,9 +13,9 @@
 //! Weights are not range-checked in a proof, as they belong to the verifying key: whoever commits
 //! to weights beyond 32 bits gets a function that is strange, but still one function.
 
-use super::scales::epsilon_term;
 use super::{
-    Architecture, BlockWeights, HeadWeights, IntMatrix, NormScale, Place, QuantError, Scales,
+    Architecture, BlockWeights, HeadWeights, IntMatrix, NormLimits, NormScale, Place, QuantError,
+    Scales,
 };
 
 /// Everything in a run fits in an `i128` with room for one more addition.
@@ -27,6 +27,7 @@ pub const FIELD_BITS: u32 = 253;
 const KEY: f64 = 32_768.0;
 /// A 32-bit signed value.
 const STREAM: f64 = 2_147_483_648.0;
+const STREAM_BITS: u32 = 31;
 /// Relations multiply an accumulator by up to 2^16 when they rescale it.
 const RESCALED: f64 = 65_536.0;
 
@@ -178,8 +179,23 @@ pub fn block(
     regime: Regime,
 ) -> Vec<Bound> {
     let block = &scales.blocks[index];
-    let mut bounds = norm(architecture, scales.residual, block.norm1, regime).to_vec();
-    bounds.extend(norm(architecture, scales.residual, block.norm2, regime));
+    let mut bounds = norm(
+        architecture,
+        scales.residual,
+        block.norm1,
+        STREAM_BITS,
+        regime,
+    )
+    .to_vec();
+    // h and the attention's branch, not yet rounded to the stream's format together.
+    let sum = STREAM_BITS + 1;
+    bounds.extend(norm(
+        architecture,
+        scales.residual,
+        block.norm2,
+        sum,
+        regime,
+    ));
     bounds.extend(attention(architecture, scales, index, size, regime));
     // |g(x)| ≤ |x|, at the value's scale.
     let activation = KEY * f64::from(scales.activation_value - scales.activation_key).exp2();
@@ -205,27 +221,34 @@ pub fn block(
     bounds
 }
 
-/// V, (R + 1)²·V and c·R of a norm, for any input of 32 bits, with m = d (LayerNorm) or 1 (RMSNorm):
+/// V, (R + 1)²·V and c·R of a norm, for any input of |x| ≤ 2^`input_bits`: by [`NormLimits`], which an op's digits
+/// follow from as well. Where there are none, no bound holds.
 ///
 /// ```text
-/// Σc² ≤ m²·Σh² ≤ m²·d·2^62,   |c_i| ≤ m·2^32,   V ≥ d·⌈ε·m²·2^(2f)⌉,   R²·V ≤ d·2^(2r)
+/// |c_i| ≤ 2·m·2^b,   in a run: R²·V ≤ d·2^(2r),   (R + 1)²·V ≤ (√(d·2^(2r)) + √V)²,   |c_i|·R ≤ √(d·2^(2r))
 /// ```
 fn norm(
     architecture: &Architecture,
     residual: u32,
     scale: NormScale,
+    input_bits: u32,
     regime: Regime,
 ) -> [Bound; 3] {
-    let d = architecture.width as f64;
-    let multiple = architecture.norm.multiple(architecture.width) as f64;
-    let smallest = epsilon_term(architecture, residual) as f64;
-    let variance = multiple.powi(2) * d * STREAM * STREAM + smallest;
-    let target = d * f64::from(2 * scale.root).exp2();
+    let (kind, width, epsilon) = (
+        architecture.norm,
+        architecture.width,
+        architecture.epsilon(),
+    );
+    let limits = NormLimits::new((kind, width), input_bits, residual, epsilon, scale);
+    let [variance, target, root] = match limits {
+        Some(limits) => [limits.variance, limits.target, limits.root].map(ethnum::U256::as_f64),
+        None => [f64::INFINITY; 3],
+    };
     let (bracket, scaled) = match regime {
         Regime::Run => ((target.sqrt() + variance.sqrt()).powi(2), target.sqrt()),
         Regime::Field => {
-            let root = whole_limbs((target / smallest).sqrt());
-            let centred = 2.0 * multiple * STREAM;
+            let root = whole_limbs(root);
+            let centred = 2.0 * kind.multiple(width) as f64 * f64::from(input_bits).exp2();
             ((root + 1.0).powi(2) * variance, centred * root)
         }
     };
@@ -339,7 +362,8 @@ pub fn head(
     size: &HeadSize,
     regime: Regime,
 ) -> Vec<Bound> {
-    let mut bounds = norm(architecture, scales.residual, scales.final_norm, regime).to_vec();
+    let (residual, scale) = (scales.residual, scales.final_norm);
+    let mut bounds = norm(architecture, residual, scale, STREAM_BITS, regime).to_vec();
     bounds.push(Bound {
         quantity: "a logit",
         magnitude: (KEY * size.gain + size.bias) * size.column,
@@ -523,12 +547,38 @@ mod tests {
         );
     }
 
+    /// The second norm's input is a sum of two values of 32 bits, whose squares are four times as large.
+    #[test]
+    fn the_second_norm_has_a_sum_to_normalize() {
+        let (architecture, scales) = shape(768, 1024, true);
+        let size = BlockSize::worst(&architecture);
+        for regime in [Regime::Run, Regime::Field] {
+            let bounds = block(&architecture, &scales, 0, &size, regime);
+            let [first, second] = [bounds[0], bounds[3]];
+            assert_eq!(first.quantity, second.quantity);
+            let input = |bits: f64| 768f64.powi(3) * (2.0 * bits).exp2();
+            assert!((input(31.0)..input(31.1)).contains(&first.magnitude));
+            assert!((input(32.0)..input(32.1)).contains(&second.magnitude));
+        }
+    }
+
+    /// What no limits are computed for is refused.
+    #[test]
+    fn norms_without_limits_are_refused() {
+        let (mut architecture, scales) = shape(64, 64, false);
+        architecture.epsilon_bits = 1e30f64.to_bits();
+        for regime in [Regime::Run, Regime::Field] {
+            let bounds = norm(&architecture, 12, scales.final_norm, 31, regime);
+            assert!(check(Place::Head, regime, &bounds).is_err());
+        }
+    }
+
     /// The bracket's and the scaled input's bounds, against exact roots of extreme variances.
     #[test]
     fn norm_quantities_never_exceed_their_bounds() {
         let (architecture, scales) = shape(64, 64, false);
         let scale = scales.final_norm;
-        let [variance, bracket, _] = norm(&architecture, 12, scale, Regime::Run);
+        let [variance, bracket, _] = norm(&architecture, 12, scale, 31, Regime::Run);
         let target = 64u128 << (2 * scale.root);
         let smallest = 64 * (1e-5 * 4096.0 * 24f64.exp2()).ceil() as u128;
         let alternating = 64u128.pow(3) << 62; // h = ±2^31

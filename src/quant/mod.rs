@@ -12,6 +12,7 @@ mod error;
 mod fixed;
 mod headroom;
 mod manifest;
+mod norm;
 mod quantize;
 mod scales;
 mod source;
@@ -27,13 +28,12 @@ pub use error::{Place, QuantError};
 pub use fixed::{LIMB_BITS, MAX_LIMBS, Rounding};
 pub use headroom::{Headroom, headroom};
 pub use manifest::{
-    Activation, Architecture, BlockScales, Manifest, NormKind, NormScale, Positions, Provenance,
-    Scales,
+    Activation, Architecture, BlockScales, MAX_BLOCKS, Manifest, NormKind, NormScale, Positions,
+    Provenance, Scales,
 };
+pub use norm::{NormLimits, isqrt};
 pub use quantize::quantize;
-pub use scales::{
-    Options, ceil_log2, choose_scales, epsilon_term, max_norm_output, min_sigma, score_factor,
-};
+pub use scales::{Options, ceil_log2, choose_scales, max_norm_output, min_sigma, score_factor};
 pub use source::{FloatBlock, FloatMap, FloatNorm, FloatWeights};
 pub use tables::{ACTIVATION_BITS, EXP_BITS, EXP_FRACTION, IS_ZERO_BITS, Tables, table_digest};
 pub use weights::{BlockWeights, HeadWeights, IntMatrix, IntVector, IntegerModel};

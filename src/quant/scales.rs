@@ -59,16 +59,6 @@ pub fn max_norm_output(width: usize) -> u32 {
     NORM_OUTPUT.saturating_sub(halves / 2)
 }
 
-/// What ε adds to a norm's V = Σ c² + this, with f fractional bits in the residual stream:
-/// d·⌈ε·m²·2^(2f)⌉, where a LayerNorm's c = m·x − Σx has m = d and an RMSNorm's c = x has m = 1.
-/// Positive, so V never vanishes. In `f64`, where every step is one correctly rounded operation:
-/// the same on every machine.
-pub fn epsilon_term(architecture: &Architecture, residual: u32) -> i128 {
-    let m = architecture.norm.multiple(architecture.width) as f64;
-    let term = architecture.epsilon() * (m * m * f64::from(2 * residual).exp2());
-    architecture.width as i128 * term.ceil() as i128
-}
-
 /// The least σ: D < 2^31·`head_width`, and ⌊D·2^-σ⌋ must fit the keys u and v together.
 pub fn min_sigma(head_width: usize) -> u32 {
     31 + ceil_log2(head_width) - EXP_BITS - IS_ZERO_BITS

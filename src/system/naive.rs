@@ -271,7 +271,8 @@ fn sum(values: &[F], lens: &[usize], dims: &[Dim], point: &[usize]) -> F {
                 index |= point[*place] << shift;
                 shift += bits;
             }
-            // What is beyond the column's length does not exist: it is zero.
+            // What is beyond the column's length does not exist: it is zero. (A key may have something there in a
+            // weight's row, which the argument would read: see `docs/soundness.md`, section 4.)
             if index < lens[0] { at(index) } else { F::ZERO }
         }
     }
