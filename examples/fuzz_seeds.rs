@@ -15,9 +15,11 @@ fn main() -> io::Result<()> {
     let files = seeds::files(&corpus);
     let [proof, _] = &files.proofs;
     // What an earlier run found there starts from its own proof, which is as valid as this one.
-    let earlier = corpus.join("verify_proof");
-    if earlier.exists() {
-        fs::remove_dir_all(earlier)?;
+    for reader in ["verify_proof", "pair"] {
+        let earlier = corpus.join(reader);
+        if earlier.exists() {
+            fs::remove_dir_all(earlier)?;
+        }
     }
     fs::write(corpus.join("model.vk"), &files.key)?;
     fs::write(corpus.join("model.proof"), proof)?;
@@ -28,6 +30,7 @@ fn main() -> io::Result<()> {
             .find(|(name, _)| *name == seed.reader)
         {
             Some((_, read)) => read(&seed.input),
+            None if seed.reader == "pair" => verifier.pair(&seed.input),
             None => verifier.read(&seed.input),
         };
         assert_eq!(good, seed.good, "seed {number}, {}", seed.reader);

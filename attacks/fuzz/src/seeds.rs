@@ -9,7 +9,7 @@ use nanozk::curve::ScalarBytes;
 use nanozk::layers::quantize_checkpoint;
 use nanozk::model::synthetic::gguf::GgmlDType;
 use nanozk::model::synthetic::{self, Layout, Stored};
-use nanozk::model::{Checkpoint, Config};
+use nanozk::model::{Checkpoint, Config, Tokenizer};
 use nanozk::proof::{
     BlindingSeed, Challenge, KeyFile, Kind, Layers, Mode, ModelFile, ProveOptions, Setup, commit,
     container, prove,
@@ -47,9 +47,11 @@ pub fn files(cache: &Path) -> Files {
     );
     let checkpoint = checkpoint.expect("a good checkpoint");
     let model = quantize_checkpoint(&checkpoint, "what the scales are chosen for", 1, true);
-    let model = model.expect("quantized").model;
-    // The tokenizer has a reader of its own; here its bytes would only be in the way.
-    let tokenizer = b"{}".to_vec();
+    let mut model = model.expect("quantized").model;
+    // One with few tokens: here its bytes are mostly in the way.
+    let tokenizer = Tokenizer::from_json(TOKENIZERS[0].as_bytes()).expect("a tokenizer");
+    model.manifest.tokenizer = tokenizer.digest();
+    let tokenizer = tokenizer.to_json();
     let file = ModelFile::commit(model, BlindingSeed::OPEN, tokenizer, &setup, &|_, _| {});
     let key = container::encode(Kind::VerifyingKey, &file.key_file());
     let model = container::encode(Kind::Model, &file);
@@ -112,6 +114,11 @@ pub fn seeds(files: &Files) -> Vec<Seed> {
     let [bundled, _] = &files.proofs;
     add("verify_proof", &[&[WHOLE], bundled]);
     add("verify_proof", &[&[OTHER], &bundled[16..]]);
+    for mode in [CONTENT, OTHER] {
+        let key = &files.key[16..];
+        let length = u32::try_from(key.len()).expect("small").to_le_bytes();
+        add("pair", &[&[mode], &length, key, &bundled[16..]]);
+    }
     add("vk", &[&[WHOLE], &files.key]);
     add("vk", &[&[CONTENT], &files.key[16..]]);
     add("nzk", &[&[WHOLE], &files.model]);
