@@ -379,6 +379,44 @@ fn files_that_are_no_proofs_are_refused() {
     nanozk(&["verify", arg(dir.path())]).failed(arg(dir.path()));
 }
 
+/// A FIFO that nobody writes to is not waited for, whichever file it stands for; what the shell has opened is read.
+#[cfg(unix)]
+#[test]
+fn only_what_is_sure_to_end_is_read() {
+    let scene = scene();
+    let dir = directory();
+    let fifo = dir.path().join("fifo");
+    let made = Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.expect("mkfifo runs").success());
+    let (first, fifo) = (arg(&scene.first), arg(&fifo));
+    let within_a_minute = |args: &[&str]| {
+        let mut command = common::command("timeout", &base().join("home"));
+        common::run(
+            command
+                .args(["60", env!("CARGO_BIN_EXE_nanozk")])
+                .args(args),
+        )
+    };
+    let texts = ["eval", "--text", fifo];
+    for args in [
+        &["verify", fifo][..],
+        &["inspect", fifo],
+        &["verify", first, "--vk", fifo],
+        &["verify", first, "--challenge", fifo],
+        &["verify", first, "--fisher", fifo],
+        &["challenge", fifo, "--layers", "1", "--out", "challenge"],
+        &["quantize", "--calibrate", fifo, "--out", "m.nzk"],
+        &texts,
+        &["verify", "/dev/zero"],
+    ] {
+        within_a_minute(args).failed("not a regular file");
+    }
+    let mut piped = common::command("sh", &base().join("home"));
+    let script = r#"cat "$1" | "$0" verify /dev/stdin"#;
+    let ran = common::run(piped.args(["-c", script, env!("CARGO_BIN_EXE_nanozk"), first]));
+    assert!(ran.success().stdout.starts_with("valid: model "));
+}
+
 /// Arguments that make no sense, and what must be said about them.
 const BAD_USAGE: &[(&[&str], &str)] = &[
     (&["prove", "--prompt", ""], "the prompt is empty"),

@@ -1,0 +1,243 @@
+//! Files whose counts are right and whose content is not: how far a verifier goes for them. The counts are found as a
+//! forger would, by asking the verifier.
+
+use std::borrow::Cow;
+
+use nanozk::commit::{OpeningError, OpeningProof};
+use nanozk::curve::{Generators, PointBytes, ScalarBytes};
+use nanozk::layers::{Sequence, quantize_checkpoint};
+use nanozk::model::{Checkpoint, Config, Tokenizer, synthetic};
+use nanozk::proof::{
+    BlindingSeed, KeyError, KeyFile, Kind, LayerProofs, Layers, Mode, ModelFile, ProofFile,
+    ProveOptions, ROW_BITS, Selection, Setup, Statement, Stop, VerifyError, container, prove,
+    statement, verify,
+};
+use nanozk::quant::{Architecture, Manifest};
+use nanozk::seal::bundle::{BundleError, BundleProof, LayerMessages};
+
+/// A random model of one block with this tokenizer, whether it is one or not.
+pub fn model(config: &Config, tokenizer: &[u8], setup: &Setup) -> ModelFile {
+    let weights = synthetic::weights(config, 7);
+    let stored = synthetic::stored(config, &weights, &synthetic::Layout::default());
+    let checkpoint = Checkpoint::from_parts(
+        "small",
+        config.to_json().to_string().as_bytes(),
+        vec![(
+            "model.safetensors".into(),
+            Cow::Owned(synthetic::file(&stored)),
+        )],
+        &synthetic::tokenizer().to_json(),
+    );
+    let checkpoint = checkpoint.expect("a good checkpoint");
+    let quantized = quantize_checkpoint(&checkpoint, "what the scales are chosen for", 1, true);
+    let mut model = quantized.expect("quantized").model;
+    model.manifest.tokenizer = Tokenizer::digest_of(tokenizer);
+    ModelFile::commit(
+        model,
+        BlindingSeed::OPEN,
+        tokenizer.to_vec(),
+        setup,
+        &|_, _| {},
+    )
+}
+
+/// A key, and a valid proof of the embedding for this prompt and one token.
+pub fn honest(file: ModelFile, prompt: &[u32], setup: &Setup) -> [Vec<u8>; 2] {
+    let key = container::encode(Kind::VerifyingKey, &file.key_file());
+    let options = ProveOptions {
+        max_new_tokens: 1,
+        mode: Mode::Bundled,
+        layers: Layers::Listed(vec![0]),
+    };
+    let opened = file.open().expect("its own key");
+    let (proof, _) = prove(setup, &opened, prompt, &options, &|_| {}).expect("proved");
+    [key, container::encode(Kind::Proof, &proof)]
+}
+
+/// A key of this architecture without any weights behind it.
+pub fn key(mut manifest: Manifest, change: impl FnOnce(&mut Architecture)) -> KeyFile {
+    change(&mut manifest.architecture);
+    let (a, scales) = (&manifest.architecture, &mut manifest.scales);
+    scales.blocks = vec![scales.blocks[0].clone(); a.layers];
+    let tokenizer = Vec::new();
+    let rows = Vec::new();
+    let key = nanozk::proof::VerifyingKey { manifest, rows };
+    let mut file = KeyFile { key, tokenizer };
+    loop {
+        let checked = file.key.check(ROW_BITS);
+        let rows = &mut file.key.rows;
+        match checked {
+            Ok(()) => return file,
+            Err(KeyError::Tensors { expected, .. }) => rows.resize(expected, Vec::new()),
+            Err(KeyError::Rows {
+                tensor, expected, ..
+            }) => rows[tensor].resize(expected, point()),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+fn point() -> PointBytes {
+    PointBytes::from(&Generators::derive(1).g[0])
+}
+
+/// What a forged proof is about.
+pub struct Claim {
+    pub prompt: usize,
+    pub output: usize,
+    /// The layers that it lists.
+    pub layers: Vec<u32>,
+    pub mode: Mode,
+}
+
+/// A proof of a claim by the model of this key, in which nothing is right but the statement and the counts.
+pub fn proof(key: &KeyFile, claim: &Claim, setup: &Setup) -> ProofFile {
+    let mut proof = unfitted(key, claim);
+    let blocks = key.key.manifest.architecture.layers;
+    if blocks > 1 && claim.layers.len() == blocks + 2 {
+        let one = self::key(key.key.manifest.clone(), |a| a.layers = 1);
+        let layers = vec![0, 1, 2];
+        let one = self::proof(&one, &Claim { layers, ..*claim }, setup);
+        proof.proofs = repeated(one.proofs, blocks);
+    }
+    loop {
+        let checked = key.key.decode_for(&proof);
+        let refused = checked.and_then(|model| verify(setup, &model, &proof));
+        let refused = refused.expect_err("a forgery is accepted");
+        if !fit(&mut proof, refused, blocks) {
+            return proof;
+        }
+    }
+}
+
+/// The proofs of embedding, a block and the head, with as many blocks. All are alike.
+fn repeated(proofs: LayerProofs, blocks: usize) -> LayerProofs {
+    fn all<T: Clone>(layers: &[T], blocks: usize) -> Vec<T> {
+        let blocks = vec![layers[1].clone(); blocks];
+        [&layers[..1], &blocks, &layers[2..]].concat()
+    }
+    match proofs {
+        LayerProofs::Separate(bundles) => LayerProofs::Separate(all(&bundles, blocks)),
+        LayerProofs::Bundled(mut bundle) => {
+            bundle.layers = all(&bundle.layers, blocks);
+            LayerProofs::Bundled(bundle)
+        }
+    }
+}
+
+/// The statement with its boundaries, before layers' proofs without a row.
+pub fn unfitted(key: &KeyFile, claim: &Claim) -> ProofFile {
+    let a = &key.key.manifest.architecture;
+    let (prompt, output) = (vec![1; claim.prompt], vec![2; claim.output]);
+    let padded = Sequence::new(&prompt, &output, a)
+        .expect("it fits")
+        .tokens()
+        .len();
+    let boundary = vec![point(); (padded * a.width).div_ceil(1 << ROW_BITS)];
+    let points = nanozk::curve::decode_points(&boundary).expect("points");
+    let link = |l| statement::link(l, padded, a.width, &points);
+    let bundles = match claim.mode {
+        Mode::Bundled => vec![claim.layers.len()],
+        Mode::Separate => vec![1; claim.layers.len()],
+    };
+    let mut bundles: Vec<BundleProof> = bundles.into_iter().map(bundle).collect();
+    ProofFile {
+        statement: Statement {
+            model_id: key.key.id(),
+            prompt,
+            output,
+            stop: Stop::Length,
+            padded: padded as u32,
+            chain: (0..=a.layers).map(link).collect(),
+            layers: claim.layers.clone(),
+            selection: Selection::Chosen,
+        },
+        boundaries: vec![boundary; a.layers + 1],
+        proofs: match claim.mode {
+            Mode::Bundled => LayerProofs::Bundled(Box::new(bundles.remove(0))),
+            Mode::Separate => LayerProofs::Separate(bundles),
+        },
+    }
+}
+
+fn bundle(layers: usize) -> BundleProof {
+    let scalar = ScalarBytes([1; 32]);
+    let messages = LayerMessages {
+        mask: point(),
+        witness: Vec::new(),
+        helper: Vec::new(),
+        round: Vec::new(),
+        rho: scalar,
+        masked: scalar,
+    };
+    BundleProof {
+        layers: vec![messages; layers],
+        multiplicities: Vec::new(),
+        seals: Vec::new(),
+        opening: OpeningProof {
+            row_rounds: Vec::new(),
+            column_rounds: vec![(point(), point()); ROW_BITS],
+            commitment: point(),
+            data_response: scalar,
+            blind_response: scalar,
+        },
+    }
+}
+
+/// Gives a proof the count that it is refused for; false if it is refused for something else. All blocks are alike.
+fn fit(proof: &mut ProofFile, refused: VerifyError, blocks: usize) -> bool {
+    let listed = proof.statement.layers.clone();
+    let (place, error) = match refused {
+        VerifyError::Layer { layer, source } => (Some(layer.index(blocks) as u32), source),
+        VerifyError::Bundle(source) => (None, source),
+        _ => return false,
+    };
+    let like = |a: u32, b: u32| a == b || [a, b].iter().all(|l| (1..=blocks as u32).contains(l));
+    let bundles = match &mut proof.proofs {
+        LayerProofs::Bundled(bundle) => vec![(listed.clone(), &mut **bundle)],
+        LayerProofs::Separate(all) => {
+            let layers = listed.iter().map(|l| vec![*l]);
+            layers.zip(all).collect()
+        }
+    };
+    for (layers, bundle) in bundles {
+        if place.is_some_and(|place| !like(place, layers[0])) {
+            continue;
+        }
+        match &error {
+            BundleError::Total { what, expected, .. } => match *what {
+                "multiplicity rows" => bundle.multiplicities.resize(*expected, point()),
+                "seals" => bundle.seals.resize(*expected, Vec::new()),
+                _ => return false,
+            },
+            BundleError::Count {
+                layer,
+                what,
+                expected,
+                ..
+            } => {
+                let messages = layers.iter().zip(&mut bundle.layers);
+                for (_, m) in messages.filter(|(l, _)| like(**l, *layer)) {
+                    match *what {
+                        "witness rows" => m.witness.resize(*expected, point()),
+                        "helper rows" => m.helper.resize(*expected, point()),
+                        "rounds" => m.round.resize(*expected, ScalarBytes([1; 32])),
+                        _ => return false,
+                    }
+                }
+            }
+            BundleError::Opening(OpeningError::Rounds {
+                kind: "row",
+                expected,
+                ..
+            }) => {
+                bundle
+                    .opening
+                    .row_rounds
+                    .resize(*expected, (point(), point()));
+            }
+            _ => return false,
+        }
+    }
+    true
+}
