@@ -12,11 +12,13 @@ use std::sync::OnceLock;
 use common::{arg, base, directory, names, nanozk, nanozk_at, read};
 use nanozk::curve::PointBytes;
 use nanozk::layers::FisherTable;
-use nanozk::model::Tokenizer;
+use nanozk::model::synthetic::{self, Layout};
+use nanozk::model::{Family, Tokenizer};
 use nanozk::proof::{
     KeyFile, Kind, LayerProofs, Layers, Mode, ModelFile, ProofFile, ProveOptions, Setup, container,
     prove,
 };
+use nanozk::quant::Frequencies;
 use serde_json::{Map, Value};
 
 /// 9 tokens, hence 16 positions.
@@ -617,6 +619,52 @@ fn only_open_models_have_reproducible_ids() {
     nanozk(&["model-id", "--model", arg(&path)]).failed("block 0: up has");
     let printed = nanozk(&["model-id"]).success().stdout;
     assert_eq!(printed.lines().next(), Some(scene.id()));
+}
+
+/// What anybody must find who recomputes the id of an open model, whatever the machine. The second is
+/// of Llama's kind, with heads of 128 lanes and θ = 8·10⁶, where the C library's `pow` depends on the processor.
+const PINNED_IDS: [&str; 2] = [
+    "b2770ec1fe6654e36a0b59efbd5335985b3f10087ecdd96bc540d1a7aacd25f7",
+    "deadd09175c854203b29baf4c3bad3c968724b5ffe30588ff5b00c40ffbce53a",
+];
+
+/// An id neither depends on the instructions that the C library may use, nor on the number of
+/// threads, and stays what it was: a verifier on another machine finds the same.
+#[test]
+fn the_ids_of_open_models_are_the_same_everywhere() {
+    let llama = base().join("llama");
+    write_llama(&llama);
+    let home = directory();
+    let models = [&[][..], &["--model", arg(&llama)]];
+    for (model, pinned) in models.into_iter().zip(PINNED_IDS) {
+        for threads in ["1", "2", "3"] {
+            for disabled in ["", "-FMA,-FMA4", "-FMA,-FMA4,-AVX2,-AVX,-AVX512F"] {
+                let mut command = common::command(env!("CARGO_BIN_EXE_nanozk"), home.path());
+                command
+                    .args(["model-id", "--quiet", "--threads", threads])
+                    .args(model);
+                command.env("GLIBC_TUNABLES", format!("glibc.cpu.hwcaps={disabled}"));
+                let id = common::run(&mut command).success().stdout;
+                assert_eq!(id.trim_end(), pinned, "{threads} threads, {disabled}");
+            }
+        }
+    }
+}
+
+/// A small model with rotary positions, whose branches and scores are large enough to matter.
+fn write_llama(directory: &Path) {
+    let mut config = synthetic::llama_config(2, (1, 1, 128), 257, 64);
+    config.family = Family::Llama {
+        frequencies: Frequencies::unscaled(8e6),
+    };
+    let mut weights = synthetic::weights(&config, 8);
+    for slot in weights.slots(&config) {
+        if slot.shape.len() == 2 {
+            slot.values.iter_mut().for_each(|v| *v *= 4.0);
+        }
+    }
+    let layout = Layout::default();
+    synthetic::write(directory, &config, &weights, &layout).expect("written");
 }
 
 /// The size that is promised per layer: at most 6.9 KB where each layer stands alone.

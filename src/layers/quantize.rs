@@ -53,7 +53,8 @@ pub struct Quantized {
 }
 
 /// Calibrates a checkpoint on `text` (its first 4,096 tokens in windows of 256, each ended by
-/// padding as proofs are) and quantizes it. `open` says that the weights are public.
+/// padding as proofs are) and quantizes it. `open` says that the weights are public. The same on every
+/// machine, as the reference is: scales and weights of an open model must be found again.
 pub fn quantize_checkpoint(
     checkpoint: &Checkpoint,
     text: &str,
@@ -72,7 +73,7 @@ pub fn quantize_checkpoint(
     }
     let window = WINDOW.min(config.context);
     for chunk in tokens.chunks(window).take(WINDOWS) {
-        float.forward(chunk, &mut collector)?;
+        float.observe(chunk, &mut collector)?;
     }
     // Padding runs through every op like any other token.
     let padded = [
@@ -80,7 +81,7 @@ pub fn quantize_checkpoint(
         &vec![config.end_of_text; window / 2],
     ]
     .concat();
-    float.forward(&padded, &mut collector)?;
+    float.observe(&padded, &mut collector)?;
 
     // A private model's files are not named: their digests would confirm a guess at the weights.
     let files = if open {

@@ -6,9 +6,7 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use crate::ops::LANES;
-use crate::quant::{Activation, Architecture, NormKind, Positions};
-
-pub use llama::frequencies;
+use crate::quant::{Activation, Architecture, Frequencies, NormKind, Positions};
 
 /// The widths of an attention head that are supported; GPT-2's is the first.
 const HEAD_WIDTHS: [usize; 2] = [LANES, 2 * LANES];
@@ -30,8 +28,8 @@ pub enum Family {
     Gpt2,
     /// RMSNorm, rotary positions, no biases, a gated feed-forward part.
     Llama {
-        /// How far each pair of a head's lanes turns from one position to the next, in radians.
-        frequencies: Vec<f64>,
+        /// How far each pair of a head's lanes turns from one position to the next.
+        frequencies: Frequencies,
     },
 }
 
@@ -145,7 +143,7 @@ impl Config {
         let (norm, positions, gated) = match &self.family {
             Family::Gpt2 => (NormKind::Layer, Positions::Learned, false),
             Family::Llama { frequencies } => {
-                let turns = frequencies.iter().map(|f| turn(*f)).collect();
+                let turns = frequencies.turns(self.head_width);
                 (NormKind::RootMeanSquare, Positions::Rotary { turns }, true)
             }
         };
@@ -192,14 +190,6 @@ impl Config {
             "eos_token_id": self.end_of_text,
         })
     }
-}
-
-/// An angle in radians as a fraction of a full circle, over 2^64. Angles of a full circle or more a
-/// position, which no model has, wrap around.
-fn turn(radians: f64) -> u64 {
-    let circle = radians / std::f64::consts::TAU;
-    // Exact but for the division: a product by a power of two, below 2^64.
-    (circle.rem_euclid(1.0) * 2f64.powi(64)) as u64
 }
 
 /// The keys of a configuration. A key that is `null` counts as absent, as in Hugging Face's code.

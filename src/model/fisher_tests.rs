@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::float::FloatModel;
 use super::*;
-use crate::quant::Activation;
+use crate::quant::{Activation, Frequencies};
 
 /// Predicts four tokens; two of them are alike, whose gradients add up in the embedding.
 const WINDOW: [u32; 5] = [3, 1, 3, 5, 2];
@@ -37,7 +37,7 @@ fn tiny(family: Family, activation: Activation, tied: bool) -> (Config, Weights)
 }
 
 fn families() -> [(Config, Weights); 3] {
-    let frequencies = vec![0.7];
+    let frequencies = Frequencies::unscaled(10_000.0);
     [
         tiny(Family::Gpt2, Activation::GeluTanh, true),
         tiny(Family::Gpt2, Activation::GeluErf, false),

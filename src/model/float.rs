@@ -1,13 +1,14 @@
 //! The floating-point reference: the model as published, in double precision.
 //!
 //! Weights are `f32` numbers taken exactly; everything computed from them is `f64` (gradients, see
-//! [`super::fisher`], may be `f32`). An
+//! [`super::fisher`], may be `f32`), and the same to the last bit on every machine: see [`super::reproducible`]. An
 //! [`Observer`] is shown every tensor on the way, for calibration (how large do they get?) and for
 //! comparing the integer model op by op.
 
 use candle_core::{D, DType, Device, Tensor, Var};
 use thiserror::Error;
 
+use super::reproducible::{cos_sin, exp, gelu, gelu_erf, matmul, silu};
 use super::{Config, Family, Weights};
 use crate::quant::{Activation, FloatBlock, FloatMap, FloatNorm};
 
@@ -114,8 +115,8 @@ pub struct FloatModel {
 enum Positions {
     /// `[context, d]`, added to the embeddings.
     Learned(Tensor),
-    /// The frequencies of a head's pairs, by which queries and keys turn.
-    Rotary(Vec<f64>),
+    /// The turns per position of a head's pairs, over 2^64: those of the manifest.
+    Rotary(Vec<u64>),
 }
 
 /// A weight and perhaps a bias: γ∘z + β of a norm, or x·W + b.
@@ -156,7 +157,9 @@ impl FloatModel {
                 let positions = weights.positions.unwrap_or_default();
                 Positions::Learned(tensor(positions, &[config.context, d])?)
             }
-            Family::Llama { frequencies } => Positions::Rotary(frequencies.clone()),
+            Family::Llama { frequencies } => {
+                Positions::Rotary(frequencies.turns(config.head_width))
+            }
         };
         Ok(Self {
             positions,
@@ -178,7 +181,15 @@ impl FloatModel {
     /// [`FloatError`] where there are no tokens, more than the context, or one beyond the
     /// vocabulary.
     pub fn forward(&self, tokens: &[u32], observer: &mut dyn Observer) -> Result<Vec<f64>> {
-        values(&self.hidden(tokens, observer)?.matmul(&self.head)?)
+        values(&matmul(&self.hidden(tokens, observer)?, &self.head)?)
+    }
+
+    /// Shows an observer what a run computes, but for the logits.
+    ///
+    /// # Errors
+    /// As [`FloatModel::forward`].
+    pub fn observe(&self, tokens: &[u32], observer: &mut dyn Observer) -> Result<()> {
+        self.hidden(tokens, observer).map(drop)
     }
 
     /// Greedy decoding: up to `new_tokens` tokens, each the one of the largest logit (the lowest
@@ -191,7 +202,7 @@ impl FloatModel {
         while tokens.len() < prompt.len() + new_tokens {
             let hidden = self.hidden(&tokens, &mut ())?;
             let last = hidden.narrow(0, tokens.len() - 1, 1)?;
-            let token = argmax(&values(&last.matmul(&self.head)?)?);
+            let token = argmax(&values(&matmul(&last, &self.head)?)?);
             tokens.push(token);
             if token == self.config.end_of_text {
                 break;
@@ -247,7 +258,7 @@ impl FloatModel {
     /// ln softmax(logits)\[next\], one number, where `output` is the row of [`Self::hidden`] at
     /// one position.
     pub(super) fn log_likelihood(&self, output: &Tensor, next: u32) -> Result<Tensor> {
-        let logits = output.matmul(&self.head)?.squeeze(0)?;
+        let logits = matmul(output, &self.head)?.squeeze(0)?;
         let chosen = logits.get(next as usize)?;
         Ok((chosen - logits.log_sum_exp(0)?)?)
     }
@@ -309,16 +320,16 @@ impl FloatModel {
 
     /// The cosines and sines of `t` positions, `[t, 1, w/2]` each, where the model rotates.
     fn rotation(&self, t: usize) -> Result<Option<[Tensor; 2]>> {
-        let Positions::Rotary(frequencies) = &self.positions else {
+        let Positions::Rotary(turns) = &self.positions else {
             return Ok(None);
         };
-        let table = |f: fn(f64) -> f64| {
-            let angle = |i: usize| frequencies.iter().map(move |w| f(i as f64 * w));
-            let values: Vec<f64> = (0..t).flat_map(angle).collect();
-            Tensor::from_vec(values, (t, 1, frequencies.len()), &Device::Cpu)?
+        let at = |i: u64| turns.iter().map(move |turn| cos_sin(i.wrapping_mul(*turn)));
+        let (cos, sin): (Vec<f64>, Vec<f64>) = (0..t as u64).flat_map(at).unzip();
+        let table = |values| {
+            Tensor::from_vec(values, (t, 1, turns.len()), &Device::Cpu)?
                 .to_dtype(self.tokens.dtype())
         };
-        Ok(Some([table(f64::cos)?, table(f64::sin)?]))
+        Ok(Some([table(cos)?, table(sin)?]))
     }
 
     /// The attention's branch of a block, from the normalized stream z.
@@ -349,7 +360,7 @@ impl FloatModel {
         let q = see.shown(Stage::Query, turned(q)?)?;
         let k = see.shown(Stage::Key, turned(block.key.map(&x)?)?)?;
         let v = see.shown(Stage::Value, block.value.map(&x)?)?;
-        let scores = heads(&q)?.matmul(&heads(&k)?.t()?)?;
+        let scores = matmul(&heads(&q)?, &heads(&k)?.t()?)?;
 
         let causal = causal(t)?.broadcast_as(scores.shape())?;
         let future = scores.ones_like()?.affine(f64::NEG_INFINITY, 0.0)?;
@@ -359,9 +370,9 @@ impl FloatModel {
             Stage::ScoreGap,
             &causal.where_cond(&gap, &gap.zeros_like()?)?,
         )?;
-        let weights = gap.neg()?.exp()?;
+        let weights = exp(&gap.neg()?)?;
         let sums = weights.sum_keepdim(D::Minus1)?;
-        let output = weights.matmul(&heads(&v)?)?.broadcast_div(&sums)?;
+        let output = matmul(&weights, &heads(&v)?)?.broadcast_div(&sums)?;
         let output = output.transpose(0, 1)?.reshape((t, d))?;
         let output = see.shown(Stage::HeadOutput, output)?;
         see.shown(Stage::AttentionBranch, block.projection.map(&output)?)
@@ -373,9 +384,9 @@ impl FloatModel {
         let argument = block.gate.as_ref().unwrap_or(&block.up);
         let x = see.shown(Stage::PreActivation, argument.map(&z)?)?;
         let g = match self.config.activation {
-            Activation::GeluTanh => x.gelu()?,
-            Activation::GeluErf => x.gelu_erf()?,
-            Activation::Silu => x.silu()?,
+            Activation::GeluTanh => gelu(&x)?,
+            Activation::GeluErf => gelu_erf(&x)?,
+            Activation::Silu => silu(&x)?,
         };
         let mut g = see.shown(Stage::Activated, g)?;
         if block.gate.is_some() {
@@ -445,7 +456,7 @@ impl Affine {
 
     /// x·W + b.
     fn map(&self, x: &Tensor) -> Result<Tensor> {
-        self.shift(x.matmul(&self.weight)?)
+        self.shift(matmul(x, &self.weight)?)
     }
 
     fn shift(&self, x: Tensor) -> Result<Tensor> {

@@ -1,6 +1,7 @@
 //! Checkpoints of any shape, made from a seed: for tests, and for benchmarks without a download.
 
 use std::collections::BTreeMap;
+use std::f64::consts::TAU;
 use std::path::Path;
 use std::{fs, io};
 
@@ -11,7 +12,7 @@ use serde_json::json;
 
 pub use super::gguf::write as gguf;
 use super::{Checkpoint, Config, Family, Slot, Tokenizer, Weights};
-use crate::quant::Activation;
+use crate::quant::{Activation, Frequencies};
 
 /// A configuration of the given size whose feed-forward part is four times as wide; token 256 of
 /// [`tokenizer`] ends a text, so `vocabulary` is at least 257.
@@ -50,7 +51,7 @@ pub fn llama_config(
         hidden: (8 * width / 3).next_multiple_of(64),
         activation: Activation::Silu,
         family: Family::Llama {
-            frequencies: super::config::frequencies(10_000.0, head_width),
+            frequencies: Frequencies::unscaled(10_000.0),
         },
         ..config(layers, heads, vocabulary, context)
     }
@@ -167,7 +168,9 @@ pub fn stored(config: &Config, weights: &Weights, layout: &Layout) -> Vec<Stored
     let mut tensors: Vec<Stored> = weights.slots(config).into_iter().map(store).collect();
     for layer in 0..config.layers {
         if let Family::Llama { frequencies } = &config.family {
-            let values: Vec<f32> = frequencies.iter().map(|f| *f as f32).collect();
+            let radians = |turn: &u64| (*turn as f64 * 0.5f64.powi(64) * TAU) as f32;
+            let turns = frequencies.turns(config.head_width);
+            let values: Vec<f32> = turns.iter().map(radians).collect();
             tensors.push(Stored {
                 name: format!("model.layers.{layer}.self_attn.rotary_emb.inv_freq"),
                 dtype: Dtype::F32,

@@ -23,6 +23,35 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// A matrix of `rows` by `columns` entries that are these steps apart, the first of `values` first.
+    /// Panics where the last is beyond `values`.
+    pub fn strided(
+        values: &'a [f64],
+        (rows, columns): (usize, usize),
+        (row_step, column_step): (usize, usize),
+    ) -> Self {
+        let matrix = Self {
+            values,
+            rows,
+            columns,
+            row_step,
+            column_step,
+        };
+        matrix.check();
+        matrix
+    }
+
+    pub fn rows(self) -> usize {
+        self.rows
+    }
+
+    /// The entries of a row. Panics if there is no such row.
+    pub fn row(self, index: usize) -> impl Iterator<Item = f64> + 'a {
+        assert!(index < self.rows, "a row of the matrix");
+        let entry = move |column| self.values[index * self.row_step + column * self.column_step];
+        (0..self.columns).map(entry)
+    }
+
     pub fn columns(self) -> usize {
         self.columns
     }

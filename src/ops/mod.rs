@@ -5,17 +5,19 @@
 //! and scales alone) and then *run* on integers. Running computes the op's output exactly and, if
 //! the [`Recorder`] is on, fills the op's columns.
 //!
-//! `product` multiplies matrices of integers, exactly, by way of `gemm`.
+//! `product` multiplies matrices of integers, exactly, by way of `gemm`; `ordered` those of the
+//! floating-point reference, rounded in one order.
 //!
 //! Tensors are `[slab][token][lane]`: features are cut into slabs of [`LANES`]; an attention head is
 //! one slab, or two consecutive ones.
 
 mod attention;
 mod digits;
-mod gemm;
+pub(crate) mod gemm;
 mod greedy;
 mod linear;
 mod norm;
+pub(crate) mod ordered;
 mod product;
 mod recorder;
 mod rescale;

@@ -13,6 +13,7 @@
 //! Weights are not range-checked in a proof, as they belong to the verifying key: whoever commits
 //! to weights beyond 32 bits gets a function that is strange, but still one function.
 
+use super::fixed::power_of_two;
 use super::{
     Architecture, BlockWeights, HeadWeights, IntMatrix, NormLimits, NormScale, Place, QuantError,
     Scales,
@@ -75,7 +76,8 @@ impl Bound {
 /// [`QuantError::Bound`], naming the quantity.
 pub fn check(place: Place, regime: Regime, bounds: &[Bound]) -> Result<(), QuantError> {
     let limit = regime.limit();
-    match bounds.iter().find(|b| b.log2() >= f64::from(limit)) {
+    let too_large = power_of_two(limit.into());
+    match bounds.iter().find(|b| b.magnitude >= too_large) {
         None => Ok(()),
         Some(bound) => Err(QuantError::Bound {
             place,
@@ -100,7 +102,7 @@ impl Affine {
     pub fn worst(inputs: usize) -> Self {
         Self {
             column: inputs as f64 * STREAM,
-            bias: 63f64.exp2(),
+            bias: power_of_two(63),
         }
     }
 
@@ -198,7 +200,7 @@ pub fn block(
     ));
     bounds.extend(attention(architecture, scales, index, size, regime));
     // |g(x)| ≤ |x|, at the value's scale.
-    let activation = KEY * f64::from(scales.activation_value - scales.activation_key).exp2();
+    let activation = KEY * power_of_two((scales.activation_value - scales.activation_key).into());
     let up = size.up.apply(KEY);
     let (argument, activated) = match &size.gate {
         Some(gate) => (gate.apply(KEY), activation * up),
@@ -248,7 +250,7 @@ fn norm(
         Regime::Run => ((target.sqrt() + variance.sqrt()).powi(2), target.sqrt()),
         Regime::Field => {
             let root = whole_limbs(root);
-            let centred = 2.0 * kind.multiple(width) as f64 * f64::from(input_bits).exp2();
+            let centred = 2.0 * kind.multiple(width) as f64 * power_of_two(input_bits.into());
             ((root + 1.0).powi(2) * variance, centred * root)
         }
     };
@@ -276,26 +278,26 @@ fn attention(
     regime: Regime,
 ) -> [Bound; 6] {
     let value = size.value.apply(KEY);
-    let weights = architecture.context as f64 * f64::from(scales.exp).exp2(); // Σ_j Ê_ij
-    let inverse_unit = f64::from(scales.inverse).exp2();
+    let weights = architecture.context as f64 * power_of_two(scales.exp.into()); // Σ_j Ê_ij
+    let inverse_unit = power_of_two(scales.inverse.into());
     let (inverse, normalized) = match regime {
         Regime::Run => (
-            f64::from(scales.inverse - scales.exp).exp2(),
+            power_of_two((scales.inverse - scales.exp).into()),
             inverse_unit * value,
         ),
         Regime::Field => {
-            let inverse = whole_limbs(f64::from(scales.inverse - scales.exp).exp2());
+            let inverse = whole_limbs(power_of_two((scales.inverse - scales.exp).into()));
             (inverse, inverse * weights * value)
         }
     };
     let shift = scales.output_accumulator(index) - scales.output_bias;
-    let bias = size.output.bias * f64::from(shift).exp2();
+    let bias = size.output.bias * power_of_two(shift.into());
     // D < w·2^31, scaled by up to 2^(16−σ) ≤ 2^8.
     let score = architecture.head_width as f64 * STREAM;
     // A rotated lane is the sum of two, each times a cosine or sine.
     let rotated = match architecture.rotation() {
         0 => 1.0,
-        bits => 2.0 * f64::from(bits).exp2(),
+        bits => 2.0 * power_of_two(bits.into()),
     };
     [
         Bound {
@@ -336,7 +338,7 @@ pub struct HeadSize {
 impl HeadSize {
     /// The largest that stored integers allow.
     pub fn worst(architecture: &Architecture) -> Self {
-        let wide = 63f64.exp2();
+        let wide = power_of_two(63);
         Self {
             gain: wide,
             bias: wide,
@@ -375,13 +377,20 @@ pub fn head(
 pub fn logit_difference_bits(architecture: &Architecture, scales: &Scales, size: &HeadSize) -> u32 {
     let bounds = head(architecture, scales, size, Regime::Run);
     let logit = bounds.last().expect("the logit is the last bound");
-    (2.0 * logit.magnitude).log2().floor() as u32 + 1
+    floor_log2(2.0 * logit.magnitude) + 1
 }
 
 /// The least power of 2^16 above `x`: what limbs that hold every value up to x also hold.
 fn whole_limbs(x: f64) -> f64 {
-    let bits = x.max(1.0).log2().ceil() as u32 + 1;
-    f64::from(16 * bits.div_ceil(16)).exp2()
+    let x = x.max(1.0);
+    let floor = floor_log2(x);
+    let ceil = floor + u32::from(power_of_two(floor.into()) < x);
+    power_of_two((16 * (ceil + 1).div_ceil(16)).into())
+}
+
+/// ⌊log₂ x⌋, the exponent of a number; 0 for those below 1.
+fn floor_log2(x: f64) -> u32 {
+    (x.max(1.0).to_bits() >> 52) as u32 - 1023
 }
 
 /// Refuses a manifest at whose scales some in-range witness could wrap around the field, whatever

@@ -11,6 +11,15 @@ pub const LIMB_BITS: u32 = 16;
 /// The most limbs that a rescale's remainder can have.
 pub const MAX_LIMBS: usize = 7;
 
+/// 2^n, exactly, for −1022 ≤ n ≤ 1023; beyond, 0 or infinity. The platform's `exp2` need not be exact.
+pub fn power_of_two(n: i64) -> f64 {
+    match n {
+        ..-1022 => 0.0,
+        -1022..=1023 => f64::from_bits(((n + 1023) as u64) << 52),
+        1024.. => f64::INFINITY,
+    }
+}
+
 /// Rounds floating-point weights of one tensor to `fraction` fractional bits, ties to even.
 #[derive(Clone, Copy, Debug)]
 pub struct Rounding {
@@ -51,15 +60,15 @@ impl Rounding {
             });
         }
         // Scaling by a power of two is exact, so this is one correct rounding.
-        let rounded = (x * f64::from(fraction).exp2()).round_ties_even();
-        let limit = f64::from(bits - 1).exp2();
+        let rounded = (x * power_of_two(fraction.into())).round_ties_even();
+        let limit = power_of_two(i64::from(bits) - 1);
         if rounded.abs() >= limit {
             return Err(QuantError::WeightRange {
                 place,
                 tensor,
                 index,
                 value: x,
-                limit: limit * (-f64::from(fraction)).exp2(),
+                limit: limit * power_of_two(-i64::from(fraction)),
             });
         }
         Ok(rounded as i64)
@@ -69,6 +78,21 @@ impl Rounding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn powers_of_two_are_exact() {
+        for n in [-1022i64, -64, -1, 0, 1, 62, 1023] {
+            let power = power_of_two(n);
+            let halves = power_of_two(n / 2) * power_of_two(n - n / 2);
+            assert!(power == halves && power.is_normal(), "{n}");
+        }
+        assert_eq!(
+            [-1, 0, 1, 62].map(power_of_two),
+            [0.5, 1.0, 2.0, (1u64 << 62) as f64]
+        );
+        assert_eq!([-1023, i64::MIN].map(power_of_two), [0.0; 2]);
+        assert_eq!([1024, i64::MAX].map(power_of_two), [f64::INFINITY; 2]);
+    }
 
     /// The equation that is proved, on accumulators small enough to scale up in an `i128`.
     #[test]

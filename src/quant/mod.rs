@@ -2,7 +2,7 @@
 //! lookup tables, and how they are derived from a floating-point checkpoint.
 
 /// Raised when the same checkpoint would be quantized differently: caches are keyed by it.
-pub const QUANTIZER_VERSION: u8 = 2;
+pub const QUANTIZER_VERSION: u8 = 3;
 
 pub mod bounds;
 mod calibrate;
@@ -10,6 +10,7 @@ mod check;
 mod elementary;
 mod error;
 mod fixed;
+mod frequencies;
 mod headroom;
 mod manifest;
 mod norm;
@@ -26,6 +27,7 @@ pub use calibrate::{BlockCalibration, Calibration, Extent, Spread, Tensor};
 pub use elementary::{ROTATION_BITS, rotation_entry};
 pub use error::{Place, QuantError};
 pub use fixed::{LIMB_BITS, MAX_LIMBS, Rounding};
+pub use frequencies::{Frequencies, MAX_THETA, Scaling};
 pub use headroom::{Headroom, headroom};
 pub use manifest::{
     Activation, Architecture, BlockScales, MAX_BLOCKS, Manifest, NormKind, NormScale, Positions,

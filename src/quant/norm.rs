@@ -8,6 +8,7 @@
 
 use ethnum::U256;
 
+use super::fixed::power_of_two;
 use super::{NormKind, NormScale};
 
 /// The largest values of a norm's integers.
@@ -40,8 +41,8 @@ impl NormLimits {
         }
         let (d, m) = (width as i128, kind.multiple(width) as i128);
         // m², 2^(2f) and the ceiling are exact in f64, so this is one correctly rounded product.
-        let scaled = (epsilon * (m * m) as f64 * 2f64.powi(2 * residual as i32)).ceil();
-        if !(1.0..2f64.powi(80)).contains(&scaled) {
+        let scaled = (epsilon * (m * m) as f64 * power_of_two(2 * i64::from(residual))).ceil();
+        if !(1.0..power_of_two(80)).contains(&scaled) {
             return None;
         }
         let floor = d * scaled as i128;

@@ -12,6 +12,7 @@
 //! key of the exp table.
 
 use super::calibrate::{Extent, Spread};
+use super::fixed::power_of_two;
 use super::tables::{ACTIVATION_BITS, EXP_BITS, EXP_FRACTION, IS_ZERO_BITS};
 use super::{
     Architecture, BlockScales, Calibration, NormKind, NormScale, Place, QuantError, Scales,
@@ -23,7 +24,7 @@ pub(super) const MAX_SIGMA: u32 = 16;
 const ACTIVATION_KEYS: std::ops::RangeInclusive<u32> = 8..=11;
 /// R must be at least 2^13 for the largest variance: its rounding then changes z by less than
 /// 2^-13 of its size.
-const ROOT_PRECISION: f64 = 13.0;
+const ROOT_PRECISION: u32 = 13;
 
 const RESIDUAL: u32 = 12;
 const WEIGHT: u32 = 16;
@@ -163,9 +164,9 @@ impl Stored {
 
     /// The largest scale in `range` with round(max·2^(f + headroom)) < 2^(bits − 1).
     fn fit(&self, range: std::ops::RangeInclusive<u32>) -> Result<u32, QuantError> {
-        let largest = f64::from(self.bits - 1).exp2() - 1.0;
+        let largest = power_of_two(i64::from(self.bits) - 1) - 1.0;
         // In floating point, no number of bits of headroom overflows.
-        let factor = |f: u32| (f64::from(f) + f64::from(self.headroom)).exp2();
+        let factor = |f: u32| power_of_two(i64::from(f) + i64::from(self.headroom));
         range
             .clone()
             .rev()
@@ -210,12 +211,14 @@ fn residual_scale(
         })
 }
 
-/// R ≈ 2^r / (m·2^f·σ): its smallest value seen must keep [`ROOT_PRECISION`] bits.
+/// R ≈ 2^r / (m·2^f·σ): its smallest value seen must keep [`ROOT_PRECISION`] bits. That is
+/// m²·2^(2f)·σ² ≤ 2^(2(r − 13)), without a logarithm or root: rounded once.
 fn norm_scale(architecture: &Architecture, residual: u32, spread: &Spread) -> NormScale {
     let output = max_norm_output(architecture.width);
     let multiple = architecture.norm.multiple(architecture.width) as f64;
-    let size = multiple.log2() + f64::from(residual) + spread.variance_max.log2() / 2.0;
-    let root = if f64::from(output + 32) - size >= ROOT_PRECISION {
+    let power = |n: u32| power_of_two(2 * i64::from(n));
+    let size = multiple * multiple * power(residual) * spread.variance_max;
+    let root = if size <= power(output + 32 - ROOT_PRECISION) {
         output + 32
     } else {
         output + 48

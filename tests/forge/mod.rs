@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use nanozk::commit::{OpeningError, OpeningProof};
 use nanozk::curve::{Generators, PointBytes, ScalarBytes};
-use nanozk::layers::{Sequence, quantize_checkpoint};
+use nanozk::layers::{MIN_TOKENS, quantize_checkpoint};
 use nanozk::model::{Checkpoint, Config, Tokenizer, synthetic};
 use nanozk::proof::{
     BlindingSeed, KeyError, KeyFile, Kind, LayerProofs, Layers, Mode, ModelFile, ProofFile,
@@ -129,10 +129,10 @@ fn repeated(proofs: LayerProofs, blocks: usize) -> LayerProofs {
 pub fn unfitted(key: &KeyFile, claim: &Claim) -> ProofFile {
     let a = &key.key.manifest.architecture;
     let (prompt, output) = (vec![1; claim.prompt], vec![2; claim.output]);
-    let padded = Sequence::new(&prompt, &output, a)
-        .expect("it fits")
-        .tokens()
-        .len();
+    // All but the last output are run.
+    let padded = (claim.prompt + claim.output - 1)
+        .next_power_of_two()
+        .max(MIN_TOKENS);
     let boundary = vec![point(); (padded * a.width).div_ceil(1 << ROW_BITS)];
     let points = nanozk::curve::decode_points(&boundary).expect("points");
     let link = |l| statement::link(l, padded, a.width, &points);

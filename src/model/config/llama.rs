@@ -1,7 +1,5 @@
 //! `config.json` of model type `llama`: Llama 2 and 3, TinyLlama, SmolLM2.
 
-use std::f64::consts::TAU;
-
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -9,10 +7,9 @@ use super::{
     MAX_VOCABULARY, MAX_WIDTH,
 };
 use crate::ops::LANES;
-use crate::quant::Activation;
+use crate::quant::{Activation, Frequencies, MAX_THETA, Scaling};
 
 const DEFAULT_THETA: f64 = 10_000.0;
-const MAX_THETA: f64 = 1e9;
 
 pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
     for key in ["attention_bias", "mlp_bias"] {
@@ -58,86 +55,91 @@ pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
         tied: keys.flag("tie_word_embeddings", false)?,
         end_of_text: keys.end_of_text(vocabulary)?,
         family: Family::Llama {
-            frequencies: rotations(keys, head_width)?,
+            frequencies: frequencies(keys)?,
         },
     })
 }
 
-/// How far each pair of a head's `width` lanes turns from one position to the next, in radians:
-/// θ^(−2m/w) for pair m, without any scaling.
-pub fn frequencies(theta: f64, width: usize) -> Vec<f64> {
-    let pair = |m: usize| theta.powf(-((2 * m) as f64) / width as f64);
-    (0..width / 2).map(pair).collect()
-}
-
-/// The frequencies that `rope_theta` and `rope_scaling` (or `rope_parameters`, which holds both)
-/// give.
-fn rotations(keys: &Keys, width: usize) -> Result<Vec<f64>, ConfigError> {
+/// What `rope_theta` and `rope_scaling` (or `rope_parameters`, which holds both) say.
+fn frequencies(keys: &Keys) -> Result<Frequencies, ConfigError> {
     let (key, scaling) = match keys.get("rope_parameters") {
         Some(value) => ("rope_parameters", Some(value)),
         None => ("rope_scaling", keys.get("rope_scaling")),
     };
     let nothing = Map::new();
-    let scaling = match scaling {
+    let map = match scaling {
         None => &nothing,
         Some(Value::Object(map)) => map,
         Some(_) => return keys.refuse(key, "an object".to_string()),
     };
-    let number = |name: &'static str, default: Option<f64>| {
-        let value = scaling.get(name).or_else(|| keys.get(name));
-        let value = value.map_or(default, Value::as_f64);
-        value.filter(|v| *v > 0.0 && *v <= MAX_THETA)
+    let number = |name: &str| map.get(name).or_else(|| keys.get(name));
+    let theta = number("rope_theta").map_or(Some(DEFAULT_THETA), Value::as_f64);
+    let Some(theta) = theta.filter(|theta| (1.0..=MAX_THETA).contains(theta)) else {
+        return keys.refuse("rope_theta", format!("a number from 1 to {MAX_THETA:e}"));
     };
-    let bad = || {
-        keys.refuse(
-            key,
-            format!("numbers from 0 to {MAX_THETA:e} (\"{key}\" is incomplete)"),
-        )
-    };
-    let Some(theta) = number("rope_theta", Some(DEFAULT_THETA)) else {
-        return keys.refuse("rope_theta", format!("a number from 0 to {MAX_THETA:e}"));
-    };
-    let plain = frequencies(theta, width);
-    let kind = scaling.get("rope_type").or_else(|| scaling.get("type"));
-    match kind.map(Value::as_str) {
-        None | Some(Some("default")) => Ok(plain),
-        Some(Some("linear")) => match number("factor", None) {
-            Some(factor) => Ok(plain.iter().map(|f| f / factor).collect()),
-            None => bad(),
-        },
-        Some(Some("llama3")) => {
-            let names = ["factor", "low_freq_factor", "high_freq_factor"];
-            let [factor, low, high] = names.map(|name| number(name, None));
-            let original = number("original_max_position_embeddings", None);
-            match (factor, low, high, original) {
-                (Some(factor), Some(low), Some(high), Some(original)) if low < high => {
-                    let scale = |f: &f64| llama3(*f, factor, (low, high), original);
-                    Ok(plain.iter().map(scale).collect())
-                }
-                _ => bad(),
-            }
+    let kind = map.get("rope_type").or_else(|| map.get("type"));
+    let scaling = match kind.map(Value::as_str) {
+        None | Some(Some("default")) => Some(Scaling::None),
+        Some(Some("linear")) => linear(number),
+        Some(Some("llama3")) => llama3(number),
+        Some(_) => {
+            let supported = r#"a rope_type of "default", "linear" or "llama3""#;
+            return keys.refuse(key, supported.to_string());
         }
-        Some(_) => keys.refuse(
+    };
+    match scaling {
+        Some(scaling) => Ok(Frequencies { theta, scaling }),
+        None => keys.refuse(
             key,
-            r#"a rope_type of "default", "linear" or "llama3""#.to_string(),
+            format!(
+                "numbers up to {MAX_THETA:e}, factors from 1 on (\"{key}\" is incomplete or absurd)"
+            ),
         ),
     }
 }
 
-/// Llama 3's scaling of one frequency: slow rotations (fewer than `low` turns in the original
-/// context) are divided by the factor, fast ones (more than `high`) kept, those between blended.
-fn llama3(frequency: f64, factor: f64, (low, high): (f64, f64), original: f64) -> f64 {
-    let turns = original * frequency / TAU;
-    let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
-    (1.0 - kept) * frequency / factor + kept * frequency
+/// `None` where a number is missing or out of range.
+fn linear<'a>(number: impl Fn(&str) -> Option<&'a Value>) -> Option<Scaling> {
+    let factor = from_1(number("factor"))?;
+    Some(Scaling::Linear { factor })
 }
 
-/// A `config.json` that [`parse`] reads back, of a model whose frequencies are unscaled.
-pub(super) fn to_json(config: &Config, frequencies: &[f64]) -> Value {
-    // θ from the second pair: θ^(−2/w).
-    let theta = frequencies[1]
-        .powf(-(config.head_width as f64) / 2.0)
-        .round();
+/// The same.
+fn llama3<'a>(number: impl Fn(&str) -> Option<&'a Value>) -> Option<Scaling> {
+    let bound = |name| number(name).and_then(Value::as_f64);
+    let (low, high) = (bound("low_freq_factor")?, bound("high_freq_factor")?);
+    let scaling = Scaling::Llama3 {
+        factor: from_1(number("factor"))?,
+        low,
+        high,
+        original: from_1(number("original_max_position_embeddings"))?,
+    };
+    (0.0 < low && low < high && high <= MAX_THETA).then_some(scaling)
+}
+
+fn from_1(value: Option<&Value>) -> Option<f64> {
+    let number = value.and_then(Value::as_f64);
+    number.filter(|number| (1.0..=MAX_THETA).contains(number))
+}
+
+/// A `config.json` that [`parse`] reads back.
+pub(super) fn to_json(config: &Config, frequencies: &Frequencies) -> Value {
+    let scaling = match frequencies.scaling {
+        Scaling::None => Value::Null,
+        Scaling::Linear { factor } => json!({"rope_type": "linear", "factor": factor}),
+        Scaling::Llama3 {
+            factor,
+            low,
+            high,
+            original,
+        } => json!({
+            "rope_type": "llama3",
+            "factor": factor,
+            "low_freq_factor": low,
+            "high_freq_factor": high,
+            "original_max_position_embeddings": original,
+        }),
+    };
     json!({
         "model_type": "llama",
         "hidden_act": "silu",
@@ -150,7 +152,8 @@ pub(super) fn to_json(config: &Config, frequencies: &[f64]) -> Value {
         "num_key_value_heads": config.kv_heads,
         "head_dim": config.head_width,
         "rms_norm_eps": config.epsilon,
-        "rope_theta": theta,
+        "rope_theta": frequencies.theta,
+        "rope_scaling": scaling,
         "tie_word_embeddings": config.tied,
         "eos_token_id": config.end_of_text,
     })
@@ -213,8 +216,8 @@ mod tests {
         Config::parse(json.to_string().as_bytes())
     }
 
-    fn turns(config: &Config) -> &[f64] {
-        match &config.family {
+    fn frequencies(config: &Config) -> Frequencies {
+        match config.family {
             Family::Llama { frequencies } => frequencies,
             Family::Gpt2 => panic!("a llama"),
         }
@@ -243,37 +246,36 @@ mod tests {
                 config.hidden as u64,
                 json["intermediate_size"].as_u64().unwrap()
             );
-            assert_eq!(turns(&config).len(), head_width / 2);
-            config.architecture().check().unwrap();
+            let architecture = config.architecture();
+            assert_eq!(architecture.rotary().unwrap().len(), head_width / 2);
+            architecture.check().unwrap();
+            assert_eq!(parse(&config.to_json()).unwrap(), config);
         }
         let config = parse(&smollm2()).unwrap();
-        assert_eq!(turns(&config)[0], 1.0);
-        assert!((turns(&config)[16] - 100_000f64.powf(-0.5)).abs() < 1e-15);
-        assert_eq!(parse(&config.to_json()).unwrap(), config);
+        assert_eq!(frequencies(&config), Frequencies::unscaled(100_000.0));
     }
 
-    /// Llama 3.1's scaling: fast pairs keep their frequency, slow ones lose a factor of 8.
+    /// What they do to the turns is tested where they are computed.
     #[test]
-    fn llama3_scaling_is_applied() {
-        let scaled = parse(&llama31_8b()).unwrap();
-        let plain = frequencies(500_000.0, 128);
-        let turns = turns(&scaled);
-        assert_eq!(turns[0], plain[0]);
-        assert!((turns[63] / plain[63] * 8.0 - 1.0).abs() < 1e-12);
-        // 8192 positions make 8192·f/2π turns: between 1 and 4 the two are blended.
-        let blended = (0..64).filter(|m| (turns[*m] - plain[*m]).abs() > 1e-12);
-        let blended: Vec<usize> = blended
-            .filter(|m| (turns[*m] / plain[*m] * 8.0 - 1.0).abs() > 1e-9)
-            .collect();
-        for m in &blended {
-            let count = 8192.0 * plain[*m] / TAU;
-            assert!((1.0..4.0).contains(&count), "{m}: {count}");
+    fn scalings_are_read_and_written() {
+        let mut json = tinyllama();
+        json["rope_scaling"] = json!({"type": "linear", "factor": 4.0});
+        let linear = parse(&json).unwrap();
+        let scaling = Scaling::Linear { factor: 4.0 };
+        let theta = 10_000.0;
+        assert_eq!(frequencies(&linear), Frequencies { theta, scaling });
+        let llama3 = parse(&llama31_8b()).unwrap();
+        let scaling = Scaling::Llama3 {
+            factor: 8.0,
+            low: 1.0,
+            high: 4.0,
+            original: 8192.0,
+        };
+        let theta = 500_000.0;
+        assert_eq!(frequencies(&llama3), Frequencies { theta, scaling });
+        for config in [linear, llama3] {
+            assert_eq!(parse(&config.to_json()).unwrap(), config);
         }
-        assert!(!blended.is_empty());
-        let mut linear = tinyllama();
-        linear["rope_scaling"] = json!({"type": "linear", "factor": 4.0});
-        let linear = parse(&linear).unwrap();
-        assert_eq!(self::turns(&linear)[0], 0.25);
     }
 
     /// Newer files keep the base and the scaling together.
@@ -301,10 +303,10 @@ mod tests {
             ("num_key_value_heads", json!(2), "divisor"),
             ("num_key_value_heads", json!(0), "from 1 to"),
             ("intermediate_size", json!(100), "multiple of 64"),
-            ("rope_theta", json!(-1.0), "from 0"),
-            ("rope_theta", json!("x"), "from 0"),
-            ("rope_theta", json!(0), "from 0"),
-            ("rope_theta", json!(MAX_THETA * 1.001), "from 0"),
+            ("rope_theta", json!(-1.0), "from 1"),
+            ("rope_theta", json!("x"), "from 1"),
+            ("rope_theta", json!(0.999), "from 1"),
+            ("rope_theta", json!(MAX_THETA * 1.001), "from 1"),
             ("rope_scaling", json!(8), "object"),
             (
                 "rope_scaling",
@@ -314,7 +316,7 @@ mod tests {
             ("rope_scaling", json!({"rope_type": "linear"}), "incomplete"),
             (
                 "rope_scaling",
-                json!({"rope_type": "linear", "factor": 0}),
+                json!({"rope_type": "linear", "factor": 0.5}),
                 "incomplete",
             ),
             (
@@ -352,17 +354,31 @@ mod tests {
     fn the_largest_base_is_accepted() {
         let mut json = smollm2();
         json["rope_theta"] = json!(MAX_THETA);
-        assert_eq!(turns(&parse(&json).unwrap()), frequencies(MAX_THETA, LANES));
+        let config = parse(&json).unwrap();
+        assert_eq!(frequencies(&config), Frequencies::unscaled(MAX_THETA));
+        assert_eq!(parse(&config.to_json()).unwrap(), config);
     }
 
     /// Between equal bounds of the turns a frequency would be blended by 0/0.
     #[test]
     fn llama3_scaling_needs_room_between_its_bounds() {
-        for (high, accepted) in [(4.0, true), (1.0, false), (0.5, false)] {
+        for (key, value, accepted) in [
+            ("high_freq_factor", 4.0, true),
+            ("high_freq_factor", 1.0, false),
+            ("high_freq_factor", 0.5, false),
+            ("high_freq_factor", MAX_THETA, true),
+            ("high_freq_factor", MAX_THETA * 1.001, false),
+            ("low_freq_factor", 0.0, false),
+            ("factor", 0.999, false),
+            ("original_max_position_embeddings", 0.0, false),
+        ] {
             let mut json = llama31_8b();
-            json["rope_scaling"]["high_freq_factor"] = json!(high);
+            json["rope_scaling"][key] = json!(value);
             match parse(&json) {
-                Ok(_) => assert!(accepted, "{high}"),
+                Ok(config) => {
+                    assert!(accepted, "{key} {value}");
+                    config.architecture();
+                }
                 Err(e) => assert!(!accepted && e.to_string().contains("incomplete"), "{e}"),
             }
         }

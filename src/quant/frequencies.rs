@@ -1,0 +1,154 @@
+//! How far a rotating model's pairs of lanes turn from one position to the next, by integer
+//! arithmetic: the manifest holds all 64 bits, so every machine must find the same ones.
+//!
+//! ```text
+//! turn(m) = round(2^64 · s(p)·p),   p = θ^(−2m/w) / 2π circles,   for pair m of a head's w lanes
+//!
+//! s = 1                             unscaled
+//!     1/factor                      linear
+//!     κ + (1 − κ)/factor            llama3, κ = (original·p − low)/(high − low), held in [0, 1]
+//! ```
+//!
+//! What is rounded is this real number, where θ and the numbers of the scaling are exactly the `f64`
+//! values that the configuration was read as. It is never a tie (π is transcendental), so there is one nearest integer.
+//!
+//! Reals are held over 2^120 as in [`super::elementary`]. In units of 2^-120, ln θ is wrong by less
+//! than 128 and its multiple by 129; exp adds at most 70, relative to its value; dividing by 2π, which
+//! makes it less than 1/6, leaves p wrong by less than 199·p + 2 < 36, and a factor adds at most p < 1.
+//! A turn is therefore found to 2^-50 before it is rounded: it is the nearest integer unless the real
+//! number is that near to a tie, which a test excludes for the bases in use. A blend adds
+//! high/(high − low)·(199·high/original + 3) units: together with the above the error is below 2^-44
+//! while high ≥ 1.1·low and high ≤ original.
+
+use ethnum::U256;
+
+use super::elementary::{BITS, ONE, TAU, exp_neg, ln};
+
+/// The largest θ, factor, bound of turns or original context.
+pub const MAX_THETA: f64 = 1e9;
+
+/// The base θ and how frequencies are scaled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Frequencies {
+    /// From 1 to [`MAX_THETA`].
+    pub theta: f64,
+    pub scaling: Scaling,
+}
+
+/// What a frequency is multiplied by. Factors and `original` are from 1 to [`MAX_THETA`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scaling {
+    None,
+    Linear {
+        factor: f64,
+    },
+    /// Llama 3's: slow rotations (fewer than `low` turns in the original context) are divided by the
+    /// factor, fast ones (more than `high`) kept, those between blended. 0 < `low` < `high`.
+    Llama3 {
+        factor: f64,
+        low: f64,
+        high: f64,
+        original: f64,
+    },
+}
+
+impl Frequencies {
+    pub fn unscaled(theta: f64) -> Self {
+        Self {
+            theta,
+            scaling: Scaling::None,
+        }
+    }
+
+    /// The turns per position of each pair of a head's `width` lanes, over 2^64.
+    ///
+    /// Panics where a number is out of its range.
+    pub fn turns(&self, width: usize) -> Vec<u64> {
+        const SHIFT: u32 = 2 * BITS - 64;
+        let half = U256::ONE << (SHIFT - 1);
+        let scaled = self.scaled(width);
+        scaled.map(|x| ((x + half) >> SHIFT).as_u64()).collect()
+    }
+
+    /// s(p)·p of each pair, over 2^240.
+    fn scaled(&self, width: usize) -> impl Iterator<Item = U256> {
+        let (scaling, pairs) = (self.scaling, width as u128 / 2);
+        let ln_theta = U256::from(ln(fixed(from_1(self.theta), BITS)));
+        (0..pairs).map(move |m| {
+            let (mantissa, exponent) = exp_neg(ln_theta * U256::from(m) / U256::from(pairs));
+            let p = ((U256::from(mantissa) << BITS) >> exponent) / U256::from(TAU);
+            p * U256::from(scaling.weight(p))
+        })
+    }
+}
+
+impl Scaling {
+    /// s(p) over 2^120, of p over 2^120.
+    fn weight(self, p: U256) -> u128 {
+        match self {
+            Self::None => ONE,
+            Self::Linear { factor } => divided(ONE, factor),
+            Self::Llama3 {
+                factor,
+                low,
+                high,
+                original,
+            } => {
+                assert!(
+                    0.0 < low && low < high && high <= MAX_THETA,
+                    "ordered bounds"
+                );
+                // 82 bits at most, times 118: p < 1/6.
+                let turns = (fixed(from_1(original), 52) * p) >> 52u32;
+                let (low, high) = (fixed(low, BITS), fixed(high, BITS));
+                let kept = if turns <= low {
+                    0
+                } else if turns >= high {
+                    ONE
+                } else {
+                    ratio(turns - low, high - low)
+                };
+                kept + divided(ONE - kept, factor)
+            }
+        }
+    }
+}
+
+/// x/`factor`, both over 2^120, for x ≤ 1.
+fn divided(x: u128, factor: f64) -> u128 {
+    ((U256::from(x) << BITS) / fixed(from_1(factor), BITS)).as_u128()
+}
+
+/// n/d over 2^120, digit by digit: for n < d < 2^255.
+fn ratio(n: U256, d: U256) -> u128 {
+    let digit = |(rest, quotient): (U256, u128), _| {
+        let (rest, quotient) = (rest << 1u32, quotient << 1);
+        if rest >= d {
+            (rest - d, quotient | 1)
+        } else {
+            (rest, quotient)
+        }
+    };
+    (0..BITS).fold((n, 0), digit).1
+}
+
+/// x over 2^`bits`, for x from 2^-1022 to 2^30: exact if x ≥ 2^(52 − bits), else rounded down.
+fn fixed(x: f64, bits: u32) -> U256 {
+    let exponent = (x.to_bits() >> 52) as i32 - 1075;
+    let mantissa = U256::from((x.to_bits() & ((1 << 52) - 1)) | (1 << 52));
+    match exponent + bits as i32 {
+        up @ 0.. => mantissa << up as u32,
+        down => mantissa
+            .checked_shr(down.unsigned_abs())
+            .unwrap_or(U256::ZERO),
+    }
+}
+
+fn from_1(x: f64) -> f64 {
+    assert!((1.0..=MAX_THETA).contains(&x), "{x} is from 1 to 10^9");
+    x
+}
+
+#[cfg(test)]
+#[path = "frequencies_tests.rs"]
+mod tests;

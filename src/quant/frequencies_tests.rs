@@ -1,0 +1,135 @@
+//! Turns against values of 60 digits, and what their rounding depends on.
+
+use super::*;
+
+/// Written by `known_turns.py`.
+const KNOWN: &str = include_str!("known_turns.txt");
+
+const LLAMA3: Scaling = Scaling::Llama3 {
+    factor: 8.0,
+    low: 1.0,
+    high: 4.0,
+    original: 8192.0,
+};
+
+/// The bases and scalings of the file, with the turns of a head of 128 lanes.
+fn known() -> Vec<(Frequencies, Vec<u64>)> {
+    let line = |line: &str| {
+        let mut words = line.split(' ');
+        let theta = words.next().expect("a base").parse().expect("a number");
+        let scaling = match words.next().expect("a scaling") {
+            "unscaled" => Scaling::None,
+            "linear" => Scaling::Linear { factor: 4.0 },
+            "llama3" => LLAMA3,
+            other => panic!("{other}"),
+        };
+        let turns = words.map(|w| u64::from_str_radix(w, 16).expect("hexadecimal"));
+        (Frequencies { theta, scaling }, turns.collect())
+    };
+    KNOWN.lines().map(line).collect()
+}
+
+/// The id of a rotating model hashes these bits: another implementation must find the same ones.
+#[test]
+fn turns_are_the_nearest_integers() {
+    let known = known();
+    assert_eq!(known.len(), 5 * 3);
+    for (frequencies, turns) in known {
+        assert_eq!(turns.len(), 64);
+        assert_eq!(frequencies.turns(128), turns, "{frequencies:?}");
+        let every_second: Vec<u64> = turns.into_iter().step_by(2).collect();
+        assert_eq!(frequencies.turns(64), every_second, "{frequencies:?}");
+    }
+}
+
+/// With errors below 2^-44, a value at least 2^-20 from every tie is correctly rounded.
+#[test]
+fn no_turn_is_near_enough_to_a_tie_to_be_rounded_wrongly() {
+    const FRACTION: u32 = 2 * BITS - 64;
+    for (frequencies, _) in known() {
+        for x in frequencies.scaled(128) {
+            let fraction = x & ((U256::ONE << FRACTION) - 1);
+            let half = U256::ONE << (FRACTION - 1);
+            let distance = if fraction > half {
+                fraction - half
+            } else {
+                half - fraction
+            };
+            assert!(distance >> (FRACTION - 20) != 0, "{frequencies:?}");
+        }
+    }
+}
+
+/// A base between two integers is taken exactly: the next `f64` turns otherwise.
+#[test]
+fn every_bit_of_the_base_counts() {
+    let turns = |bits: u64| Frequencies::unscaled(f64::from_bits(bits)).turns(64);
+    let bits = 10_000.3f64.to_bits();
+    let (turns, next) = (turns(bits), turns(bits + 1));
+    // θ^0 does not depend on it, slow pairs too little to show.
+    assert_eq!(turns[0], next[0]);
+    assert!(turns[1] > next[1] && turns[31] == next[31]);
+}
+
+/// Fast pairs keep their frequency, slow ones lose the factor, and the blend joins them.
+#[test]
+fn llama3_scaling_goes_from_one_to_the_factor() {
+    let scaled = |scaling| {
+        Frequencies {
+            theta: 500_000.0,
+            scaling,
+        }
+        .turns(128)
+    };
+    let (plain, blended) = (scaled(Scaling::None), scaled(LLAMA3));
+    let divided = scaled(Scaling::Linear { factor: 8.0 });
+    assert_eq!((blended[0], blended[63]), (plain[0], divided[63]));
+    let between: Vec<usize> = (0..64)
+        .filter(|m| blended[*m] != plain[*m] && blended[*m] != divided[*m])
+        .collect();
+    // 8192 positions make 8192·p turns: between 1 and 4 the two are blended.
+    let count = |m: usize| 8192.0 * plain[m] as f64 / 2f64.powi(64);
+    let expected: Vec<usize> = (0..64)
+        .filter(|m| (1.0..4.0).contains(&count(*m)))
+        .collect();
+    assert!(!between.is_empty());
+    assert_eq!(between, expected);
+}
+
+/// The extremes that a configuration may have, against floating point.
+#[test]
+fn the_extremes_are_computed() {
+    for theta in [1.0, 1.0 + f64::EPSILON, MAX_THETA] {
+        for (scaling, factor) in [
+            (Scaling::None, 1.0),
+            (Scaling::Linear { factor: MAX_THETA }, MAX_THETA),
+        ] {
+            let turns = Frequencies { theta, scaling }.turns(128);
+            for (m, turn) in turns.iter().enumerate() {
+                let frequency = theta.powf(-(m as f64) / 64.0) / factor;
+                let expected = frequency / std::f64::consts::TAU * 2f64.powi(64);
+                assert!((*turn as f64 - expected).abs() <= 0.5 + expected * 1e-14);
+            }
+        }
+    }
+    let tiny = Scaling::Llama3 {
+        factor: 1.0,
+        low: f64::MIN_POSITIVE,
+        high: MAX_THETA,
+        original: MAX_THETA,
+    };
+    let frequencies = Frequencies {
+        theta: 1e4,
+        scaling: tiny,
+    };
+    let unscaled = Frequencies::unscaled(1e4);
+    for (a, b) in frequencies.turns(64).iter().zip(unscaled.turns(64)) {
+        assert!(a.abs_diff(b) <= 1, "a factor of 1 changes nothing");
+    }
+}
+
+#[test]
+#[should_panic(expected = "from 1 to 10^9")]
+fn a_base_below_one_is_refused() {
+    Frequencies::unscaled(0.999).turns(64);
+}

@@ -1,0 +1,34 @@
+"""The turns of rotary positions to 60 digits (mpmath): what frequencies_tests.rs compares with.
+
+    python3 src/quant/known_turns.py > src/quant/known_turns.txt
+
+One line for each base and scaling: the base, the scaling, and the 64 turns of a head of 128 lanes,
+round(2^64 * frequency / 2 pi), in hexadecimal. A head of 64 has every second of them.
+"""
+
+from mpmath import mp, mpf, nint, pi
+
+mp.dps = 60
+WIDTH = 128
+
+
+def unscaled(f):
+    return f
+
+
+def linear(f):
+    return f / 4
+
+
+def llama3(f, factor=mpf(8), low=mpf(1), high=mpf(4), original=mpf(8192)):
+    kept = min(max((original * f / (2 * pi) - low) / (high - low), mpf(0)), mpf(1))
+    return (1 - kept) * f / factor + kept * f
+
+
+for theta in [10_000, 100_000, 500_000, 1_000_000, 8_000_000]:
+    for scaling in [unscaled, linear, llama3]:
+        turns = [
+            int(nint(2**64 * scaling(mpf(theta) ** (-mpf(2 * m) / WIDTH)) / (2 * pi)))
+            for m in range(WIDTH // 2)
+        ]
+        print(theta, scaling.__name__, *(f"{t:x}" for t in turns))
