@@ -369,7 +369,7 @@ mod tests {
         let broken = vocabulary["Ã"];
         let vocabulary = serde_json::to_string(&vocabulary).unwrap();
         let tokenizer = Tokenizer::from_vocabulary(vocabulary.as_bytes(), b"").unwrap();
-        let most = MAX_ENCODED / 2 >> 10;
+        let most = (MAX_ENCODED / 2) >> 10;
         let read = |tokens: &[u32]| tokenizer.read(tokens).unwrap().map(|(text, _)| text.len());
         assert_eq!(read(&vec![257; most]), Some(most << 10));
         assert_eq!(read(&vec![257; most + 1]), None);
