@@ -37,8 +37,9 @@ fn setup() -> MutexGuard<'static, Setup> {
     setup.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What `read` returns, and how far above what is in use the memory rises meanwhile, which is below `most`.
-fn within<T>(most: usize, row: &str, read: impl FnOnce() -> T) -> T {
+/// What `read` returns, and how far above what is in use the memory rises meanwhile, which is below `most`. Only who
+/// has the generators may measure: other tests' memory would be counted.
+fn within<T>(_alone: &Setup, most: usize, row: &str, read: impl FnOnce() -> T) -> T {
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
     let start = Instant::now();
@@ -89,7 +90,7 @@ fn long_tokens_in_many_places() {
         let [key, proof] = forge::honest(file, &vec![257; places], &setup);
         let files = key.len() + proof.len();
         let row = format!("{places} places of a token of {bytes} bytes, {files} bytes of files");
-        match within(100 * MB, &row, || verified(&setup, &key, &proof)) {
+        match within(&setup, 100 * MB, &row, || verified(&setup, &key, &proof)) {
             // The token is refused where the tokenizer is read.
             Err(reason) => assert!(bytes > 1024 && reason.contains("a token of"), "{reason}"),
             Ok(texts) => {
@@ -161,6 +162,7 @@ fn long_tokens_within_a_limit_of_memory() {
 /// make a text as long as may be.
 #[test]
 fn texts_that_are_expensive_to_encode() {
+    let alone = setup();
     let mut json: Value = serde_json::from_slice(&synthetic::tokenizer().to_json()).expect("JSON");
     let mut read = |normalizer: Value, growth: usize, text: &str| {
         json["normalizer"] = normalizer;
@@ -168,7 +170,7 @@ fn texts_that_are_expensive_to_encode() {
         let text = text.repeat((1 << 19) / growth / text.len());
         let tokens = tokenizer.encode(&text).expect("any text has tokens");
         let row = format!("text of {} bytes, in {} tokens", text.len(), tokens.len());
-        within(100 * MB, &row, || {
+        within(&alone, 100 * MB, &row, || {
             tokenizer.encode(&text).expect("as before")
         });
     };
@@ -204,29 +206,29 @@ fn large_tokenizer(tokens: usize, merges: usize, added: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-fn tokenizer_within(most: usize, tokens: usize, merges: usize, added: usize) {
+fn tokenizer_within(alone: &Setup, most: usize, tokens: usize, merges: usize, added: usize) {
     let file = large_tokenizer(tokens, merges, added);
     let bytes = file.len();
     let row =
         format!("tokenizer of {tokens} tokens, {merges} merges, {added} added: {bytes} bytes");
-    within(most, &row, || {
+    within(alone, most, &row, || {
         Tokenizer::from_json(&file).expect("a tokenizer")
     });
 }
 
 #[test]
 fn large_tokenizers() {
-    let _alone = setup();
-    tokenizer_within(24 * MB, 1 << 16, 0, 0);
-    tokenizer_within(64 * MB, 1 << 16, 1 << 17, 0);
-    tokenizer_within(96 * MB, 1 << 10, 0, 1 << 10);
+    let alone = setup();
+    tokenizer_within(&alone, 24 * MB, 1 << 16, 0, 0);
+    tokenizer_within(&alone, 64 * MB, 1 << 16, 1 << 17, 0);
+    tokenizer_within(&alone, 96 * MB, 1 << 10, 0, 1 << 10);
 }
 
 #[test]
 #[ignore = "a gigabyte: see above"]
 fn the_largest_tokenizers() {
-    let _alone = setup();
-    tokenizer_within(1024 * MB, 1 << 20, 1 << 21, 1 << 10);
+    let alone = setup();
+    tokenizer_within(&alone, 1024 * MB, 1 << 20, 1 << 21, 1 << 10);
 }
 
 /// Verifies a forgery, which is refused for the reason given.
@@ -238,7 +240,8 @@ fn forged(most: usize, row: &str, setup: &Setup, key: &KeyFile, proof: &ProofFil
         key.len(),
         proof.len()
     );
-    let refused = within(most, &row, || verified(setup, &key, &proof)).expect_err("a forgery");
+    let refused =
+        within(setup, most, &row, || verified(setup, &key, &proof)).expect_err("a forgery");
     assert!(refused.contains(reason), "{refused}");
 }
 
@@ -344,7 +347,7 @@ fn the_most_layers() {
 /// The largest challenge, which draws all of its layers one after the other, and the largest table of information.
 #[test]
 fn challenges() {
-    let _alone = setup();
+    let alone = setup();
     let challenge = Challenge {
         commitment: [1; 32],
         nonce: [2; 32],
@@ -353,7 +356,7 @@ fn challenges() {
     };
     let file = container::encode(Kind::Challenge, &challenge);
     let row = format!("a challenge of {} bytes", file.len());
-    let layers = within(MB, &row, || {
+    let layers = within(&alone, MB, &row, || {
         let path = Path::new("hostile");
         let challenge: Challenge = container::decode(Kind::Challenge, &file, path).expect("one");
         challenge.layers()
@@ -368,7 +371,7 @@ fn challenges() {
     let path = dir.path().join("table.json");
     std::fs::write(&path, &table).expect("written");
     let row = format!("a Fisher table of {} bytes", table.len());
-    let read = within(8 * table.len(), &row, || FisherTable::read(&path));
+    let read = within(&alone, 8 * table.len(), &row, || FisherTable::read(&path));
     assert!(read.is_err(), "not one of any model");
 }
 
@@ -381,11 +384,11 @@ fn many_points() {
     let file = container::encode(Kind::VerifyingKey, &wide);
     let path = Path::new("hostile");
     let row = format!("reading a key of {} bytes", file.len());
-    let key: KeyFile = within(3 * file.len(), &row, || {
+    let key: KeyFile = within(&setup, 3 * file.len(), &row, || {
         container::decode(Kind::VerifyingKey, &file, path).expect("a key")
     });
     let row = format!("decoding the {} points of a key", file.len() / 32);
-    let refused = within(4 * file.len() + 16 * MB, &row, || {
+    let refused = within(&setup, 4 * file.len() + 16 * MB, &row, || {
         key.key.decode(ROW_BITS).err()
     });
     assert!(refused.is_none(), "tables are those of the scales");
@@ -400,7 +403,7 @@ fn many_points() {
     proof.boundaries[0] = points;
     let file = container::encode(Kind::Proof, &proof);
     let row = format!("reading a proof of {} bytes", file.len());
-    within(3 * file.len(), &row, || {
+    within(&setup, 3 * file.len(), &row, || {
         container::decode::<ProofFile>(Kind::Proof, &file, path).expect("a proof")
     });
 }
