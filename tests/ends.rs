@@ -57,7 +57,10 @@ fn answers_end_where_the_references_end() {
     let mut integer = quantize_checkpoint(&plain, "The king and the queen", 1, true)
         .expect("quantized")
         .model;
-    let tables = Tables::new(&integer.manifest.scales);
+    let tables = Tables::new(
+        &integer.manifest.scales,
+        integer.manifest.architecture.activation,
+    );
     let (mut equal, mut refused) = (0, 0);
     for case in cases {
         let checkpoint = match open(case) {
