@@ -1,13 +1,27 @@
 //! A checkpoint's `config.json`: its shape, and the refusal of what is not supported.
 
+mod common;
+mod ends;
 mod generation;
+mod gpt2;
 mod llama;
+mod rope;
+mod table;
 
-use serde_json::{Map, Value, json};
+#[cfg(test)]
+mod document_tests;
+#[cfg(test)]
+mod walk_tests;
+
+use std::fmt;
+
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::ops::LANES;
 use crate::quant::{Activation, Architecture, Frequencies, NormKind, Positions};
+
+use table::{Effect, Row};
 
 /// The widths of an attention head that are supported; GPT-2's is the first.
 const HEAD_WIDTHS: [usize; 2] = [LANES, 2 * LANES];
@@ -19,6 +33,8 @@ const MAX_WIDTH: usize = 1 << 14;
 const MAX_HIDDEN: usize = 1 << 17;
 const MAX_VOCABULARY: usize = 1 << 22;
 const MAX_CONTEXT: usize = 1 << 20;
+/// Above the largest dense model that is published, of 405 billion.
+const MAX_PARAMETERS: u64 = 1 << 39;
 /// ε beyond this would drown the variance: a typing error, or an attack.
 const MAX_EPSILON: f64 = 0.1;
 
@@ -72,40 +88,113 @@ pub enum ConfigError {
     TooLarge(usize),
     #[error("not a JSON object: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("the key \"{0}\" is missing: the file is not a complete configuration")]
-    Missing(&'static str),
-    #[error("\"{key}\" is {value}, but only {supported} is supported")]
-    Unsupported {
+    #[error("NaN and Infinity are no numbers of JSON: replace the value in line {line}")]
+    NotANumber { line: usize },
+    #[error("\"model_type\" is {value}, but only {supported} is supported")]
+    ModelType { value: Shown, supported: String },
+    #[error(
+        "the key \"{key}\" is missing: the file is not a complete configuration of model_type \"{model}\""
+    )]
+    Missing {
+        model: &'static str,
         key: &'static str,
-        value: Value,
+    },
+    #[error("\"{key}\" is {value}, but only {supported} is supported for model_type \"{model}\"")]
+    Unsupported {
+        model: &'static str,
+        key: String,
+        value: Shown,
         supported: String,
     },
     #[error(
-        "\"{key}\" is {value}, which changes what is answered, but answers are plainly greedy: set it to null to get such \
-         answers"
-    )]
-    Generation { key: &'static str, value: Value },
-    #[error(
-        "\"{key}\" is {value}: no key of {of} that is known, so what it does is not either. Remove it if it does nothing"
+        "\"{key}\" is {value}: for model_type \"{model}\" this key is unknown, and may change the answers: remove it \
+         from the file if it does not"
     )]
     Unknown {
+        model: &'static str,
         key: String,
-        value: Value,
-        of: &'static str,
+        value: Shown,
+    },
+    #[error("\"{key}\" is {value}, but only {supported} is supported: answers are plainly greedy")]
+    Generation {
+        key: String,
+        value: Shown,
+        supported: String,
+    },
+    #[error(
+        "a model of {parameters} parameters is more than the {MAX_PARAMETERS} that are supported: the sizes of the \
+         model_type \"{model}\" are damaged"
+    )]
+    Parameters {
+        model: &'static str,
+        parameters: u64,
     },
 }
 
+/// A value as a message shows it: the beginning of a long one.
+#[derive(Debug)]
+pub struct Shown(Value);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LENGTH: usize = 120;
+        let text = self.0.to_string();
+        match text.char_indices().nth(LENGTH) {
+            Some((end, _)) => write!(f, "{}…", &text[..end]),
+            None => f.write_str(&text),
+        }
+    }
+}
+
+/// A model_type that is read.
+struct ModelType {
+    name: &'static str,
+    /// Its own keys, and those that every configuration may have.
+    tables: [&'static [Row]; 3],
+    parse: fn(&Keys) -> Result<Config, ConfigError>,
+}
+
+const MODEL_TYPES: [ModelType; 2] = [
+    ModelType {
+        name: "gpt2",
+        tables: [gpt2::KEYS, common::KEYS, generation::KEYS],
+        parse: gpt2::parse,
+    },
+    ModelType {
+        name: "llama",
+        tables: [llama::KEYS, common::KEYS, generation::KEYS],
+        parse: llama::parse,
+    },
+];
+
 impl Config {
-    /// Reads a Hugging Face `config.json` of model type `gpt2` or `llama`.
+    /// Reads a Hugging Face `config.json` of model type `gpt2` or `llama`. What `transformers` 5 makes of a file is what
+    /// counts: of two values under one key the last, of two names of one key that which wins there, types and defaults.
     ///
     /// # Errors
-    /// [`ConfigError`], naming the key, its value and what is supported.
+    /// [`ConfigError`], naming the key, its value and what is supported: for values that would be another function than
+    /// the one that is proved, values on which `transformers` fails, and keys that are in no table and not `null`.
     pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
-        let keys = Keys(parse_object(json)?);
-        match keys.required("model_type")?.as_str() {
-            Some("gpt2") => Self::parse_gpt2(&keys),
-            Some("llama") => llama::parse(&keys),
-            _ => keys.refuse("model_type", r#""gpt2" or "llama""#.to_string()),
+        let map = parse_object(json)?;
+        let name = map.get("model_type").unwrap_or(&Value::Null);
+        let model = MODEL_TYPES.iter().find(|model| *name == *model.name);
+        let Some(model) = model else {
+            return Err(ConfigError::ModelType {
+                value: Shown(name.clone()),
+                supported: MODEL_TYPES
+                    .map(|model| format!("{:?}", model.name))
+                    .join(" or "),
+            });
+        };
+        let keys = Keys { model, map };
+        keys.check()?;
+        let config = (model.parse)(&keys)?;
+        match config.parameters() {
+            parameters if parameters > MAX_PARAMETERS => Err(ConfigError::Parameters {
+                model: model.name,
+                parameters,
+            }),
+            _ => Ok(config),
         }
     }
 
@@ -114,43 +203,15 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], also for a key that would change a greedy answer.
     pub fn read_generation(&mut self, json: &[u8]) -> Result<(), ConfigError> {
-        self.end_of_text = generation::parse(json, self.vocabulary)?;
+        self.end_of_text = ends::parse(json, self.vocabulary)?;
         Ok(())
     }
 
-    fn parse_gpt2(keys: &Keys) -> Result<Self, ConfigError> {
-        for (key, only) in [
-            ("scale_attn_weights", true),
-            ("scale_attn_by_inverse_layer_idx", false),
-            ("reorder_and_upcast_attn", false),
-            ("add_cross_attention", false),
-        ] {
-            if keys.get(key).is_some() {
-                keys.expect(key, only.into())?;
-            }
-        }
-        let width = keys.multiple_of_lanes("n_embd", MAX_WIDTH)?;
-        let hidden = match keys.get("n_inner") {
-            Some(_) => keys.multiple_of_lanes("n_inner", MAX_HIDDEN)?,
-            None => 4 * width,
-        };
-        let vocabulary = keys.size("vocab_size", MAX_VOCABULARY)?;
-        let heads = keys.heads(width)?;
-        Ok(Self {
-            layers: keys.size("n_layer", MAX_LAYERS)?,
-            width,
-            heads,
-            kv_heads: heads,
-            head_width: LANES,
-            hidden,
-            vocabulary,
-            context: keys.context()?,
-            activation: keys.activation()?,
-            epsilon: keys.epsilon("layer_norm_epsilon", 1e-5)?,
-            tied: keys.flag("tie_word_embeddings", true)?,
-            end_of_text: keys.end_of_text(vocabulary, 50256)?,
-            family: Family::Gpt2,
-        })
+    /// The number of weights, or a few more.
+    fn parameters(&self) -> u64 {
+        let [layers, width, hidden] = [self.layers, self.width, self.hidden].map(|n| n as u64);
+        let [rows, positions] = [self.vocabulary, self.context].map(|n| n as u64);
+        layers * width * (4 * width + 3 * hidden) + width * (2 * rows + positions)
     }
 
     /// The width of all keys, and of all values.
@@ -188,27 +249,10 @@ impl Config {
 
     /// A `config.json` that [`Config::parse`] reads back as this configuration.
     pub fn to_json(&self) -> Value {
-        if let Family::Llama { frequencies } = &self.family {
-            return llama::to_json(self, frequencies);
+        match &self.family {
+            Family::Gpt2 => gpt2::to_json(self),
+            Family::Llama { frequencies } => llama::to_json(self, frequencies),
         }
-        let activation = match self.activation {
-            Activation::GeluTanh => "gelu_new",
-            Activation::GeluErf => "gelu",
-            Activation::Silu => "silu",
-        };
-        json!({
-            "model_type": "gpt2",
-            "activation_function": activation,
-            "vocab_size": self.vocabulary,
-            "n_positions": self.context,
-            "n_embd": self.width,
-            "n_layer": self.layers,
-            "n_head": self.heads,
-            "n_inner": self.hidden,
-            "layer_norm_epsilon": self.epsilon,
-            "tie_word_embeddings": self.tied,
-            "eos_token_id": generation::to_json(&self.end_of_text),
-        })
     }
 }
 
@@ -216,34 +260,98 @@ fn parse_object(json: &[u8]) -> Result<Map<String, Value>, ConfigError> {
     if json.len() > MAX_BYTES {
         return Err(ConfigError::TooLarge(json.len()));
     }
-    Ok(serde_json::from_slice(json)?)
+    serde_json::from_slice(json).map_err(|error| python_number(json, error))
 }
 
-/// The keys of a configuration. A key that is `null` counts as absent, as in Hugging Face's code.
-struct Keys(Map<String, Value>);
+/// The error of a file that is JSON to Python, which writes what is no number.
+fn python_number(json: &[u8], error: serde_json::Error) -> ConfigError {
+    let line = json
+        .split(|byte| *byte == b'\n')
+        .nth(error.line().saturating_sub(1));
+    let rest = line.and_then(|line| line.get(error.column().saturating_sub(2)..));
+    let rest = String::from_utf8_lossy(rest.unwrap_or_default());
+    let text = rest
+        .get(..)
+        .unwrap_or_default()
+        .trim_start_matches([' ', ':', '-', '[', ',']);
+    if text.starts_with("NaN") || text.starts_with("Infinity") {
+        let line = error.line();
+        return ConfigError::NotANumber { line };
+    }
+    ConfigError::Json(error)
+}
+
+/// The keys of a configuration.
+struct Keys {
+    model: &'static ModelType,
+    map: Map<String, Value>,
+}
 
 impl Keys {
+    fn row(&self, key: &str) -> Option<&'static Row> {
+        let mut rows = self.model.tables.into_iter().flatten();
+        rows.find(|row| row.key == key)
+    }
+
+    /// Refuses keys that are in no table, and values that their rows do not accept.
+    fn check(&self) -> Result<(), ConfigError> {
+        for (key, value) in &self.map {
+            let row = self.row(key).map(|row| match row.effect {
+                Effect::Alias(of) => self.row(of).expect("a row of the same table"),
+                _ => row,
+            });
+            match row.map(|row| row.check(value)) {
+                Some(Err(supported)) => return Err(self.refusal(key, value, supported)),
+                None if !value.is_null() => {
+                    return Err(ConfigError::Unknown {
+                        model: self.model.name,
+                        key: key.clone(),
+                        value: Shown(value.clone()),
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The name under which the file states what `key` is: another name wins.
+    fn name<'a>(&self, key: &'a str) -> &'a str {
+        let mut rows = self.model.tables.into_iter().flatten();
+        let names = |row: &&Row| matches!(row.effect, Effect::Alias(of) if of == key);
+        match rows.find(|row| names(row) && self.map.contains_key(row.key)) {
+            Some(row) => row.key,
+            None => key,
+        }
+    }
+
+    /// The value of a key if the file has it, be it `null`.
+    fn stated(&self, key: &str) -> Option<&Value> {
+        self.map.get(self.name(key))
+    }
+
+    /// The value of a key for which `null` means the same as its absence, as [`Keys::check`] has seen.
     fn get(&self, key: &str) -> Option<&Value> {
-        self.0.get(key).filter(|value| !value.is_null())
+        self.stated(key).filter(|value| !value.is_null())
     }
 
     fn required(&self, key: &'static str) -> Result<&Value, ConfigError> {
-        self.get(key).ok_or(ConfigError::Missing(key))
+        let model = self.model.name;
+        self.get(key).ok_or(ConfigError::Missing { model, key })
+    }
+
+    fn refusal(&self, key: &str, value: &Value, supported: String) -> ConfigError {
+        ConfigError::Unsupported {
+            model: self.model.name,
+            key: key.to_string(),
+            value: Shown(value.clone()),
+            supported,
+        }
     }
 
     fn refuse<T>(&self, key: &'static str, supported: String) -> Result<T, ConfigError> {
-        Err(ConfigError::Unsupported {
-            key,
-            value: self.get(key).cloned().unwrap_or(Value::Null),
-            supported,
-        })
-    }
-
-    fn expect(&self, key: &'static str, only: Value) -> Result<(), ConfigError> {
-        if *self.required(key)? != only {
-            return self.refuse(key, only.to_string());
-        }
-        Ok(())
+        let value = self.stated(key).unwrap_or(&Value::Null);
+        Err(self.refusal(self.name(key), value, supported))
     }
 
     /// A positive integer of at most `max`.
@@ -263,38 +371,6 @@ impl Keys {
         Ok(size)
     }
 
-    fn heads(&self, width: usize) -> Result<usize, ConfigError> {
-        let heads = self.size("n_head", MAX_WIDTH / LANES)?;
-        if heads * LANES != width {
-            let supported = format!(
-                "a head width of {LANES} (n_head = n_embd / {LANES} = {})",
-                width / LANES
-            );
-            return self.refuse("n_head", supported);
-        }
-        Ok(heads)
-    }
-
-    fn context(&self) -> Result<usize, ConfigError> {
-        match self.get("n_positions") {
-            Some(_) => self.size("n_positions", MAX_CONTEXT),
-            None if self.get("n_ctx").is_some() => self.size("n_ctx", MAX_CONTEXT),
-            None => Err(ConfigError::Missing("n_positions")),
-        }
-    }
-
-    fn activation(&self) -> Result<Activation, ConfigError> {
-        const KEY: &str = "activation_function";
-        match self.get(KEY).map(Value::as_str) {
-            None | Some(Some("gelu_new" | "gelu_pytorch_tanh")) => Ok(Activation::GeluTanh),
-            Some(Some("gelu")) => Ok(Activation::GeluErf),
-            Some(_) => self.refuse(
-                KEY,
-                r#""gelu_new", "gelu_pytorch_tanh" or "gelu""#.to_string(),
-            ),
-        }
-    }
-
     fn epsilon(&self, key: &'static str, default: f64) -> Result<f64, ConfigError> {
         match self.get(key).map(Value::as_f64) {
             None => Ok(default),
@@ -303,19 +379,20 @@ impl Keys {
         }
     }
 
-    fn flag(&self, key: &'static str, default: bool) -> Result<bool, ConfigError> {
-        match self.get(key) {
-            None => Ok(default),
-            Some(Value::Bool(flag)) => Ok(*flag),
-            Some(_) => self.refuse(key, "true or false".to_string()),
-        }
+    /// A flag, of which [`Keys::check`] has seen that it is one.
+    fn flag(&self, key: &str, default: bool) -> bool {
+        self.get(key).and_then(Value::as_bool).unwrap_or(default)
     }
 
     /// Absent it is transformers' default for the architecture; `null` is no token.
-    fn end_of_text(&self, vocabulary: usize, default: u32) -> Result<Vec<u32>, ConfigError> {
-        let default = Value::from(default);
-        let value = self.0.get(generation::ENDS).unwrap_or(&default);
-        generation::ends(value, vocabulary)
+    fn end_of_text(&self, vocabulary: usize) -> Result<Vec<u32>, ConfigError> {
+        let default = self
+            .row(ends::ENDS)
+            .expect("a row of every model")
+            .default();
+        let value = self.stated(ends::ENDS).unwrap_or(&default);
+        let ends = ends::ends(value, vocabulary);
+        ends.map_err(|supported| self.refusal(ends::ENDS, value, supported))
     }
 }
 

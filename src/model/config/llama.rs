@@ -1,35 +1,129 @@
-//! `config.json` of model type `llama`: Llama 2 and 3, TinyLlama, SmolLM2.
+//! `config.json` of model_type `llama`: Llama 2 and 3, TinyLlama, SmolLM2.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::rope;
+use super::table::{
+    FLAG, FLOAT, INTEGER, INTEGER_OR_NULL, Kind, NUMBER_OR_NULL, Row, TEXT, idle, only, read,
+};
 use super::{
     Config, ConfigError, Family, HEAD_WIDTHS, Keys, MAX_CONTEXT, MAX_HIDDEN, MAX_LAYERS,
     MAX_VOCABULARY, MAX_WIDTH,
 };
 use crate::ops::LANES;
-use crate::quant::{Activation, Frequencies, MAX_THETA, Scaling};
+use crate::quant::{Activation, Frequencies, Scaling};
 
-const DEFAULT_THETA: f64 = 10_000.0;
+const FRACTION: &[Kind] = &[Kind::Fraction];
+const OBJECT_OR_NULL: &[Kind] = &[Kind::Object, Kind::Null];
+const END: &[Kind] = &[Kind::Integer, Kind::List, Kind::Null];
+
+pub(super) const KEYS: &[Row] = &[
+    read("vocab_size", INTEGER, "32000", "the number of embeddings"),
+    read("max_position_embeddings", INTEGER, "2048", "the context"),
+    read("hidden_size", INTEGER, "4096", "the width"),
+    read("num_hidden_layers", INTEGER, "32", "the number of blocks"),
+    read("num_attention_heads", INTEGER, "32", "the number of heads"),
+    read(
+        "num_key_value_heads",
+        INTEGER_OR_NULL,
+        "null",
+        "heads of keys and values; null: as many as heads",
+    ),
+    read(
+        "head_dim",
+        INTEGER_OR_NULL,
+        "null",
+        "the width of a head; null: hidden_size / num_attention_heads",
+    ),
+    read(
+        "intermediate_size",
+        INTEGER,
+        "11008",
+        "the width of the feed-forward part",
+    ),
+    read("hidden_act", TEXT, "\"silu\"", "the activation of the gate"),
+    read("rms_norm_eps", FLOAT, "1e-6", "ε of the norms"),
+    read(
+        "rope_parameters",
+        OBJECT_OR_NULL,
+        "null",
+        "the rotations; its keys are below",
+    ),
+    read(
+        "rope_scaling",
+        OBJECT_OR_NULL,
+        "null",
+        "the same: it wins over rope_parameters unless it is empty",
+    ),
+    read(
+        "rope_theta",
+        NUMBER_OR_NULL,
+        "10000.0",
+        "θ where rope_scaling or rope_parameters does not say it",
+    ),
+    read(
+        "original_max_position_embeddings",
+        NUMBER_OR_NULL,
+        "",
+        "of rope_type \"llama3\", where it wins over the key of that name in rope_scaling or rope_parameters",
+    ),
+    read(
+        "tie_word_embeddings",
+        FLAG,
+        "false",
+        "whether the head's matrix is the embedding's",
+    ),
+    read("eos_token_id", END, "2", "what ends an answer"),
+    read(
+        "pad_token_id",
+        INTEGER_OR_NULL,
+        "null",
+        "has to be in the vocabulary, or transformers fails",
+    ),
+    idle(
+        "bos_token_id",
+        INTEGER_OR_NULL,
+        "1",
+        "prompts are given whole",
+    ),
+    only("attention_bias", &["false"], "biases are not supported"),
+    only("mlp_bias", &["false"], "biases are not supported"),
+    only(
+        "partial_rotary_factor",
+        &["1.0", "null"],
+        "all lanes of a head are rotated",
+    ),
+    idle(
+        "attention_dropout",
+        NUMBER_OR_NULL,
+        "0.0",
+        "of training: nothing is dropped otherwise",
+    ),
+    idle(
+        "initializer_range",
+        FRACTION,
+        "0.02",
+        "of training: the checkpoint has the weights",
+    ),
+    idle(
+        "pretraining_tp",
+        INTEGER_OR_NULL,
+        "1",
+        "of older versions, which compute a product in so many parts",
+    ),
+];
 
 pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
-    for key in ["attention_bias", "mlp_bias"] {
-        if keys.get(key).is_some() {
-            keys.expect(key, false.into())?;
-        }
+    if !matches!(
+        keys.get("hidden_act").and_then(Value::as_str),
+        None | Some("silu" | "swish")
+    ) {
+        return keys.refuse(
+            "hidden_act",
+            r#""silu" or "swish", its other name"#.to_string(),
+        );
     }
-    if keys.get("hidden_act").is_some() {
-        keys.expect("hidden_act", "silu".into())?;
-    }
-    let width = keys.multiple_of_lanes("hidden_size", MAX_WIDTH)?;
-    let heads = keys.size("num_attention_heads", MAX_WIDTH / LANES)?;
-    let head_width = match keys.get("head_dim") {
-        Some(_) => keys.size("head_dim", MAX_WIDTH)?,
-        None => width / heads,
-    };
-    if !HEAD_WIDTHS.contains(&head_width) || heads * head_width != width {
-        let supported = format!("hidden_size divided by a head width of 64 or 128 (here {width})");
-        return keys.refuse("num_attention_heads", supported);
-    }
+    let (width, heads, head_width) = heads(keys)?;
     let kv_heads = match keys.get("num_key_value_heads") {
         Some(_) => keys.size("num_key_value_heads", heads)?,
         None => heads,
@@ -41,6 +135,8 @@ pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
         );
     }
     let vocabulary = keys.size("vocab_size", MAX_VOCABULARY)?;
+    check_padding(keys, vocabulary)?;
+    let context = keys.size("max_position_embeddings", MAX_CONTEXT)?;
     Ok(Config {
         layers: keys.size("num_hidden_layers", MAX_LAYERS)?,
         width,
@@ -49,77 +145,44 @@ pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
         head_width,
         hidden: keys.multiple_of_lanes("intermediate_size", MAX_HIDDEN)?,
         vocabulary,
-        context: keys.size("max_position_embeddings", MAX_CONTEXT)?,
+        context,
         activation: Activation::Silu,
         epsilon: keys.epsilon("rms_norm_eps", 1e-6)?,
-        tied: keys.flag("tie_word_embeddings", false)?,
-        end_of_text: keys.end_of_text(vocabulary, 2)?,
+        tied: keys.flag("tie_word_embeddings", false),
+        end_of_text: keys.end_of_text(vocabulary)?,
         family: Family::Llama {
-            frequencies: frequencies(keys)?,
+            frequencies: rope::frequencies(keys, context)?,
         },
     })
 }
 
-/// What `rope_theta` and `rope_scaling` (or `rope_parameters`, which holds both) say.
-fn frequencies(keys: &Keys) -> Result<Frequencies, ConfigError> {
-    let (key, scaling) = match keys.get("rope_parameters") {
-        Some(value) => ("rope_parameters", Some(value)),
-        None => ("rope_scaling", keys.get("rope_scaling")),
+/// The width, the number of heads and the width of a head.
+fn heads(keys: &Keys) -> Result<(usize, usize, usize), ConfigError> {
+    let width = keys.multiple_of_lanes("hidden_size", MAX_WIDTH)?;
+    let heads = keys.size("num_attention_heads", MAX_WIDTH / LANES)?;
+    let (key, head_width) = match keys.get("head_dim") {
+        Some(_) => ("head_dim", keys.size("head_dim", MAX_WIDTH)?),
+        None => ("num_attention_heads", width / heads),
     };
-    let nothing = Map::new();
-    let map = match scaling {
-        None => &nothing,
-        Some(Value::Object(map)) => map,
-        Some(_) => return keys.refuse(key, "an object".to_string()),
-    };
-    let number = |name: &str| map.get(name).or_else(|| keys.get(name));
-    let theta = number("rope_theta").map_or(Some(DEFAULT_THETA), Value::as_f64);
-    let Some(theta) = theta.filter(|theta| (1.0..=MAX_THETA).contains(theta)) else {
-        return keys.refuse("rope_theta", format!("a number from 1 to {MAX_THETA:e}"));
-    };
-    let kind = map.get("rope_type").or_else(|| map.get("type"));
-    let scaling = match kind.map(Value::as_str) {
-        None | Some(Some("default")) => Some(Scaling::None),
-        Some(Some("linear")) => linear(number),
-        Some(Some("llama3")) => llama3(number),
-        Some(_) => {
-            let supported = r#"a rope_type of "default", "linear" or "llama3""#;
-            return keys.refuse(key, supported.to_string());
-        }
-    };
-    match scaling {
-        Some(scaling) => Ok(Frequencies { theta, scaling }),
-        None => keys.refuse(
-            key,
-            format!(
-                "numbers up to {MAX_THETA:e}, factors from 1 on (\"{key}\" is incomplete or absurd)"
-            ),
+    if !HEAD_WIDTHS.contains(&head_width) || heads * head_width != width {
+        let supported =
+            format!("hidden_size ({width}) divided into {heads} heads that are 64 or 128 wide");
+        return keys.refuse(key, supported);
+    }
+    Ok((width, heads, head_width))
+}
+
+/// `torch.nn.Embedding` fails on a padding token that is beyond its rows, counted from either end.
+fn check_padding(keys: &Keys, vocabulary: usize) -> Result<(), ConfigError> {
+    let rows = vocabulary as i64;
+    match keys.get("pad_token_id").map(Value::as_i64) {
+        None => Ok(()),
+        Some(Some(token)) if (-rows..rows).contains(&token) => Ok(()),
+        Some(_) => keys.refuse(
+            "pad_token_id",
+            format!("null or a token of the vocabulary (vocab_size is {vocabulary})"),
         ),
     }
-}
-
-/// `None` where a number is missing or out of range.
-fn linear<'a>(number: impl Fn(&str) -> Option<&'a Value>) -> Option<Scaling> {
-    let factor = from_1(number("factor"))?;
-    Some(Scaling::Linear { factor })
-}
-
-/// The same.
-fn llama3<'a>(number: impl Fn(&str) -> Option<&'a Value>) -> Option<Scaling> {
-    let bound = |name| number(name).and_then(Value::as_f64);
-    let (low, high) = (bound("low_freq_factor")?, bound("high_freq_factor")?);
-    let scaling = Scaling::Llama3 {
-        factor: from_1(number("factor"))?,
-        low,
-        high,
-        original: from_1(number("original_max_position_embeddings"))?,
-    };
-    (0.0 < low && low < high && high <= MAX_THETA).then_some(scaling)
-}
-
-fn from_1(value: Option<&Value>) -> Option<f64> {
-    let number = value.and_then(Value::as_f64);
-    number.filter(|number| (1.0..=MAX_THETA).contains(number))
 }
 
 /// A `config.json` that [`parse`] reads back.
@@ -155,7 +218,7 @@ pub(super) fn to_json(config: &Config, frequencies: &Frequencies) -> Value {
         "rope_theta": frequencies.theta,
         "rope_scaling": scaling,
         "tie_word_embeddings": config.tied,
-        "eos_token_id": super::generation::to_json(&config.end_of_text),
+        "eos_token_id": super::ends::to_json(&config.end_of_text),
     })
 }
 
