@@ -131,15 +131,17 @@ pub enum ConfigError {
     },
 }
 
+/// How many characters of a key or a value a message shows.
+const SHOWN: usize = 120;
+
 /// A value as a message shows it: the beginning of a long one.
 #[derive(Debug)]
 pub struct Shown(Value);
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const LENGTH: usize = 120;
         let text = self.0.to_string();
-        match text.char_indices().nth(LENGTH) {
+        match text.char_indices().nth(SHOWN) {
             Some((end, _)) => write!(f, "{}…", &text[..end]),
             None => f.write_str(&text),
         }
@@ -305,7 +307,7 @@ impl Keys {
                 None if !value.is_null() => {
                     return Err(ConfigError::Unknown {
                         model: self.model.name,
-                        key: key.clone(),
+                        key: key.chars().take(SHOWN).collect(),
                         value: Shown(value.clone()),
                     });
                 }
@@ -343,7 +345,7 @@ impl Keys {
     fn refusal(&self, key: &str, value: &Value, supported: String) -> ConfigError {
         ConfigError::Unsupported {
             model: self.model.name,
-            key: key.to_string(),
+            key: key.chars().take(SHOWN).collect(),
             value: Shown(value.clone()),
             supported,
         }
@@ -371,33 +373,41 @@ impl Keys {
         Ok(size)
     }
 
-    fn epsilon(&self, key: &'static str, default: f64) -> Result<f64, ConfigError> {
-        match self.get(key).map(Value::as_f64) {
-            None => Ok(default),
-            Some(Some(epsilon)) if epsilon > 0.0 && epsilon <= MAX_EPSILON => Ok(epsilon),
-            Some(_) => self.refuse(key, format!("a positive number up to {MAX_EPSILON}")),
+    /// The value of a key, or what its absence means.
+    fn value(&self, key: &str) -> Value {
+        let default = || self.row(key).expect("a row for what is read").default();
+        self.get(key).cloned().unwrap_or_else(default)
+    }
+
+    fn epsilon(&self, key: &'static str) -> Result<f64, ConfigError> {
+        match self.value(key).as_f64() {
+            Some(epsilon) if epsilon > 0.0 && epsilon <= MAX_EPSILON => Ok(epsilon),
+            _ => self.refuse(key, format!("a positive number up to {MAX_EPSILON}")),
         }
     }
 
     /// A flag, of which [`Keys::check`] has seen that it is one.
-    fn flag(&self, key: &str, default: bool) -> bool {
-        self.get(key).and_then(Value::as_bool).unwrap_or(default)
+    fn flag(&self, key: &str) -> bool {
+        self.value(key) == true
     }
 
     /// Absent it is transformers' default for the architecture; `null` is no token.
     fn end_of_text(&self, vocabulary: usize) -> Result<Vec<u32>, ConfigError> {
-        let default = self
-            .row(ends::ENDS)
-            .expect("a row of every model")
-            .default();
-        let value = self.stated(ends::ENDS).unwrap_or(&default);
-        let ends = ends::ends(value, vocabulary);
-        ends.map_err(|supported| self.refusal(ends::ENDS, value, supported))
+        let default = || {
+            self.row(ends::ENDS)
+                .expect("a row for what is read")
+                .default()
+        };
+        let value = self.stated(ends::ENDS).cloned().unwrap_or_else(default);
+        let ends = ends::ends(&value, vocabulary);
+        ends.map_err(|supported| self.refusal(ends::ENDS, &value, supported))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn gpt2_small() -> Value {
@@ -454,8 +464,8 @@ mod tests {
         assert_eq!(parse(&with("n_inner", json!(1024))).unwrap().hidden, 1024);
         let untied = parse(&with("tie_word_embeddings", json!(false))).unwrap();
         assert!(!untied.tied);
-        let by_alias = parse(&with("n_positions", json!(null))).unwrap();
-        assert_eq!(by_alias.context, 1024);
+        let by_alias = parse(&with("max_position_embeddings", json!(512))).unwrap();
+        assert_eq!(by_alias.context, 512);
     }
 
     /// Each line is a configuration whose function or size differs from what would be proved; the
@@ -465,21 +475,33 @@ mod tests {
         let cases = [
             ("model_type", json!("bert"), "gpt2"),
             ("activation_function", json!("relu"), "gelu_new"),
-            ("activation_function", json!(7), "gelu_new"),
+            ("activation_function", json!(7), "a text"),
             ("scale_attn_weights", json!(false), "true"),
             ("scale_attn_by_inverse_layer_idx", json!(true), "false"),
-            ("reorder_and_upcast_attn", json!(true), "false"),
+            ("scale_attn_weights", json!(null), "true"),
+            ("tie_word_embeddings", json!(null), "true or false"),
+            ("n_positions", json!(null), "a whole number"),
+            ("hidden_size", json!(null), "a whole number"),
+            ("hidden_size", json!(800), "multiple of 64"),
+            ("num_attention_heads", json!(6), "head width of 64"),
+            (
+                "quantization_config",
+                json!({"quant_method": "gptq"}),
+                "before it was quantized",
+            ),
+            ("repetition_penalty", json!(1.2), "greedy choice"),
+            ("rope_theta", json!(1e4), "unknown"),
             ("add_cross_attention", json!(true), "false"),
             ("n_embd", json!(800), "multiple of 64"),
             ("n_embd", json!(0), "from 1 to"),
             ("n_embd", json!(1u64 << 40), "from 1 to"),
-            ("n_embd", json!("768"), "from 1 to"),
+            ("n_embd", json!("768"), "a whole number"),
             ("n_head", json!(6), "head width of 64"),
             ("n_head", json!(u64::MAX), "from 1 to"),
             ("n_inner", json!(100), "multiple of 64"),
             ("n_layer", json!(-12), "from 1 to"),
-            ("n_layer", json!(1e300), "from 1 to"),
-            ("n_layer", json!(12.5), "from 1 to"),
+            ("n_layer", json!(1e300), "a whole number"),
+            ("n_layer", json!(12.5), "a whole number"),
             ("vocab_size", json!(0), "from 1 to"),
             ("n_positions", json!(u64::MAX), "from 1 to"),
             ("layer_norm_epsilon", json!(0.0), "positive"),
@@ -491,7 +513,7 @@ mod tests {
         ];
         for (key, value, supported) in cases {
             let message = parse(&with(key, value.clone())).unwrap_err().to_string();
-            for part in [key, &value.to_string(), supported] {
+            for part in [key, &value.to_string(), supported, "gpt2"] {
                 assert!(message.contains(part), "{key} = {value}: {message}");
             }
         }
@@ -516,12 +538,20 @@ mod tests {
 
     #[test]
     fn every_required_key_is_missed() {
-        for key in ["model_type", "n_embd", "n_head", "n_layer", "vocab_size"] {
-            let found = parse(&with(key, json!(null))).unwrap_err();
-            assert!(
-                matches!(found, ConfigError::Missing(k) if k == key),
-                "{found}"
-            );
+        for key in [
+            "model_type",
+            "n_positions",
+            "n_embd",
+            "n_head",
+            "n_layer",
+            "vocab_size",
+        ] {
+            let mut json = gpt2_small();
+            json.as_object_mut().unwrap().remove(key);
+            let message = parse(&json).unwrap_err().to_string();
+            assert!(message.contains(key), "{message}");
+            let absent = key == "model_type" || message.contains("missing");
+            assert!(absent, "{message}");
         }
     }
 
@@ -539,5 +569,72 @@ mod tests {
             Config::parse(&vec![b' '; MAX_BYTES + 1]),
             Err(ConfigError::TooLarge(_))
         ));
+    }
+
+    /// What Python reads and JSON does not have.
+    #[test]
+    fn what_is_no_number_is_refused_with_its_line() {
+        for value in ["NaN", "Infinity", "-Infinity", "[NaN]", "[1, -Infinity]"] {
+            let text = gpt2_small().to_string();
+            let text = text.replacen('{', &format!("{{\n\"initializer_range\": {value},"), 1);
+            let error = Config::parse(text.as_bytes()).unwrap_err();
+            assert!(
+                matches!(error, ConfigError::NotANumber { line: 2 }),
+                "{value}: {error}"
+            );
+        }
+        let text = gpt2_small()
+            .to_string()
+            .replacen('{', "{\"n\": Nothing,", 1);
+        assert!(matches!(
+            Config::parse(text.as_bytes()),
+            Err(ConfigError::Json(_))
+        ));
+    }
+
+    /// As in Python, of two values under one key the last counts.
+    #[test]
+    fn the_last_of_two_values_counts() {
+        let text = gpt2_small().to_string();
+        let with_first = text.replacen('{', "{\"n_layer\": 7, \"scale_attn_weights\": false,", 1);
+        assert_eq!(
+            Config::parse(with_first.as_bytes()).unwrap(),
+            parse(&gpt2_small()).unwrap()
+        );
+        let last = text.strip_suffix('}').unwrap().to_string() + ", \"n_layer\": 7}";
+        assert_eq!(Config::parse(last.as_bytes()).unwrap().layers, 7);
+    }
+
+    /// Each size within its bound, and their product beyond memory.
+    #[test]
+    fn sizes_are_bounded_together() {
+        let mut json = gpt2_small();
+        for (key, value) in [("n_embd", 1 << 14), ("n_head", 1 << 8), ("n_layer", 64)] {
+            json[key] = json!(value);
+        }
+        // A block counts as 2^32.
+        assert!(parse(&json).is_ok());
+        json["n_layer"] = json!(128);
+        let message = parse(&json).unwrap_err().to_string();
+        assert!(
+            message.contains("parameters") && message.contains("gpt2"),
+            "{message}"
+        );
+    }
+
+    /// Neither a long value nor a key fills the terminal, and a key that is switched off is none.
+    #[test]
+    fn unknown_keys_are_refused_unless_they_are_null() {
+        let long = "x".repeat(1 << 19);
+        let message = parse(&with("no_such_key", json!(long)))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("no_such_key") && message.len() < 400,
+            "{message}"
+        );
+        assert!(parse(&with(&long, json!(null))).is_ok());
+        let message = parse(&with(&long, json!(1))).unwrap_err().to_string();
+        assert!(message.len() < 400, "{}", message.len());
     }
 }

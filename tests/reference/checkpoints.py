@@ -28,7 +28,7 @@ LLAMA = LlamaConfig(
     hidden_size=64, num_attention_heads=1, num_key_value_heads=1, num_hidden_layers=2, intermediate_size=64,
     max_position_embeddings=64, vocab_size=VOCABULARY, bos_token_id=1, eos_token_id=END,
 )
-MODELS = {"gpt2": (GPT2LMHeadModel, GPT2, 2), "llama": (LlamaForCausalLM, LLAMA, 2)}
+MODELS = {"gpt2": (GPT2LMHeadModel, GPT2, 33), "llama": (LlamaForCausalLM, LLAMA, 34)}
 
 
 def draw(name, value):

@@ -27,7 +27,7 @@ PROMPTS = [[40, 3, 77, 18, 61], [7 * i % 94 + 1 for i in range(12)], [(i * i + 5
 ABSENT = "(absent)"
 
 GENERATION = {
-    # read where there is no generation_config.json
+    # read where there is no generation_config.json, whatever the model_type: walked over once
     "max_length": [4, 100, None], "max_new_tokens": [3, None], "min_length": [0, 30, None],
     "min_new_tokens": [8, None], "do_sample": [True, False, None], "temperature": [0.1, 2.0, None],
     "top_k": [1, 0, None], "top_p": [0.2, None], "min_p": [0.5, None], "top_h": [0.5, None],
@@ -97,7 +97,7 @@ GPT2 = {
     "n_embd": [128, 64.0, None, ABSENT], "n_layer": [1, 3, 0, True, None, ABSENT],
     "n_head": [2, 4, None, ABSENT], "n_inner": [128, None, 64.0, ABSENT],
     "activation_function": [
-        "gelu", "gelu_pytorch_tanh", "gelu_fast", "gelu_accurate", "relu", "silu", "swish", "tanh", "none", None, ABSENT,
+        "gelu", "gelu_pytorch_tanh", "gelu_fast", "gelu_accurate", "gelu_python", "gelu_python_tanh", "relu", "silu", "swish", "tanh", "none", None, ABSENT,
     ],
     "resid_pdrop": [0, 0.5, 2.0, None, ABSENT], "embd_pdrop": [0.5, 2.0, None], "attn_pdrop": [0.5, 2.0, None],
     "layer_norm_epsilon": [0.05, 1e-12, 1, None, ABSENT], "initializer_range": [0.5, None, "x"],
@@ -188,7 +188,7 @@ LLAMA_PAIRS = [
 
 CASES = {
     "gpt2": ({**COMMON, **GENERATION, **GPT2}, GPT2_PAIRS),
-    "llama": ({**COMMON, **GENERATION, **LLAMA}, LLAMA_PAIRS),
+    "llama": ({**COMMON, **LLAMA}, LLAMA_PAIRS),
 }
 
 

@@ -18,6 +18,7 @@ const STOP: &str = "answers would end elsewhere: remove it";
 const CACHE: &str = "other caches may round what they keep: remove it";
 const OTHER: &str = "another way of decoding than greedily: remove it";
 
+#[rustfmt::skip]
 pub(super) const KEYS: &[Row] = &[
     idle("max_length", INTEGER, "20", LENGTH),
     idle("max_new_tokens", INTEGER, "null", LENGTH),
@@ -30,20 +31,12 @@ pub(super) const KEYS: &[Row] = &[
     idle("typical_p", NUMBER_OR_NULL, "1.0", SAMPLING),
     idle("epsilon_cutoff", NUMBER_OR_NULL, "0.0", SAMPLING),
     idle("eta_cutoff", NUMBER_OR_NULL, "0.0", SAMPLING),
-    only(
-        "early_stopping",
-        &["false", "null", "true", "\"never\""],
-        BEAMS,
-    ),
+    only("early_stopping", &["false", "null", "true", "\"never\""], BEAMS),
     idle("length_penalty", NUMBER_OR_NULL, "1.0", BEAMS),
     idle("diversity_penalty", NUMBER_OR_NULL, "0.0", BEAMS),
     only("num_beams", &["1", "null"], OTHER),
     only("num_beam_groups", &["1", "null"], OTHER),
-    only(
-        "num_return_sequences",
-        &["1", "null"],
-        "one answer is given",
-    ),
+    only("num_return_sequences", &["1", "null"], "one answer is given"),
     only("penalty_alpha", &["null", "0"], OTHER),
     only("dola_layers", &["null"], OTHER),
     only("constraints", &["null"], OTHER),
@@ -54,18 +47,8 @@ pub(super) const KEYS: &[Row] = &[
     only("assistant_early_exit", &["null"], OTHER),
     only("is_assistant", &["false", "null"], OTHER),
     idle("num_assistant_tokens", INTEGER, "20", ASSISTANT),
-    idle(
-        "num_assistant_tokens_schedule",
-        TEXT,
-        "\"constant\"",
-        ASSISTANT,
-    ),
-    idle(
-        "assistant_confidence_threshold",
-        NUMBER_OR_NULL,
-        "0.4",
-        ASSISTANT,
-    ),
+    idle("num_assistant_tokens_schedule", TEXT, "\"constant\"", ASSISTANT),
+    idle("assistant_confidence_threshold", NUMBER_OR_NULL, "0.4", ASSISTANT),
     idle("max_matching_ngram_size", INTEGER, "null", ASSISTANT),
     idle("assistant_lookbehind", INTEGER, "10", ASSISTANT),
     idle("target_lookbehind", INTEGER, "10", ASSISTANT),
@@ -87,32 +70,15 @@ pub(super) const KEYS: &[Row] = &[
     only("sequence_bias", &["null"], CHANGED),
     only("guidance_scale", &["null", "1"], CHANGED),
     only("watermarking_config", &["null"], CHANGED),
-    only(
-        "token_healing",
-        &["false", "null"],
-        "the prompt would be changed: remove it",
-    ),
-    idle(
-        "renormalize_logits",
-        FLAG,
-        "null",
-        "the largest stays the largest",
-    ),
-    only(
-        "remove_invalid_values",
-        &["false", "null"],
-        "would hide that the checkpoint is damaged",
-    ),
+    only("token_healing", &["false", "null"], "the prompt would be changed: remove it"),
+    idle("renormalize_logits", FLAG, "null", "the largest stays the largest"),
+    only("remove_invalid_values", &["false", "null"], "would hide that the checkpoint is damaged"),
     only("stop_strings", &["null"], STOP),
     only("max_time", &["null"], STOP),
     idle("output_scores", FLAG, "false", OUTPUT),
     idle("output_logits", FLAG, "null", OUTPUT),
     idle("return_dict_in_generate", FLAG, "false", OUTPUT),
-    only(
-        "cache_implementation",
-        &["null", "\"dynamic\"", "\"static\""],
-        CACHE,
-    ),
+    only("cache_implementation", &["null", "\"dynamic\"", "\"static\""], CACHE),
     only("cache_config", &["null"], CACHE),
     idle("max_cache_len", INTEGER, "null", "a limit of memory"),
     only("prefill_chunk_size", &["null"], CACHE),

@@ -17,107 +17,36 @@ const FRACTION: &[Kind] = &[Kind::Fraction];
 const OBJECT_OR_NULL: &[Kind] = &[Kind::Object, Kind::Null];
 const END: &[Kind] = &[Kind::Integer, Kind::List, Kind::Null];
 
+#[rustfmt::skip]
 pub(super) const KEYS: &[Row] = &[
     read("vocab_size", INTEGER, "32000", "the number of embeddings"),
     read("max_position_embeddings", INTEGER, "2048", "the context"),
     read("hidden_size", INTEGER, "4096", "the width"),
     read("num_hidden_layers", INTEGER, "32", "the number of blocks"),
     read("num_attention_heads", INTEGER, "32", "the number of heads"),
-    read(
-        "num_key_value_heads",
-        INTEGER_OR_NULL,
-        "null",
-        "heads of keys and values; null: as many as heads",
-    ),
-    read(
-        "head_dim",
-        INTEGER_OR_NULL,
-        "null",
-        "the width of a head; null: hidden_size / num_attention_heads",
-    ),
-    read(
-        "intermediate_size",
-        INTEGER,
-        "11008",
-        "the width of the feed-forward part",
-    ),
+    read("num_key_value_heads", INTEGER_OR_NULL, "null", "heads of keys and values; null: as many as heads"),
+    read("head_dim", INTEGER_OR_NULL, "null", "the width of a head; null: hidden_size / num_attention_heads"),
+    read("intermediate_size", INTEGER, "11008", "the width of the feed-forward part"),
     read("hidden_act", TEXT, "\"silu\"", "the activation of the gate"),
     read("rms_norm_eps", FLOAT, "1e-6", "ε of the norms"),
-    read(
-        "rope_parameters",
-        OBJECT_OR_NULL,
-        "null",
-        "the rotations; its keys are below",
-    ),
-    read(
-        "rope_scaling",
-        OBJECT_OR_NULL,
-        "null",
-        "the same: it wins over rope_parameters unless it is empty",
-    ),
-    read(
-        "rope_theta",
-        NUMBER_OR_NULL,
-        "10000.0",
-        "θ where rope_scaling or rope_parameters does not say it",
-    ),
-    read(
-        "original_max_position_embeddings",
-        NUMBER_OR_NULL,
-        "",
-        "of rope_type \"llama3\", where it wins over the key of that name in rope_scaling or rope_parameters",
-    ),
-    read(
-        "tie_word_embeddings",
-        FLAG,
-        "false",
-        "whether the head's matrix is the embedding's",
-    ),
+    read("rope_parameters", OBJECT_OR_NULL, "null", "the rotations; its keys are below"),
+    read("rope_scaling", OBJECT_OR_NULL, "null", "the same: it wins over rope_parameters unless it is empty"),
+    read("rope_theta", NUMBER_OR_NULL, "10000.0", "θ where rope_scaling or rope_parameters does not say it"),
+    read("original_max_position_embeddings", NUMBER_OR_NULL, "", "of rope_type \"llama3\"; wins over the key of that name within"),
+    read("tie_word_embeddings", FLAG, "false", "whether the head's matrix is the embedding's"),
     read("eos_token_id", END, "2", "what ends an answer"),
-    read(
-        "pad_token_id",
-        INTEGER_OR_NULL,
-        "null",
-        "has to be in the vocabulary, or transformers fails",
-    ),
-    idle(
-        "bos_token_id",
-        INTEGER_OR_NULL,
-        "1",
-        "prompts are given whole",
-    ),
+    read("pad_token_id", INTEGER_OR_NULL, "null", "has to be in the vocabulary, or transformers fails"),
+    idle("bos_token_id", INTEGER_OR_NULL, "1", "prompts are given whole"),
     only("attention_bias", &["false"], "biases are not supported"),
     only("mlp_bias", &["false"], "biases are not supported"),
-    only(
-        "partial_rotary_factor",
-        &["1.0", "null"],
-        "all lanes of a head are rotated",
-    ),
-    idle(
-        "attention_dropout",
-        NUMBER_OR_NULL,
-        "0.0",
-        "of training: nothing is dropped otherwise",
-    ),
-    idle(
-        "initializer_range",
-        FRACTION,
-        "0.02",
-        "of training: the checkpoint has the weights",
-    ),
-    idle(
-        "pretraining_tp",
-        INTEGER_OR_NULL,
-        "1",
-        "of older versions, which compute a product in so many parts",
-    ),
+    only("partial_rotary_factor", &["1.0", "null"], "all lanes of a head are rotated"),
+    idle("attention_dropout", NUMBER_OR_NULL, "0.0", "of training: nothing is dropped otherwise"),
+    idle("initializer_range", FRACTION, "0.02", "of training: the checkpoint has the weights"),
+    idle("pretraining_tp", INTEGER_OR_NULL, "1", "of older versions, which compute a product in so many parts"),
 ];
 
 pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
-    if !matches!(
-        keys.get("hidden_act").and_then(Value::as_str),
-        None | Some("silu" | "swish")
-    ) {
+    if !matches!(keys.value("hidden_act").as_str(), Some("silu" | "swish")) {
         return keys.refuse(
             "hidden_act",
             r#""silu" or "swish", its other name"#.to_string(),
@@ -147,8 +76,8 @@ pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
         vocabulary,
         context,
         activation: Activation::Silu,
-        epsilon: keys.epsilon("rms_norm_eps", 1e-6)?,
-        tied: keys.flag("tie_word_embeddings", false),
+        epsilon: keys.epsilon("rms_norm_eps")?,
+        tied: keys.flag("tie_word_embeddings"),
         end_of_text: keys.end_of_text(vocabulary)?,
         family: Family::Llama {
             frequencies: rope::frequencies(keys, context)?,
@@ -225,7 +154,7 @@ pub(super) fn to_json(config: &Config, frequencies: &Frequencies) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ConfigError;
+    use crate::quant::MAX_THETA;
 
     /// The published configurations.
     fn smollm2() -> Value {
@@ -355,19 +284,24 @@ mod tests {
     #[test]
     fn unsupported_and_absurd_values_are_refused_by_name() {
         let cases = [
-            ("model_type", json!("mistral"), "gpt2"),
+            ("model_type", json!("mistral"), "\"llama\""),
+            ("partial_rotary_factor", json!(0.5), "1.0"),
+            ("head_dim", json!(32), "64 or 128"),
+            ("pad_token_id", json!(49152), "vocab_size is 49152"),
+            ("n_embd", json!(576), "unknown"),
             ("hidden_act", json!("gelu"), "silu"),
             ("attention_bias", json!(true), "false"),
             ("mlp_bias", json!(true), "false"),
             ("hidden_size", json!(500), "multiple of 64"),
             ("num_attention_heads", json!(8), "64 or 128"),
+            ("num_attention_heads", json!(null), "whole number"),
             ("head_dim", json!(96), "64 or 128"),
             ("head_dim", json!(128), "64 or 128"),
             ("num_key_value_heads", json!(2), "divisor"),
             ("num_key_value_heads", json!(0), "from 1 to"),
             ("intermediate_size", json!(100), "multiple of 64"),
             ("rope_theta", json!(-1.0), "from 1"),
-            ("rope_theta", json!("x"), "from 1"),
+            ("rope_theta", json!("x"), "a number"),
             ("rope_theta", json!(0.999), "from 1"),
             ("rope_theta", json!(MAX_THETA * 1.001), "from 1"),
             ("rope_scaling", json!(8), "object"),
@@ -376,16 +310,20 @@ mod tests {
                 json!({"rope_type": "yarn", "factor": 8}),
                 "llama3",
             ),
-            ("rope_scaling", json!({"rope_type": "linear"}), "incomplete"),
+            (
+                "rope_scaling",
+                json!({"rope_type": "linear"}),
+                "missing or out of range",
+            ),
             (
                 "rope_scaling",
                 json!({"rope_type": "linear", "factor": 0.5}),
-                "incomplete",
+                "missing or out of range",
             ),
             (
                 "rope_scaling",
                 json!({"rope_type": "llama3", "factor": 8}),
-                "incomplete",
+                "missing or out of range",
             ),
             ("eos_token_id", json!([]), "below 49152"),
             ("eos_token_id", json!([49152]), "below 49152"),
@@ -394,7 +332,9 @@ mod tests {
             let mut json = smollm2();
             json[key] = value.clone();
             let message = parse(&json).unwrap_err().to_string();
-            assert!(message.contains(supported), "{key} = {value}: {message}");
+            for part in [&format!("\"{key}"), supported, "llama"] {
+                assert!(message.contains(part), "{key} = {value}: {message}");
+            }
         }
     }
 
@@ -442,7 +382,10 @@ mod tests {
                     assert!(accepted, "{key} {value}");
                     config.architecture();
                 }
-                Err(e) => assert!(!accepted && e.to_string().contains("incomplete"), "{e}"),
+                Err(e) => assert!(
+                    !accepted && e.to_string().contains("missing or out of range"),
+                    "{e}"
+                ),
             }
         }
     }

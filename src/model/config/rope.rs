@@ -11,59 +11,20 @@ use super::table::{ANY, NUMBER_OR_NULL, Row, TEXT, only, read};
 use super::{ConfigError, Keys};
 use crate::quant::{Frequencies, MAX_THETA, Scaling};
 
-const DEFAULT_THETA: f64 = 10_000.0;
 const TYPES: &str = r#"a rope_type of "default", "linear" or "llama3""#;
 const OTHER: &str = "of a rope_type that is not supported";
 
 /// The keys of the object.
+#[rustfmt::skip]
 pub(super) const KEYS: &[Row] = &[
-    read(
-        "rope_type",
-        TEXT,
-        "\"default\"",
-        "\"default\", \"linear\" or \"llama3\"",
-    ),
-    read(
-        "type",
-        ANY,
-        "\"default\"",
-        "the older name of rope_type, which wins over it",
-    ),
-    read(
-        "rope_theta",
-        NUMBER_OR_NULL,
-        "",
-        "θ; absent: that beside the object",
-    ),
-    read(
-        "factor",
-        ANY,
-        "",
-        "of \"linear\" and \"llama3\", where it is needed",
-    ),
-    read(
-        "low_freq_factor",
-        ANY,
-        "",
-        "of \"llama3\", where it is needed",
-    ),
-    read(
-        "high_freq_factor",
-        ANY,
-        "",
-        "of \"llama3\", where it is needed",
-    ),
-    read(
-        "original_max_position_embeddings",
-        ANY,
-        "",
-        "of \"llama3\"; absent: max_position_embeddings",
-    ),
-    only(
-        "partial_rotary_factor",
-        &["1.0"],
-        "all lanes of a head are rotated",
-    ),
+    read("rope_type", TEXT, "\"default\"", "\"default\", \"linear\" or \"llama3\""),
+    read("type", ANY, "\"default\"", "the older name of rope_type, which wins over it"),
+    read("rope_theta", NUMBER_OR_NULL, "", "θ; absent: that beside the object"),
+    read("factor", ANY, "", "of \"linear\" and \"llama3\", where it is needed"),
+    read("low_freq_factor", ANY, "", "of \"llama3\", where it is needed"),
+    read("high_freq_factor", ANY, "", "of \"llama3\", where it is needed"),
+    read("original_max_position_embeddings", ANY, "", "of \"llama3\"; absent: max_position_embeddings"),
+    only("partial_rotary_factor", &["1.0"], "all lanes of a head are rotated"),
     only("attention_factor", &["null"], OTHER),
     only("beta_fast", &["null"], OTHER),
     only("beta_slow", &["null"], OTHER),
@@ -97,8 +58,10 @@ pub(super) fn frequencies(keys: &Keys, context: usize) -> Result<Frequencies, Co
         }
     }
     let numbers = Numbers { keys, map, context };
-    let theta = map.get("rope_theta").or_else(|| keys.stated("rope_theta"));
-    let theta = theta.map_or(Some(DEFAULT_THETA), Value::as_f64);
+    let stated = map.get("rope_theta").or_else(|| keys.stated("rope_theta"));
+    let theta = stated
+        .map_or_else(|| keys.value("rope_theta"), Value::clone)
+        .as_f64();
     let Some(theta) = theta.filter(|theta| (1.0..=MAX_THETA).contains(theta)) else {
         let supported = format!("a number from 1 to {MAX_THETA:e}");
         if let Some(value) = map.get("rope_theta") {

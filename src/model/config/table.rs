@@ -117,6 +117,21 @@ pub(super) const fn alias(key: &'static str, of: &'static str) -> Row {
 }
 
 impl Row {
+    /// What a file without the key means.
+    ///
+    /// Panics where no value could say it.
+    pub fn default(&self) -> Value {
+        parsed(self.default)
+    }
+
+    /// What the key does, or why it does nothing.
+    pub fn text(&self) -> &'static str {
+        match self.effect {
+            Effect::Read(text) | Effect::Idle(text) | Effect::Only(_, text) => text,
+            Effect::Alias(of) => of,
+        }
+    }
+
     /// Whether the value is one that the row accepts; if not, which are.
     pub fn check(&self, value: &Value) -> Result<(), String> {
         if let Effect::Only(values, why) = self.effect {
@@ -132,7 +147,7 @@ impl Row {
             return Ok(());
         }
         let names: Vec<_> = self.kinds.iter().map(|kind| kind.name()).collect();
-        Err(names.join(" or "))
+        Err(format!("{} ({})", names.join(" or "), self.text()))
     }
 }
 
