@@ -7,6 +7,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::gguf::PartName;
+
+/// No model has more files than this, and no directory is looked through for more.
+const MAX_FILES: usize = 1 << 10;
+
 /// A model on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Located {
@@ -134,15 +139,25 @@ fn recognize(path: &Path) -> Option<Located> {
     }
 }
 
-/// The `.gguf` file in a directory, if there is one and only one: several are the same model in other
-/// types, or its parts.
+/// The `.gguf` file in a directory, if there is one and only one, or the first if all are parts of one model: others
+/// are the same model in other types.
 fn only_gguf(directory: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(directory).ok()?.flatten();
     let mut files = entries.map(|entry| entry.path()).filter(|path| {
         let suffix = path.extension().unwrap_or_default();
         suffix.eq_ignore_ascii_case("gguf") && path.is_file()
     });
-    files.next().filter(|_| files.next().is_none())
+    let mut found: Vec<PathBuf> = files.by_ref().take(MAX_FILES).collect();
+    found.sort();
+    let mut names = found
+        .iter()
+        .map(|path| path.file_name().unwrap_or_default().to_str());
+    let first = PartName::parse(names.next()??);
+    let same = |other: PartName| {
+        first.is_some_and(|first| first.with(other.number) == other.with(other.number))
+    };
+    let one = names.all(|name| name.and_then(PartName::parse).is_some_and(same));
+    one.then(|| found.swap_remove(0))
 }
 
 /// The repositories that a name may mean: itself, and for the first models, which once had no
