@@ -34,7 +34,7 @@ struct Evaluation {
 pub fn run(args: &Eval, report: &Report) -> Result<Outcome, Failure> {
     let text =
         files::read_to_string(&args.text).map_err(|e| format!("{}: {e}", args.text.display()))?;
-    let checkpoint = models::open_checkpoint(args.model.model.as_deref())?;
+    let checkpoint = models::open_checkpoint(args.model.model.as_deref(), report)?;
     let window = window(args.ctx, checkpoint.config.context)?;
     let tokens = tokens(&checkpoint.tokenizer, &text, args)?;
 

@@ -29,7 +29,7 @@ pub fn run(args: &Args, report: &Report) -> Result<Outcome, Failure> {
     }
     let text =
         files::read_to_string(&args.text).map_err(|e| format!("{}: {e}", args.text.display()))?;
-    let checkpoint = models::open_checkpoint(args.model.model.as_deref())?;
+    let checkpoint = models::open_checkpoint(args.model.model.as_deref(), report)?;
     let context = checkpoint.config.context;
     if args.ctx > context {
         return Err(format!(

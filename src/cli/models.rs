@@ -87,7 +87,7 @@ fn prover_model(
     if let Some(path) = quantized_path(args)? {
         return Ok(container::read(Kind::Model, &path)?);
     }
-    let checkpoint = open_checkpoint(args.model.as_deref())?;
+    let checkpoint = open_checkpoint(args.model.as_deref(), report)?;
     checkpoint_model(&checkpoint, args.headroom, home, setup, report)
 }
 
@@ -191,22 +191,26 @@ pub fn quantize(
     setup: &Setup,
     report: &Report,
 ) -> Result<(ModelFile, Vec<Headroom>), Failure> {
-    quantize_opened(&open_checkpoint(name)?, options, setup, report)
+    quantize_opened(&open_checkpoint(name, report)?, options, setup, report)
 }
 
-/// The checkpoint itself, the embedded one if there is no name.
-pub fn open_checkpoint(name: Option<&str>) -> Result<Checkpoint, Failure> {
+/// The checkpoint itself, the embedded one if there is no name. What its files leave to be said is said.
+pub fn open_checkpoint(name: Option<&str>, report: &Report) -> Result<Checkpoint, Failure> {
     let Some(name) = name else {
         return Ok(embedded::checkpoint()?);
     };
-    match locate(name)? {
-        Located::Directory(path) | Located::Gguf(path) => Ok(Checkpoint::open(&path)?),
-        Located::Quantized(path) => Err(format!(
-            "{}: already quantized, without floating-point weights: give the checkpoint itself",
-            path.display()
-        )
-        .into()),
-    }
+    let checkpoint = match locate(name)? {
+        Located::Directory(path) | Located::Gguf(path) => Checkpoint::open(&path)?,
+        Located::Quantized(path) => {
+            let path = path.display();
+            return Err(format!(
+                "{path}: already quantized, without floating-point weights: give the checkpoint itself"
+            )
+            .into());
+        }
+    };
+    checkpoint.notes.iter().for_each(|note| report.note(note));
+    Ok(checkpoint)
 }
 
 /// A checkpoint and how it is quantized (calibrated on the program's own text, open), as a file name.

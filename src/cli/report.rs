@@ -51,6 +51,11 @@ impl Report {
         }
     }
 
+    /// What the user must know, whatever else is to be said.
+    pub fn note(&self, what: &str) {
+        self.bar.suspend(|| complain(&format!("note: {what}")));
+    }
+
     /// The result: `json` for machines, `human` otherwise (`--quiet` keeps its first line).
     pub fn result(&self, json: &serde_json::Value, human: &str) -> Result<(), Failure> {
         self.bar.finish_and_clear();

@@ -272,6 +272,14 @@ mod tests {
         assert_eq!(locate_in(&places, "small").unwrap(), Located::Gguf(file));
         touch(places.models.join("small/model.Q4_0.gguf"), "");
         assert!(locate_in(&places, "small").is_err());
+        for part in 1..=3 {
+            let name = format!("parts/model-0000{part}-of-00003.gguf");
+            touch(places.models.join(name), "");
+        }
+        let first = places.models.join("parts/model-00001-of-00003.gguf");
+        assert_eq!(locate_in(&places, "parts").unwrap(), Located::Gguf(first));
+        touch(places.models.join("parts/model-00001-of-00002.gguf"), "");
+        assert!(locate_in(&places, "parts").is_err());
     }
 
     /// A name means the nearest model: `models/` before the cache.
