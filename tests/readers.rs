@@ -186,8 +186,16 @@ fn random_bytes_are_read_without_panic() {
 fn a_file_cut_off_at_any_length_is_refused() {
     let scene = scene();
     for seed in scene.seeds.iter().filter(|s| s.input.len() < 1 << 16) {
-        let whole_format =
-            ["proof", "commitment", "challenge", "vk", "nzk", "gguf"].contains(&seed.reader);
+        let whole_format = [
+            "proof",
+            "commitment",
+            "challenge",
+            "vk",
+            "nzk",
+            "gguf",
+            "pickle",
+        ]
+        .contains(&seed.reader);
         let header = usize::from(seed.input[0] == WHOLE) * 16;
         if !whole_format {
             continue;
@@ -283,6 +291,41 @@ fn a_gguf_header_allocates_no_more_than_the_file_has() {
         }
     }
     assert!(tried > 3000, "{tried}");
+}
+
+/// For a pickle within its archive: lengths of texts and numbers, sizes, places and counts of the directory; and for
+/// the instructions that make most of a byte.
+#[test]
+fn a_pickle_allocates_little() {
+    const LIMIT: usize = 4 << 20;
+    let scene = scene();
+    let mut tried = 0;
+    for good in scene.seeds.iter().filter(|s| s.reader == "pickle") {
+        let places = good.input.len();
+        // The pickle, and the directory at the end.
+        for at in (1..places.min(700)).chain(places.max(1500) - 1500..places) {
+            for length in [u64::MAX, 1 << 40, 1 << 30] {
+                let mut file = good.input.clone();
+                put(&mut file, at, &length.to_le_bytes(), true);
+                let peak = peak(|| {
+                    scene.read("pickle", &file);
+                });
+                assert!(peak < LIMIT, "{length} at {at}: {peak} bytes");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 5000, "{tried}");
+    // Tuples, dictionaries, marks, numbers, texts; tuples of tuples; each half of the tuple before, twice.
+    let doubled = b")q\0h\0h\0\x86q\0";
+    for step in [&b")"[..], b"}", b"(", b"N", b"X\0\0\0\0", b"\x85", doubled] {
+        let steps = step.iter().copied().cycle().take(2 << 20);
+        let pickle: Vec<u8> = b"\x80\x02)".iter().copied().chain(steps).collect();
+        let file = [&[CONTENT, 0], &pickle[..]].concat();
+        let peak = peak(|| assert!(!scene.read("pickle", &file)));
+        println!("{:?}: {peak} bytes for {}", step[0] as char, file.len());
+        assert!(peak < 64 << 20, "{:?}: {peak}", step[0] as char);
+    }
 }
 
 /// An empty list takes a byte of the file and many more in memory, so lists of lists end early; so do lists of

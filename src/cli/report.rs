@@ -83,6 +83,10 @@ impl Progress for Report {
             self.bar.suspend(|| complain(what));
         }
     }
+
+    fn note(&self, what: &str) {
+        self.bar.suspend(|| complain(&format!("note: {what}")));
+    }
 }
 
 /// A line on standard error. `eprintln!` would panic where nothing can be written there.

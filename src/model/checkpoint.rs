@@ -1,15 +1,16 @@
 //! A checkpoint in Hugging Face's layout or as a GGUF file, read and checked completely.
 //!
 //! A directory holds `config.json`, perhaps `generation_config.json`, the weights as `model.safetensors` or as shards listed by
-//! `model.safetensors.index.json`, and `tokenizer.json` or `vocab.json` with `merges.txt`. A `.gguf`
-//! file holds all of these; [`Gguf`] gives them in that layout.
+//! `model.safetensors.index.json`, else as `pytorch_model.bin` or as shards listed by
+//! `pytorch_model.bin.index.json`, and `tokenizer.json` or `vocab.json` with `merges.txt`. A `.gguf`
+//! file, or the parts of one, holds all of these; [`Gguf`] gives them in that layout.
 //! Nothing in it is trusted: sizes are bounded, the shapes in the files must be those that the
 //! configuration implies, every weight must be finite, and a tensor that the architecture does
 //! not know is refused rather than ignored, since the model would be another function.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -18,15 +19,27 @@ use thiserror::Error;
 
 use crate::files;
 
-use super::gguf::{Gguf, GgufError};
-use super::shard::Wanted;
+use super::gguf::{self, FACTORS, Gguf, GgufError, PartName};
+use super::wanted::Wanted;
 use super::weights::LM_HEAD;
-use super::{Config, ConfigError, ShardError, TensorError, Tokenizer, TokenizerError, Weights};
+use super::{
+    Config, ConfigError, Family, ShardError, Slot, TensorError, Tokenizer, TokenizerError, Weights,
+    pickle, shard,
+};
+use crate::quant::{PAIR_FACTORS, Scaling};
 
 const CONFIG: &str = "config.json";
 const GENERATION: &str = "generation_config.json";
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+/// (weights in one file, index of several, their suffix), in the order in which they are looked for.
+const WEIGHTS: [[&str; 3]; 2] = [
+    [
+        "model.safetensors",
+        "model.safetensors.index.json",
+        ".safetensors",
+    ],
+    ["pytorch_model.bin", "pytorch_model.bin.index.json", PICKLE],
+];
+const PICKLE: &str = ".bin";
 const TOKENIZER: &str = "tokenizer.json";
 const VOCABULARY: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
@@ -46,6 +59,8 @@ pub struct Checkpoint {
     pub tokenizer: Tokenizer,
     /// (file name, SHA-256) of every file that was read, sorted by name.
     pub files: Vec<(String, [u8; 32])>,
+    /// What the user should know: where the files contradict each other and one of them was followed.
+    pub notes: Vec<String>,
 }
 
 /// Why a checkpoint is refused.
@@ -74,7 +89,8 @@ pub enum CheckpointError {
     #[error("{}: {reason}", file.display())]
     Index { file: PathBuf, reason: String },
     #[error(
-        "{}: no {SINGLE} and no {INDEX}: convert the checkpoint to safetensors", .0.display()
+        "{}: none of {}, {}, {} and {}: convert the checkpoint to safetensors",
+        .0.display(), WEIGHTS[0][0], WEIGHTS[0][1], WEIGHTS[1][0], WEIGHTS[1][1]
     )]
     NoWeights(PathBuf),
     #[error("{}: {source}", file.display())]
@@ -83,6 +99,10 @@ pub enum CheckpointError {
         #[source]
         source: ShardError,
     },
+    #[error(
+        "{}: is missing: the model is in {count} files, all of which must lie in one directory; download it", file.display()
+    )]
+    NoPart { file: PathBuf, count: usize },
     #[error("{}: neither {TOKENIZER} nor {VOCABULARY} with {MERGES}", .0.display())]
     NoTokenizer(PathBuf),
     #[error("{}: {source}", file.display())]
@@ -115,29 +135,52 @@ impl Checkpoint {
         let mut config = loader.config(CONFIG, &json)?;
         loader.find_generation(&mut config)?;
         let tokenizer = loader.find_tokenizer(&config)?;
-        let shards = if single {
+        let (shards, whole) = if single {
             let name = path.file_name().unwrap_or_default();
-            vec![name.to_string_lossy().into_owned()]
+            let name = name.to_string_lossy().into_owned();
+            (vec![name.clone()], name)
         } else {
             loader.find_shards()?
         };
-        let shards = shards.into_iter().map(|name| {
-            let file = Source::File(directory.join(&name));
-            (name, file)
+        let sources = shards.into_iter().map(|name| Source::File {
+            path: directory.join(&name),
+            name,
         });
-        let weights = loader.weights(&config, shards.collect())?;
-        Ok(loader.finish(model_name(directory), config, weights, tokenizer))
+        let name = model_name(directory);
+        loader.finish(name, config, tokenizer, sources.collect(), &whole)
     }
 
     fn open_gguf(path: &Path) -> Result<Self, CheckpointError> {
-        let opened = files::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
-        let (length, file) = opened.map_err(|source| CheckpointError::Io {
-            file: path.to_path_buf(),
-            source,
-        })?;
-        let reader = io::BufReader::with_capacity(1 << 20, file);
-        let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        Self::read_gguf(&name, path, Box::new(reader), length)
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let (stem, names) = match PartName::parse(&name) {
+            None => (&*stem, vec![name.to_string()]),
+            Some(part) => {
+                let names = part.all().map_err(|source| CheckpointError::Gguf {
+                    file: path.to_path_buf(),
+                    source,
+                })?;
+                (part.stem, names)
+            }
+        };
+        let count = names.len();
+        let part = |name: String| {
+            let file = path.with_file_name(&name);
+            let opened = files::open(&file).and_then(|file| Ok((file.metadata()?.len(), file)));
+            match opened {
+                Ok((length, file)) => Ok(gguf::Part {
+                    name,
+                    reader: Box::new(io::BufReader::with_capacity(1 << 16, file)) as Box<dyn Read>,
+                    length,
+                }),
+                Err(e) if count > 1 && e.kind() == io::ErrorKind::NotFound => {
+                    Err(CheckpointError::NoPart { file, count })
+                }
+                Err(source) => Err(CheckpointError::Io { file, source }),
+            }
+        };
+        let parts = names.into_iter().map(part).collect::<Result<_, _>>()?;
+        Self::read_gguf(stem, path, parts)
     }
 
     /// A checkpoint called `name` from the content of a GGUF file.
@@ -146,88 +189,130 @@ impl Checkpoint {
     /// As [`Checkpoint::open`].
     pub fn from_gguf(name: &str, content: &[u8]) -> Result<Self, CheckpointError> {
         let file = PathBuf::from(format!("{name}.gguf"));
-        Self::read_gguf(name, &file, Box::new(content), content.len() as u64)
+        let part = gguf::Part {
+            name: format!("{name}.gguf"),
+            reader: Box::new(content) as Box<dyn Read>,
+            length: content.len() as u64,
+        };
+        Self::read_gguf(name, &file, vec![part])
     }
 
     fn read_gguf(
         name: &str,
         file: &Path,
-        reader: Box<dyn Read + '_>,
-        length: u64,
+        parts: Vec<gguf::Part<Box<dyn Read + '_>>>,
     ) -> Result<Self, CheckpointError> {
         let refused = |source| CheckpointError::Gguf {
             file: file.to_path_buf(),
             source,
         };
         let directory = file.parent().unwrap_or(Path::new(""));
-        let mut loader = Loader::new(directory.to_path_buf());
+        let loader = Loader::new(directory.to_path_buf());
         let file = file.file_name().unwrap_or_default().to_string_lossy();
-        let gguf = Gguf::open(reader, length).map_err(refused)?;
+        let gguf = Gguf::open(parts).map_err(refused)?;
         let config = loader.config(&file, &gguf.config().map_err(refused)?)?;
         let json = gguf.tokenizer().map_err(refused)?;
         let tokenizer = loader.tokenizer(&file, Tokenizer::from_json(&json), &config)?;
-        let source = Source::Gguf(Box::new(gguf));
-        let weights = loader.weights(&config, vec![(file.into_owned(), source)])?;
-        Ok(loader.finish(name.to_string(), config, weights, tokenizer))
+        let sources = vec![Source::Gguf(Box::new(gguf))];
+        loader.finish(name.to_string(), config, tokenizer, sources, &file)
     }
 
     /// A checkpoint called `name` from the contents of its files: `config.json`, (name, content) of
-    /// each safetensors file, and `tokenizer.json`.
+    /// each file of weights, and `tokenizer.json`.
     ///
     /// # Errors
     /// As [`Checkpoint::open`].
     pub fn from_parts(
         name: &str,
         config: &[u8],
-        safetensors: Vec<(String, Cow<[u8]>)>,
+        weights: Vec<(String, Cow<[u8]>)>,
         tokenizer: &[u8],
     ) -> Result<Self, CheckpointError> {
         let mut loader = Loader::new(PathBuf::from(name));
         loader.record(CONFIG, config);
         loader.record(TOKENIZER, tokenizer);
-        let config = loader.config(CONFIG, config)?;
-        let tokenizer = loader.tokenizer(TOKENIZER, Tokenizer::from_json(tokenizer), &config)?;
-        let shards = safetensors.into_iter();
-        let shards = shards.map(|(name, bytes)| (name, Source::Bytes(bytes)));
-        let weights = loader.weights(&config, shards.collect())?;
-        Ok(loader.finish(name.to_string(), config, weights, tokenizer))
+        let config = loader.config(CONFIG, without_mark(config))?;
+        let tokenizer = Tokenizer::from_json(without_mark(tokenizer));
+        let tokenizer = loader.tokenizer(TOKENIZER, tokenizer, &config)?;
+        let whole = match &weights[..] {
+            [(name, _)] => name.clone(),
+            _ => WEIGHTS[0][1].to_string(),
+        };
+        let sources = weights.into_iter();
+        let sources = sources.map(|(name, bytes)| Source::Bytes { name, bytes });
+        loader.finish(
+            name.to_string(),
+            config,
+            tokenizer,
+            sources.collect(),
+            &whole,
+        )
     }
 }
 
-/// Where a file of weights comes from.
+/// Where weights come from.
 enum Source<'a> {
-    File(PathBuf),
-    Bytes(Cow<'a, [u8]>),
+    File { name: String, path: PathBuf },
+    Bytes { name: String, bytes: Cow<'a, [u8]> },
     Gguf(Box<Gguf<Box<dyn Read + 'a>>>),
 }
 
 impl Source<'_> {
-    fn read(self, wanted: &mut Wanted) -> Result<[u8; 32], ShardError> {
+    /// The file's name, if it is one.
+    fn name(&self) -> Option<String> {
         match self {
-            Self::Gguf(gguf) => gguf.read(wanted),
-            Self::Bytes(bytes) => wanted.read(&bytes[..], bytes.len() as u64),
-            Self::File(path) => {
+            Self::File { name, .. } | Self::Bytes { name, .. } => Some(name.clone()),
+            Self::Gguf(_) => None,
+        }
+    }
+
+    fn read(self, wanted: &mut Wanted) -> Result<Vec<(String, [u8; 32])>, ShardError> {
+        let (name, digest) = match self {
+            Self::Gguf(gguf) => return gguf.read(wanted),
+            Self::Bytes { name, bytes } => {
+                let length = bytes.len() as u64;
+                let digest = read_weights(wanted, &name, io::Cursor::new(bytes), length)?;
+                (name, digest)
+            }
+            Self::File { name, path } => {
                 let file = files::open(&path)?;
                 let length = file.metadata()?.len();
-                wanted.read(io::BufReader::with_capacity(1 << 20, file), length)
+                let reader = io::BufReader::with_capacity(1 << 20, file);
+                let digest = read_weights(wanted, &name, reader, length)?;
+                (name, digest)
             }
-        }
+        };
+        Ok(vec![(name, digest)])
     }
 }
 
-/// `model.safetensors.index.json`: which file holds which tensor.
+/// Reads a file of weights by the format that its name says.
+fn read_weights(
+    wanted: &mut Wanted,
+    name: &str,
+    reader: impl Read + Seek,
+    length: u64,
+) -> Result<[u8; 32], ShardError> {
+    if name.ends_with(PICKLE) {
+        pickle::read(wanted, reader, length)
+    } else {
+        shard::read(wanted, reader, length)
+    }
+}
+
+/// `model.safetensors.index.json` or `pytorch_model.bin.index.json`: which file holds which tensor.
 #[derive(Deserialize)]
 struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The files that a `model.safetensors.index.json` names, sorted, all of them in its own directory.
+/// The files that an index names, sorted, all of them in its own directory and with that suffix.
 ///
 /// # Errors
 /// The reason for which the index is refused.
-pub fn shard_names(index: &[u8]) -> Result<Vec<String>, String> {
+pub fn shard_names(index: &[u8], suffix: &str) -> Result<Vec<String>, String> {
     let index: Index = serde_json::from_slice(index)
-        .map_err(|e| format!("not an index of safetensors files: {e}"))?;
+        .map_err(|e| format!("not an index of files of weights: {e}"))?;
     let mut shards: Vec<String> = index.weight_map.into_values().collect();
     shards.sort();
     shards.dedup();
@@ -235,9 +320,9 @@ pub fn shard_names(index: &[u8]) -> Result<Vec<String>, String> {
         let count = shards.len();
         return Err(format!("{count} files, expected 1 to {MAX_SHARDS}"));
     }
-    match shards.iter().find(|name| !is_plain(name)) {
+    match shards.iter().find(|name| !is_plain(name, suffix)) {
         Some(name) => Err(format!(
-            "\"{name}\" is not the name of a .safetensors file in the same directory"
+            "\"{name}\" is not the name of a {suffix} file in the same directory"
         )),
         None => Ok(shards),
     }
@@ -266,7 +351,7 @@ impl Loader {
         self.files.insert(name.to_string(), digest);
     }
 
-    /// Reads a small file.
+    /// Reads a small file; a byte-order mark is not part of its text.
     fn read_text(&mut self, name: &str) -> Result<Vec<u8>, CheckpointError> {
         let file = self.path(name);
         let mut content = Vec::new();
@@ -279,6 +364,7 @@ impl Loader {
             return Err(CheckpointError::TooLarge { file, length });
         }
         self.record(name, &content);
+        content.drain(..length as usize - without_mark(&content).len());
         Ok(content)
     }
 
@@ -330,79 +416,115 @@ impl Loader {
         })
     }
 
-    /// The names of the safetensors files.
-    fn find_shards(&mut self) -> Result<Vec<String>, CheckpointError> {
-        if self.path(SINGLE).is_file() {
-            return Ok(vec![SINGLE.to_string()]);
+    /// The names of the files of weights, and of the file that says which they are. Safetensors come first, as in
+    /// `transformers`.
+    fn find_shards(&mut self) -> Result<(Vec<String>, String), CheckpointError> {
+        for [single, index, suffix] in WEIGHTS {
+            if self.path(single).is_file() {
+                return Ok((vec![single.to_string()], single.to_string()));
+            }
+            if self.path(index).is_file() {
+                let json = self.read_text(index)?;
+                let names =
+                    shard_names(&json, suffix).map_err(|reason| CheckpointError::Index {
+                        file: self.path(index),
+                        reason,
+                    })?;
+                return Ok((names, index.to_string()));
+            }
         }
-        if !self.path(INDEX).is_file() {
-            return Err(CheckpointError::NoWeights(self.directory.clone()));
+        Err(CheckpointError::NoWeights(self.directory.clone()))
+    }
+
+    /// Reads all weights. Whether the head is tied is settled by them: it is unless the files hold an
+    /// `lm_head.weight` that differs from the token embedding in some bit.
+    fn finish(
+        mut self,
+        name: String,
+        mut config: Config,
+        tokenizer: Tokenizer,
+        sources: Vec<Source>,
+        whole: &str,
+    ) -> Result<Checkpoint, CheckpointError> {
+        let mut weights = Weights::empty(&config);
+        weights.lm_head = Some(Vec::new());
+        let factors = self.fill(&config, &mut weights, sources, whole)?;
+        let mut notes = Vec::new();
+        weights.lm_head = weights
+            .lm_head
+            .filter(|head| !head.is_empty() && !same_bits(head, &weights.tokens));
+        if config.tied && weights.lm_head.is_some() {
+            notes.push(format!(
+                "{}: {LM_HEAD} differs from the token embedding although tie_word_embeddings is true: it is used as it \
+                 is, as transformers does; set tie_word_embeddings to false, or remove the tensor if it should be tied",
+                self.path(whole).display()
+            ));
         }
-        let json = self.read_text(INDEX)?;
-        shard_names(&json).map_err(|reason| CheckpointError::Index {
-            file: self.path(INDEX),
-            reason,
+        config.tied = weights.lm_head.is_none();
+        if let (Family::Llama { frequencies }, Some(factors)) = (&mut config.family, factors) {
+            frequencies.scaling = Scaling::Factors(factors);
+        }
+        Ok(Checkpoint {
+            name,
+            config,
+            weights,
+            tokenizer,
+            files: self.files.into_iter().collect(),
+            notes,
         })
     }
 
-    /// Reads all weights and settles whether the head is tied: it is unless the files hold an
-    /// `lm_head.weight` that differs from the token embedding in some bit.
-    fn weights(
+    /// Fills the weights from all files, and returns the factors of rotary frequencies, if these have some.
+    fn fill(
         &mut self,
         config: &Config,
-        shards: Vec<(String, Source)>,
-    ) -> Result<Weights, CheckpointError> {
-        let whole = match &shards[..] {
-            [(name, _)] => self.path(name),
-            _ => self.path(INDEX),
-        };
-        let mut weights = Weights::empty(config);
-        weights.lm_head = Some(Vec::new());
-        let mut wanted = Wanted::new(weights.slots(config));
-        for (name, source) in shards {
-            let digest = source
-                .read(&mut wanted)
-                .map_err(|source| CheckpointError::Weights {
-                    file: self.path(&name),
-                    source,
-                })?;
-            self.files.insert(name, digest);
+        weights: &mut Weights,
+        sources: Vec<Source>,
+        whole: &str,
+    ) -> Result<Option<Vec<f32>>, CheckpointError> {
+        let factored = |source: &Source| matches!(source, Source::Gguf(gguf) if gguf.has_factors());
+        let factored = sources.iter().any(factored);
+        let mut factors = Vec::new();
+        let mut slots = weights.slots(config);
+        slots.extend(factored.then(|| Slot {
+            name: FACTORS.to_string(),
+            shape: vec![config.head_width / 2],
+            values: &mut factors,
+        }));
+        let mut wanted = Wanted::new(config, slots);
+        let refused = |file: PathBuf| |source| CheckpointError::Weights { file, source };
+        for source in sources {
+            let name = source.name().unwrap_or(whole.to_string());
+            let file = self.path(&name);
+            self.files
+                .extend(source.read(&mut wanted).map_err(refused(file))?);
         }
+        wanted
+            .resolve_aliases()
+            .map_err(refused(self.path(whole)))?;
         let mut missing = wanted
             .missing()
             .filter(|s| s.name != LM_HEAD || !config.tied);
         if let Some(slot) = missing.next() {
             let expected = slot.shape.clone();
-            return Err(CheckpointError::Weights {
-                file: whole,
-                source: TensorError::Missing { expected }.of(&slot.name),
-            });
+            let error = TensorError::Missing { expected }.of(&slot.name);
+            return Err(refused(self.path(whole))(error));
         }
         drop(missing);
-        weights.lm_head = weights
-            .lm_head
-            .filter(|head| !head.is_empty() && !same_bits(head, &weights.tokens));
-        Ok(weights)
-    }
-
-    fn finish(
-        self,
-        name: String,
-        config: Config,
-        weights: Weights,
-        tokenizer: Tokenizer,
-    ) -> Checkpoint {
-        Checkpoint {
-            name,
-            config: Config {
-                tied: weights.lm_head.is_none(),
-                ..config
-            },
-            weights,
-            tokenizer,
-            files: self.files.into_iter().collect(),
+        drop(wanted);
+        let bad = factors.iter().position(|f| !PAIR_FACTORS.contains(f));
+        if let Some(index) = bad {
+            let value = factors[index];
+            let error = TensorError::Factor { index, value }.of(FACTORS);
+            return Err(refused(self.path(whole))(error));
         }
+        Ok(factored.then_some(factors))
     }
+}
+
+/// A text without the mark of its byte order, which Python refuses in JSON; it cannot mean anything else.
+fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
 fn has_suffix(path: &Path, suffix: &str) -> bool {
@@ -418,8 +540,8 @@ fn same_bits(a: &[f32], b: &[f32]) -> bool {
 }
 
 /// Whether a shard's name stays inside the checkpoint's directory.
-fn is_plain(name: &str) -> bool {
-    let stem = name.strip_suffix(".safetensors").unwrap_or_default();
+fn is_plain(name: &str, suffix: &str) -> bool {
+    let stem = name.strip_suffix(suffix).unwrap_or_default();
     !stem.is_empty() && !stem.starts_with('.') && !name.contains(['/', '\\', ':', '\0'])
 }
 

@@ -280,18 +280,17 @@ fn tensors_of_another_model_are_refused() {
             }),
             name,
         );
-        assert_eq!(error, TensorError::Unexpected);
+        assert!(
+            matches!(
+                error,
+                TensorError::Unexpected {
+                    family: "GPT-2",
+                    ..
+                }
+            ),
+            "{error}"
+        );
     }
-    // The same tensor under both of its names.
-    let twice = altered(|tensors| {
-        let mut extra = find(tensors, "ln_f.bias").clone();
-        extra.name = format!("transformer.{}", extra.name);
-        tensors.push(extra);
-    });
-    assert_eq!(
-        tensor_error(twice, "transformer.ln_f.bias"),
-        TensorError::Repeated
-    );
 }
 
 #[test]
@@ -312,7 +311,7 @@ fn wrong_shapes_and_types_are_refused_with_both_sides() {
     ));
 
     for (dtype, width) in [
-        (Dtype::F64, 8),
+        (Dtype::I64, 8),
         (Dtype::I8, 1),
         (Dtype::F8_E4M3, 1),
         (Dtype::I32, 4),
@@ -401,7 +400,7 @@ fn each_missing_file_is_named() {
         ..Layout::default()
     };
     let tokenizer = "neither tokenizer.json nor vocab.json with merges.txt";
-    let weights = "no model.safetensors and no model.safetensors.index.json";
+    let weights = "none of model.safetensors, model.safetensors.index.json, pytorch_model.bin";
     for (layout, file, part) in [
         (Layout::default(), "config.json", "os error 2"),
         (Layout::default(), "tokenizer.json", tokenizer),
@@ -561,7 +560,7 @@ fn an_index_cannot_point_outside_its_directory() {
         let map: serde_json::Map<_, _> = (0..count).map(entry).collect();
         json!({"weight_map": map})
     };
-    let most = shard_names(many(1024).to_string().as_bytes());
+    let most = shard_names(many(1024).to_string().as_bytes(), ".safetensors");
     assert_eq!(most.unwrap().len(), 1024);
     for index in [json!({}), json!({"weight_map": {}}), json!([1]), many(1025)] {
         let result = damaged(&sharded(), |path| {

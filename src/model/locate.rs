@@ -7,6 +7,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::gguf::PartName;
+
+/// No model has more files than this, and no directory is looked through for more.
+const MAX_FILES: usize = 1 << 10;
+
 /// A model on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Located {
@@ -134,15 +139,25 @@ fn recognize(path: &Path) -> Option<Located> {
     }
 }
 
-/// The `.gguf` file in a directory, if there is one and only one: several are the same model in other
-/// types, or its parts.
+/// The `.gguf` file in a directory, if there is one and only one, or the first if all are parts of one model: others
+/// are the same model in other types.
 fn only_gguf(directory: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(directory).ok()?.flatten();
     let mut files = entries.map(|entry| entry.path()).filter(|path| {
         let suffix = path.extension().unwrap_or_default();
         suffix.eq_ignore_ascii_case("gguf") && path.is_file()
     });
-    files.next().filter(|_| files.next().is_none())
+    let mut found: Vec<PathBuf> = files.by_ref().take(MAX_FILES).collect();
+    found.sort();
+    let mut names = found
+        .iter()
+        .map(|path| path.file_name().unwrap_or_default().to_str());
+    let first = PartName::parse(names.next()??);
+    let same = |other: PartName| {
+        first.is_some_and(|first| first.with(other.number) == other.with(other.number))
+    };
+    let one = names.all(|name| name.and_then(PartName::parse).is_some_and(same));
+    one.then(|| found.swap_remove(0))
 }
 
 /// The repositories that a name may mean: itself, and for the first models, which once had no
@@ -257,6 +272,14 @@ mod tests {
         assert_eq!(locate_in(&places, "small").unwrap(), Located::Gguf(file));
         touch(places.models.join("small/model.Q4_0.gguf"), "");
         assert!(locate_in(&places, "small").is_err());
+        for part in 1..=3 {
+            let name = format!("parts/model-0000{part}-of-00003.gguf");
+            touch(places.models.join(name), "");
+        }
+        let first = places.models.join("parts/model-00001-of-00003.gguf");
+        assert_eq!(locate_in(&places, "parts").unwrap(), Located::Gguf(first));
+        touch(places.models.join("parts/model-00001-of-00002.gguf"), "");
+        assert!(locate_in(&places, "parts").is_err());
     }
 
     /// A name means the nearest model: `models/` before the cache.

@@ -6,6 +6,7 @@
 //! [`FloatModel`] is the reference to which the integer model is compared. [`synthetic`] makes
 //! checkpoints of any shape for tests and benchmarks.
 
+mod buffers;
 mod checkpoint;
 mod config;
 pub mod embedded;
@@ -13,12 +14,14 @@ mod fisher;
 mod float;
 mod gguf;
 mod locate;
+mod pickle;
 mod pipeline;
 mod post_processor;
 mod reproducible;
 mod shard;
 pub mod synthetic;
 mod tokenizer;
+mod wanted;
 mod weights;
 
 #[cfg(test)]
@@ -39,6 +42,8 @@ pub use float::{
 };
 pub use gguf::GgufError;
 pub use locate::{LocateError, Located, Place, Places, locate, locate_in};
-pub use shard::{ShardError, TensorError};
+pub use pickle::{ArchiveError, PickleError};
+pub use shard::ShardError;
 pub use tokenizer::{Tokenizer, TokenizerError};
+pub use wanted::TensorError;
 pub use weights::{Block, Gpt2Block, LlamaBlock, Slot, Weights};

@@ -4,23 +4,24 @@
 //! the configuration expects *before* its bytes are read, so peak memory is the weights and one
 //! tensor. Every byte goes through SHA-256 on the way: the digest is that of what was loaded.
 
-use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use half::{bf16, f16};
 use safetensors::Dtype;
-use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::tensor::Metadata;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::Slot;
+use super::TensorError;
+use super::pickle::{ArchiveError, PickleError};
+use super::wanted::{Place, Wanted, check_shape};
 
 /// Far above any honest header: GPT-2 XL's has 60 KB.
 const MAX_HEADER: u64 = 1 << 24;
 /// The length field that a safetensors file begins with.
 const PREFIX: u64 = 8;
 
-/// Why a safetensors file is refused.
+/// Why a file of weights is refused.
 #[derive(Debug, Error)]
 pub enum ShardError {
     #[error("cannot be read: {0}")]
@@ -33,6 +34,10 @@ pub enum ShardError {
     Header(#[from] serde_json::Error),
     #[error("the file has {found} bytes, but its header describes {expected}: download it again")]
     Length { expected: u64, found: u64 },
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Pickle(#[from] PickleError),
     #[error("tensor \"{tensor}\" {source}")]
     Tensor {
         tensor: String,
@@ -41,111 +46,61 @@ pub enum ShardError {
     },
 }
 
-/// What is wrong with one tensor.
-#[derive(Debug, Error, PartialEq)]
-pub enum TensorError {
-    #[error("is missing: expected shape {expected:?} by config.json")]
-    Missing { expected: Vec<usize> },
-    #[error("does not belong to the GPT-2 model that config.json describes")]
-    Unexpected,
-    #[error("occurs more than once")]
-    Repeated,
-    #[error("has shape {found:?}, expected {expected:?} by config.json")]
-    Shape {
-        expected: Vec<usize>,
-        found: Vec<usize>,
-    },
-    #[error("has {rows} rows, not whole pairs for each of {heads} heads")]
-    Heads { rows: usize, heads: u64 },
-    #[error("has type {found:?}, expected F32, F16 or BF16: convert the checkpoint")]
-    Dtype { found: Dtype },
-    #[error("holds {value} at index {index}, not a finite number: the checkpoint is damaged")]
-    NotFinite { index: usize, value: f32 },
+/// Reads a safetensors file of `length` bytes and returns its SHA-256.
+///
+/// # Errors
+/// [`ShardError`] where the file is damaged or one of its tensors is not what is wanted.
+pub(super) fn read(
+    wanted: &mut Wanted,
+    reader: impl Read,
+    length: u64,
+) -> Result<[u8; 32], ShardError> {
+    let mut reader = Hashing::new(reader);
+    let metadata = read_header(&mut reader, length)?;
+    wanted.note_aliases(metadata.metadata().iter().flatten());
+    for name in metadata.offset_keys() {
+        let info = metadata.info(&name).expect("a key of the same header");
+        let tensor = Stored {
+            dtype: info.dtype,
+            shape: &info.shape,
+        };
+        let (start, end) = info.data_offsets;
+        let bytes = || Ok(take(&mut reader, end - start)?);
+        tensor.store(wanted, &name, bytes)?;
+    }
+    Ok(reader.digest())
 }
 
-impl TensorError {
-    /// This error as one of the tensor called `name`.
-    pub(super) fn of(self, name: &str) -> ShardError {
-        ShardError::Tensor {
-            tensor: name.to_string(),
-            source: self,
-        }
-    }
+/// A tensor's type and shape in a file.
+pub(super) struct Stored<'a> {
+    pub dtype: Dtype,
+    pub shape: &'a [usize],
 }
 
-/// The tensors that a checkpoint has to provide, filled file by file.
-pub(super) struct Wanted<'a>(BTreeMap<String, (Slot<'a>, bool)>);
-
-impl<'a> Wanted<'a> {
-    pub fn new(slots: Vec<Slot<'a>>) -> Self {
-        let named = |slot: Slot<'a>| (slot.name.clone(), (slot, false));
-        Self(slots.into_iter().map(named).collect())
-    }
-
-    /// The place for the tensor `name` of a file, or `None` if it is a buffer without weights.
-    pub fn claim(&mut self, name: &str) -> Result<Option<&mut Slot<'a>>, TensorError> {
-        let name = name.strip_prefix("transformer.").unwrap_or(name);
-        if is_buffer(name) {
-            return Ok(None);
-        }
-        match self.0.get_mut(name) {
-            None => Err(TensorError::Unexpected),
-            Some((_, true)) => Err(TensorError::Repeated),
-            Some((slot, filled)) => {
-                *filled = true;
-                Ok(Some(slot))
+impl Stored<'_> {
+    /// Puts the tensor `name` in its place; its bytes are asked for when all else is right.
+    pub fn store<B: AsRef<[u8]>>(
+        &self,
+        wanted: &mut Wanted,
+        name: &str,
+        bytes: impl FnOnce() -> Result<B, ShardError>,
+    ) -> Result<(), ShardError> {
+        let Self { dtype, shape } = *self;
+        let of = |e: TensorError| e.of(name);
+        match wanted.claim(name).map_err(of)? {
+            Place::Weight(slot) => {
+                check_shape(shape, &slot.shape).map_err(of)?;
+                check_dtype(dtype).map_err(of)?;
+                *slot.values = decode(dtype, bytes()?.as_ref()).map_err(of)?;
+            }
+            Place::Buffer(buffer) => {
+                buffer.check_shape(shape).map_err(of)?;
+                numbers(dtype, &[]).map(drop).map_err(of)?;
+                buffer.check(shape, dtype, bytes()?.as_ref()).map_err(of)?;
             }
         }
+        Ok(())
     }
-
-    /// The tensors that no file has provided.
-    pub fn missing(&self) -> impl Iterator<Item = &Slot<'a>> {
-        let entries = self.0.values();
-        entries.filter_map(|(slot, filled)| (!filled).then_some(slot))
-    }
-
-    /// Reads a safetensors file of `length` bytes and returns its SHA-256.
-    ///
-    /// # Errors
-    /// [`ShardError`] where the file is damaged or one of its tensors is not what is wanted.
-    pub fn read(&mut self, reader: impl Read, length: u64) -> Result<[u8; 32], ShardError> {
-        let mut reader = Hashing::new(reader);
-        let metadata = read_header(&mut reader, length)?;
-        for name in metadata.offset_keys() {
-            let info = metadata.info(&name).expect("a key of the same header");
-            let slot = self.claim(&name).map_err(|e| e.of(&name))?;
-            if let Some(slot) = &slot {
-                check_info(info, &slot.shape).map_err(|e| e.of(&name))?;
-            }
-            let (start, end) = info.data_offsets;
-            match slot {
-                None => skip(&mut reader, (end - start) as u64)?,
-                Some(slot) => {
-                    let bytes = take(&mut reader, end - start)?;
-                    *slot.values = decode(info.dtype, &bytes).map_err(|e| e.of(&name))?;
-                }
-            }
-        }
-        Ok(reader.digest())
-    }
-}
-
-/// Old checkpoints carry the causal mask as tensors `h.N.attn.bias`, `h.N.attn.masked_bias`, and
-/// the rotations' frequencies as `model.layers.N.self_attn.rotary_emb.inv_freq`.
-fn is_buffer(name: &str) -> bool {
-    let mask = |rest: &'_ str| {
-        let rest = rest.strip_suffix("bias")?;
-        rest.strip_suffix(".attn.")
-            .or(rest.strip_suffix(".attn.masked_"))
-            .map(str::to_string)
-    };
-    let frequencies = |rest: &'_ str| {
-        let layer = rest.strip_suffix(".self_attn.rotary_emb.inv_freq")?;
-        Some(layer.to_string())
-    };
-    let layer = (name.strip_prefix("h.").and_then(mask))
-        .or_else(|| name.strip_prefix("model.layers.").and_then(frequencies));
-    layer.is_some_and(|layer| !layer.is_empty() && layer.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Reads the header. The `safetensors` crate guarantees that the tensors cover the data from its
@@ -172,25 +127,18 @@ fn read_header(reader: &mut impl Read, length: u64) -> Result<Metadata, ShardErr
     Ok(metadata)
 }
 
-pub(super) fn check_shape(found: &[usize], expected: &[usize]) -> Result<(), TensorError> {
-    if found != expected {
-        return Err(TensorError::Shape {
-            expected: expected.to_vec(),
-            found: found.to_vec(),
-        });
-    }
-    Ok(())
-}
-
-fn check_info(info: &TensorInfo, shape: &[usize]) -> Result<(), TensorError> {
-    check_shape(&info.shape, shape)?;
-    match info.dtype {
-        Dtype::F32 | Dtype::F16 | Dtype::BF16 => Ok(()),
+fn check_dtype(dtype: Dtype) -> Result<(), TensorError> {
+    match dtype {
+        Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64 => Ok(()),
         found => Err(TensorError::Dtype { found }),
     }
 }
 
-/// Little-endian floating-point numbers of a type that [`check_info`] has accepted.
+/// Little-endian floating-point numbers as `f32`: those of 64 bits are rounded to nearest, ties to even, as
+/// `transformers` does when it loads in `float32`.
+///
+/// # Errors
+/// [`TensorError`] where the type is another, or a number is not finite, or rounds to infinity.
 pub(super) fn decode(dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, TensorError> {
     let pairs = || bytes.as_chunks::<2>().0.iter();
     let values: Vec<f32> = match dtype {
@@ -200,9 +148,38 @@ pub(super) fn decode(dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, TensorError
         }
         Dtype::F16 => pairs().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
         Dtype::BF16 => pairs().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+        Dtype::F64 => {
+            let words = bytes.as_chunks::<8>().0.iter();
+            words.map(|b| f64::from_le_bytes(*b) as f32).collect()
+        }
         found => return Err(TensorError::Dtype { found }),
     };
-    finite(values)
+    finite(values).map_err(|e| match (e, numbers(dtype, bytes)) {
+        (TensorError::NotFinite { index, value }, Ok(mut stored)) => TensorError::NotFinite {
+            index,
+            value: stored.nth(index).unwrap_or(value),
+        },
+        (e, _) => e,
+    })
+}
+
+/// Little-endian numbers of any of the types that buffers are stored in.
+///
+/// # Errors
+/// [`TensorError::Dtype`] where the type is another.
+pub(super) fn numbers(
+    dtype: Dtype,
+    bytes: &[u8],
+) -> Result<impl Iterator<Item = f64> + '_, TensorError> {
+    let (size, read): (usize, fn(&[u8]) -> Option<f64>) = match dtype {
+        Dtype::BOOL | Dtype::U8 => (1, |b| b.first().map(|b| f64::from(*b))),
+        Dtype::F16 => (2, |b| Some(f16::from_le_bytes(*b.first_chunk()?).to_f64())),
+        Dtype::BF16 => (2, |b| Some(bf16::from_le_bytes(*b.first_chunk()?).to_f64())),
+        Dtype::F32 => (4, |b| Some(f32::from_le_bytes(*b.first_chunk()?).into())),
+        Dtype::F64 => (8, |b| Some(f64::from_le_bytes(*b.first_chunk()?))),
+        found => return Err(TensorError::Dtype { found }),
+    };
+    Ok(bytes.chunks_exact(size).filter_map(read))
 }
 
 /// The values, if all of them are finite.
@@ -211,7 +188,7 @@ pub(super) fn finite(values: Vec<f32>) -> Result<Vec<f32>, TensorError> {
         None => Ok(values),
         Some(index) => Err(TensorError::NotFinite {
             index,
-            value: values[index],
+            value: values[index].into(),
         }),
     }
 }

@@ -1,7 +1,6 @@
 //! Checkpoints of any shape, made from a seed: for tests, and for benchmarks without a download.
 
 use std::collections::BTreeMap;
-use std::f64::consts::TAU;
 use std::path::Path;
 use std::{fs, io};
 
@@ -11,6 +10,7 @@ use safetensors::tensor::{TensorView, serialize};
 use serde_json::json;
 
 pub use super::gguf::write as gguf;
+pub use super::pickle::write as pickle;
 use super::{Checkpoint, Config, Family, Slot, Tokenizer, Weights};
 use crate::quant::{Activation, Frequencies};
 
@@ -95,6 +95,7 @@ pub fn checkpoint(config: Config, seed: u64) -> Checkpoint {
         config,
         tokenizer: tokenizer(),
         files: Vec::new(),
+        notes: Vec::new(),
     }
 }
 
@@ -165,12 +166,12 @@ pub fn stored(config: &Config, weights: &Weights, layout: &Layout) -> Vec<Stored
         bytes: encode(layout.dtype, slot.values),
         shape: slot.shape,
     };
+    let n = config.context;
     let mut tensors: Vec<Stored> = weights.slots(config).into_iter().map(store).collect();
     for layer in 0..config.layers {
         if let Family::Llama { frequencies } = &config.family {
-            let radians = |turn: &u64| (*turn as f64 * 0.5f64.powi(64) * TAU) as f32;
-            let turns = frequencies.turns(config.head_width);
-            let values: Vec<f32> = turns.iter().map(radians).collect();
+            let radians = frequencies.radians(config.head_width);
+            let values: Vec<f32> = radians.into_iter().map(|x| x as f32).collect();
             tensors.push(Stored {
                 name: format!("model.layers.{layer}.self_attn.rotary_emb.inv_freq"),
                 dtype: Dtype::F32,
@@ -182,14 +183,14 @@ pub fn stored(config: &Config, weights: &Weights, layout: &Layout) -> Vec<Stored
         tensors.push(Stored {
             name: prefix(&format!("h.{layer}.attn.bias")),
             dtype: Dtype::U8,
-            shape: vec![1, 1, 4, 4],
-            bytes: (0..16).map(|i| u8::from(i % 4 <= i / 4)).collect(),
+            shape: vec![1, 1, n, n],
+            bytes: (0..n * n).map(|i| u8::from(i % n <= i / n)).collect(),
         });
         tensors.push(Stored {
             name: prefix(&format!("h.{layer}.attn.masked_bias")),
             dtype: Dtype::F32,
             shape: vec![],
-            bytes: f32::NEG_INFINITY.to_le_bytes().to_vec(),
+            bytes: (-1e4f32).to_le_bytes().to_vec(),
         });
     }
     tensors

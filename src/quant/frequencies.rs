@@ -7,18 +7,21 @@
 //! s = 1                             unscaled
 //!     1/factor                      linear
 //!     κ + (1 − κ)/factor            llama3, κ = (original·p − low)/(high − low), held in [0, 1]
+//!     1/factor(m)                   factors, as `rope_freqs.weight` of a GGUF file has them
 //! ```
 //!
 //! What is rounded is this real number, where θ and the numbers of the scaling are exactly the `f64`
-//! values that the configuration was read as. It is never a tie (π is transcendental), so there is one nearest integer.
+//! values that the configuration was read as, and a pair's own factors the file's `f32` values. It is never a tie (π is transcendental), so there is one nearest integer.
 //!
 //! Reals are held over 2^120 as in [`super::elementary`]. In units of 2^-120, ln θ is wrong by less
 //! than 128 and its multiple by 129; exp adds at most 70, relative to its value; dividing by 2π, which
-//! makes it less than 1/6, leaves p wrong by less than 199·p + 2 < 36, and a factor adds at most p < 1.
-//! A turn is therefore found to 2^-50 before it is rounded: it is the nearest integer unless the real
+//! makes it less than 1/6, leaves p wrong by less than 199·p + 2 < 36, and a factor adds at most p < 1;
+//! a pair's own of 1/4 makes this four times as much. A turn is therefore found to 2^-48 before it is rounded: it is the nearest integer unless the real
 //! number is that near to a tie, which a test excludes for the bases in use. A blend adds
 //! high/(high − low)·(199·high/original + 3) units: together with the above the error is below 2^-44
 //! while high ≥ 1.1·low and high ≤ original.
+
+use std::ops::RangeInclusive;
 
 use ethnum::U256;
 
@@ -28,15 +31,18 @@ use super::elementary::{BITS, ONE, TAU, exp_neg, ln};
 pub const MAX_THETA: f64 = 1e9;
 
 /// The base θ and how frequencies are scaled.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Frequencies {
     /// From 1 to [`MAX_THETA`].
     pub theta: f64,
     pub scaling: Scaling,
 }
 
+/// The least and the largest factor of a pair of its own.
+pub const PAIR_FACTORS: RangeInclusive<f32> = 0.25..=1e9;
+
 /// What a frequency is multiplied by. Factors and `original` are from 1 to [`MAX_THETA`].
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Scaling {
     None,
     Linear {
@@ -50,6 +56,8 @@ pub enum Scaling {
         high: f64,
         original: f64,
     },
+    /// Each pair's frequency is divided by its own factor, in [`PAIR_FACTORS`].
+    Factors(Vec<f32>),
 }
 
 impl Frequencies {
@@ -62,7 +70,7 @@ impl Frequencies {
 
     /// The turns per position of each pair of a head's `width` lanes, over 2^64.
     ///
-    /// Panics where a number is out of its range.
+    /// Panics where a number is out of its range, or there are not as many factors as pairs.
     pub fn turns(&self, width: usize) -> Vec<u64> {
         const SHIFT: u32 = 2 * BITS - 64;
         let half = U256::ONE << (SHIFT - 1);
@@ -70,24 +78,41 @@ impl Frequencies {
         scaled.map(|x| ((x + half) >> SHIFT).as_u64()).collect()
     }
 
+    /// The same in radians per position, to the precision of an `f64`.
+    pub fn radians(&self, width: usize) -> Vec<f64> {
+        let turns = self.turns(width).into_iter();
+        turns
+            .map(|turn| turn as f64 * 0.5f64.powi(64) * std::f64::consts::TAU)
+            .collect()
+    }
+
     /// s(p)·p of each pair, over 2^240.
     fn scaled(&self, width: usize) -> impl Iterator<Item = U256> {
-        let (scaling, pairs) = (self.scaling, width as u128 / 2);
+        let pairs = width / 2;
+        if let Scaling::Factors(factors) = &self.scaling {
+            assert_eq!(factors.len(), pairs, "a factor for each pair");
+        }
         let ln_theta = U256::from(ln(fixed(from_1(self.theta), BITS)));
         (0..pairs).map(move |m| {
-            let (mantissa, exponent) = exp_neg(ln_theta * U256::from(m) / U256::from(pairs));
+            let part = ln_theta * U256::from(m as u64) / U256::from(pairs as u64);
+            let (mantissa, exponent) = exp_neg(part);
             let p = ((U256::from(mantissa) << BITS) >> exponent) / U256::from(TAU);
-            p * U256::from(scaling.weight(p))
+            p * U256::from(self.scaling.weight(m, p))
         })
     }
 }
 
 impl Scaling {
-    /// s(p) over 2^120, of p over 2^120.
-    fn weight(self, p: U256) -> u128 {
-        match self {
+    /// s(p) over 2^120, of p over 2^120 of pair `m`.
+    fn weight(&self, m: usize, p: U256) -> u128 {
+        match *self {
             Self::None => ONE,
-            Self::Linear { factor } => divided(ONE, factor),
+            Self::Linear { factor } => divided(ONE, from_1(factor)),
+            Self::Factors(ref factors) => {
+                let factor = factors[m];
+                assert!(PAIR_FACTORS.contains(&factor), "{factor} is in range");
+                divided(ONE, factor.into())
+            }
             Self::Llama3 {
                 factor,
                 low,
@@ -108,15 +133,15 @@ impl Scaling {
                 } else {
                     ratio(turns - low, high - low)
                 };
-                kept + divided(ONE - kept, factor)
+                kept + divided(ONE - kept, from_1(factor))
             }
         }
     }
 }
 
-/// x/`factor`, both over 2^120, for x ≤ 1.
+/// x/`factor` over 2^120, for x ≤ 1 and a factor of at least 1/4.
 fn divided(x: u128, factor: f64) -> u128 {
-    ((U256::from(x) << BITS) / fixed(from_1(factor), BITS)).as_u128()
+    ((U256::from(x) << BITS) / fixed(factor, BITS)).as_u128()
 }
 
 /// n/d over 2^120, digit by digit: for n < d < 2^255.

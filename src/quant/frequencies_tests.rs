@@ -21,7 +21,11 @@ fn known() -> Vec<(Frequencies, Vec<u64>)> {
             "unscaled" => Scaling::None,
             "linear" => Scaling::Linear { factor: 4.0 },
             "llama3" => LLAMA3,
-            other => panic!("{other}"),
+            other => {
+                let bits = other.strip_prefix("factors:").expect("factors").split(',');
+                let factor = |bits| f32::from_bits(u32::from_str_radix(bits, 16).expect("bits"));
+                Scaling::Factors(bits.map(factor).collect())
+            }
         };
         let turns = words.map(|w| u64::from_str_radix(w, 16).expect("hexadecimal"));
         (Frequencies { theta, scaling }, turns.collect())
@@ -33,10 +37,13 @@ fn known() -> Vec<(Frequencies, Vec<u64>)> {
 #[test]
 fn turns_are_the_nearest_integers() {
     let known = known();
-    assert_eq!(known.len(), 5 * 3);
-    for (frequencies, turns) in known {
+    assert_eq!(known.len(), 5 * 3 + 1);
+    for (mut frequencies, turns) in known {
         assert_eq!(turns.len(), 64);
         assert_eq!(frequencies.turns(128), turns, "{frequencies:?}");
+        if let Scaling::Factors(factors) = &mut frequencies.scaling {
+            *factors = factors.iter().copied().step_by(2).collect();
+        }
         let every_second: Vec<u64> = turns.into_iter().step_by(2).collect();
         assert_eq!(frequencies.turns(64), every_second, "{frequencies:?}");
     }
@@ -94,6 +101,45 @@ fn llama3_scaling_goes_from_one_to_the_factor() {
         .collect();
     assert!(!between.is_empty());
     assert_eq!(between, expected);
+}
+
+/// Factors that were computed in `f32` are the formula but for their last bits: these are two models.
+#[test]
+fn llama3_scaling_by_factors_is_the_formula_but_for_rounding() {
+    let known = known();
+    let of = |scaling: fn(&Scaling) -> bool| {
+        let mut lines = known.iter();
+        let found = lines.find(|(f, _)| f.theta == 500_000.0 && scaling(&f.scaling));
+        &found.expect("a line").1
+    };
+    let formula = of(|s| matches!(s, Scaling::Llama3 { .. }));
+    let factors = of(|s| matches!(s, Scaling::Factors(_)));
+    assert_ne!(formula, factors);
+    for (a, b) in formula.iter().zip(factors) {
+        assert!(a.abs_diff(*b) <= a >> 24);
+    }
+}
+
+#[test]
+#[should_panic(expected = "a factor for each pair")]
+fn there_is_a_factor_for_each_pair() {
+    let frequencies = Frequencies {
+        theta: 1e4,
+        scaling: Scaling::Factors(vec![1.0; 31]),
+    };
+    frequencies.turns(64);
+}
+
+#[test]
+#[should_panic(expected = "0.24 is in range")]
+fn a_factor_below_a_quarter_is_refused() {
+    let mut factors = vec![1.0; 32];
+    (factors[0], factors[1]) = (0.25, 0.24);
+    let frequencies = Frequencies {
+        theta: 1e4,
+        scaling: Scaling::Factors(factors),
+    };
+    frequencies.turns(64);
 }
 
 /// The extremes that a configuration may have, against floating point.

@@ -3,8 +3,11 @@
     python3 src/quant/known_turns.py > src/quant/known_turns.txt
 
 One line for each base and scaling: the base, the scaling, and the 64 turns of a head of 128 lanes,
-round(2^64 * frequency / 2 pi), in hexadecimal. A head of 64 has every second of them.
+round(2^64 * frequency / 2 pi), in hexadecimal. A head of 64 has every second of them. The last line's
+scaling has a factor for each pair, those of llama3 at this base rounded to float32, as bits.
 """
+
+import struct
 
 from mpmath import mp, mpf, nint, pi
 
@@ -25,10 +28,19 @@ def llama3(f, factor=mpf(8), low=mpf(1), high=mpf(4), original=mpf(8192)):
     return (1 - kept) * f / factor + kept * f
 
 
+def turn(f):
+    return f"{int(nint(2**64 * f / (2 * pi))):x}"
+
+
+def frequencies(theta):
+    return [mpf(theta) ** (-mpf(2 * m) / WIDTH) for m in range(WIDTH // 2)]
+
+
 for theta in [10_000, 100_000, 500_000, 1_000_000, 8_000_000]:
     for scaling in [unscaled, linear, llama3]:
-        turns = [
-            int(nint(2**64 * scaling(mpf(theta) ** (-mpf(2 * m) / WIDTH)) / (2 * pi)))
-            for m in range(WIDTH // 2)
-        ]
-        print(theta, scaling.__name__, *(f"{t:x}" for t in turns))
+        print(theta, scaling.__name__, *(turn(scaling(f)) for f in frequencies(theta)))
+
+plain = frequencies(500_000)
+bits = [struct.pack(">f", f / llama3(f)).hex() for f in plain]
+factors = [mpf(struct.unpack(">f", bytes.fromhex(b))[0]) for b in bits]
+print(500_000, "factors:" + ",".join(bits), *(turn(f / factor) for f, factor in zip(plain, factors)))

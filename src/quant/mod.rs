@@ -27,7 +27,7 @@ pub use calibrate::{BlockCalibration, Calibration, Extent, Spread, Tensor};
 pub use elementary::{ROTATION_BITS, rotation_entry};
 pub use error::{Place, QuantError};
 pub use fixed::{LIMB_BITS, MAX_LIMBS, Rounding};
-pub use frequencies::{Frequencies, MAX_THETA, Scaling};
+pub use frequencies::{Frequencies, MAX_THETA, PAIR_FACTORS, Scaling};
 pub use headroom::{Headroom, headroom};
 pub use manifest::{
     Activation, Architecture, BlockScales, MAX_BLOCKS, MAX_ENDS, Manifest, NormKind, NormScale,

@@ -82,7 +82,7 @@ impl<'a> Store<'a> {
     ) -> Result<ModelFile, StoreError> {
         match (self.locate(name)?, headroom) {
             (Some(Located::Quantized(path)), None) => Ok(container::read(Kind::Model, &path)?),
-            (located, _) => self.checkpoint_model(&read_checkpoint(located)?, headroom),
+            (located, _) => self.checkpoint_model(&self.read_checkpoint(located)?, headroom),
         }
     }
 
@@ -91,12 +91,24 @@ impl<'a> Store<'a> {
     /// # Errors
     /// [`StoreError`], also for a quantized model.
     pub fn checkpoint(&self, name: Option<&str>) -> Result<Checkpoint, StoreError> {
-        read_checkpoint(self.locate(name)?)
+        self.read_checkpoint(self.locate(name)?)
     }
 
     /// Where the model of this name lies; the embedded one lies nowhere.
     fn locate(&self, name: Option<&str>) -> Result<Option<Located>, StoreError> {
         Ok(name.map(locate).transpose()?)
+    }
+
+    /// The checkpoint that lies there, the embedded one if it lies nowhere. What its files leave to be said is said.
+    fn read_checkpoint(&self, located: Option<Located>) -> Result<Checkpoint, StoreError> {
+        let checkpoint = match located {
+            None => embedded::checkpoint()?,
+            Some(Located::Directory(path) | Located::Gguf(path)) => Checkpoint::open(&path)?,
+            Some(Located::Quantized(path)) => return Err(StoreError::AlreadyQuantized(path)),
+        };
+        let notes = checkpoint.notes.iter();
+        notes.for_each(|note| self.progress.note(note));
+        Ok(checkpoint)
     }
 
     /// Keeps a file, and says whether it could. That it cannot be kept is no reason to fail.
@@ -107,14 +119,5 @@ impl<'a> Store<'a> {
             self.progress.detail(&what);
         }
         kept
-    }
-}
-
-/// The checkpoint that lies there, the embedded one if it lies nowhere.
-fn read_checkpoint(located: Option<Located>) -> Result<Checkpoint, StoreError> {
-    match located {
-        None => Ok(embedded::checkpoint()?),
-        Some(Located::Directory(path) | Located::Gguf(path)) => Ok(Checkpoint::open(&path)?),
-        Some(Located::Quantized(path)) => Err(StoreError::AlreadyQuantized(path)),
     }
 }

@@ -7,6 +7,9 @@ pub trait Progress: Sync {
 
     /// A detail for those who ask for more.
     fn detail(&self, what: &str);
+
+    /// What is to be known in any case.
+    fn note(&self, what: &str);
 }
 
 /// Nobody listens.
@@ -14,4 +17,6 @@ impl Progress for () {
     fn progress(&self, _: &str) {}
 
     fn detail(&self, _: &str) {}
+
+    fn note(&self, _: &str) {}
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
-use super::{Store, StoreError, read_checkpoint};
+use super::{Store, StoreError};
 use crate::files;
 use crate::layers::{Quantized, quantize_checkpoint};
 use crate::model::{Checkpoint, Located};
@@ -85,7 +85,7 @@ impl Store<'_> {
             }
             (located, _) => {
                 let options = QuantizeOptions::new(headroom);
-                let (file, _) = self.quantize_opened(&read_checkpoint(located)?, &options)?;
+                let (file, _) = self.quantize_opened(&self.read_checkpoint(located)?, &options)?;
                 Ok(file)
             }
         }

@@ -21,7 +21,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub type Reader = (&'static str, fn(&[u8]) -> bool);
 
 /// All readers that need nothing but bytes.
-pub const READERS: [Reader; 10] = [
+pub const READERS: [Reader; 11] = [
     ("proof", proof),
     ("commitment", commitment),
     ("challenge", challenge),
@@ -29,6 +29,7 @@ pub const READERS: [Reader; 10] = [
     ("nzk", nzk),
     ("config", config),
     ("safetensors", safetensors),
+    ("pickle", pickle),
     ("gguf", gguf),
     ("tokenizer", tokenizer),
     ("points", points),
@@ -191,7 +192,7 @@ const SMALLEST_TOKENIZER: &[u8] = br#"{"version": "1.0", "added_tokens": [],
 pub fn safetensors(data: &[u8]) -> bool {
     let (mode, rest) = split(data);
     if mode == OTHER {
-        let names = shard_names(rest).unwrap_or_default();
+        let names = shard_names(rest, ".safetensors").unwrap_or_default();
         let plain = |name: &String| Path::new(name).file_name() == Some(name.as_ref());
         assert!(names.iter().all(plain), "{names:?}");
         return !names.is_empty();
@@ -213,14 +214,40 @@ pub fn safetensors(data: &[u8]) -> bool {
         .map(String::from)
         .into_iter()
         .zip(files);
+    from_weights(files.collect())
+}
+
+/// Whether these are the weights of [`smallest`].
+fn from_weights(files: Vec<(String, Cow<[u8]>)>) -> bool {
     let config = smallest().to_json().to_string();
-    let read = Checkpoint::from_parts(
-        "fuzzed",
-        config.as_bytes(),
-        files.collect(),
-        SMALLEST_TOKENIZER,
-    );
+    let read = Checkpoint::from_parts("fuzzed", config.as_bytes(), files, SMALLEST_TOKENIZER);
     read.is_ok_and(complete)
+}
+
+/// Weights as `torch.save` writes them: a whole file; or a pickle, before it the number of its storages in a byte and
+/// the size of each, which is full of zeros, in two.
+pub fn pickle(data: &[u8]) -> bool {
+    let (mode, rest) = split(data);
+    let sizes = rest
+        .split_first()
+        .and_then(|(count, rest)| rest.split_at_checked(2 * usize::from(*count)));
+    let file: Cow<[u8]> = match sizes {
+        Some((sizes, pickle)) if mode != WHOLE => {
+            let sizes = sizes
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .copied()
+                .map(u16::from_le_bytes);
+            let storages = sizes.map(|size| vec![0; usize::from(size)]);
+            let storages: Vec<_> = (0..).map(|i| format!("data/{i}")).zip(storages).collect();
+            let mut entries = vec![("data.pkl", pickle)];
+            entries.extend(storages.iter().map(|(name, zeros)| (&**name, &zeros[..])));
+            synthetic::pickle::archive("fuzzed", &entries).into()
+        }
+        _ => rest.into(),
+    };
+    from_weights(vec![("pytorch_model.bin".to_string(), file)])
 }
 
 /// A GGUF file: whole, or what follows its magic, version and counts of tensors and keys, which are

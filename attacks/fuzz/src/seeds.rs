@@ -134,6 +134,9 @@ pub fn seeds(files: &Files) -> Vec<Seed> {
     add("safetensors", &[&[CONTENT], &zeroed(&weights)]);
     add("safetensors", &[&[OTHER], index().as_bytes()]);
     add("safetensors", &[&[OTHER + 1], &halves(&smallest())]);
+    let weights = tensors(&smallest(), Dtype::BF16);
+    add("pickle", &[&[WHOLE], &synthetic::pickle::file(&weights)]);
+    add("pickle", &[&[CONTENT], &sized(&weights)]);
     let weights = synthetic::weights(&smallest(), 7);
     for dtype in [GgmlDType::F32, GgmlDType::Q8_0] {
         let file = synthetic::gguf::gpt2(&smallest(), &weights, dtype);
@@ -225,6 +228,16 @@ fn zeroed(weights: &[u8]) -> Vec<u8> {
     let header = u64::from_le_bytes(*weights.first_chunk().expect("a length")) as usize;
     let zeros = u16::try_from(weights.len() - 8 - header).expect("small");
     [&zeros.to_le_bytes(), &weights[8..8 + header]].concat()
+}
+
+/// The pickle of all tensors that may be full of zeros, before it the number and the sizes of its storages.
+fn sized(tensors: &[Stored]) -> Vec<u8> {
+    let is_weight = |tensor: &&Stored| tensor.dtype == Dtype::BF16;
+    let tensors: Vec<Stored> = tensors.iter().filter(is_weight).cloned().collect();
+    let size = |tensor: &Stored| u16::try_from(tensor.bytes.len()).expect("small");
+    let sizes: Vec<u8> = tensors.iter().flat_map(|t| size(t).to_le_bytes()).collect();
+    let count = u8::try_from(tensors.len()).expect("few");
+    [&[count], &sizes[..], &synthetic::pickle::pickle(&tensors)].concat()
 }
 
 /// Two files with half of the tensors each, before them the length of the first.

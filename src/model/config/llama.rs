@@ -114,11 +114,13 @@ fn check_padding(keys: &Keys, vocabulary: usize) -> Result<(), ConfigError> {
     }
 }
 
-/// A `config.json` that [`parse`] reads back.
+/// A `config.json` that [`parse`] reads back, unless each pair has a factor of its own, from a GGUF file.
 pub(super) fn to_json(config: &Config, frequencies: &Frequencies) -> Value {
-    let scaling = match frequencies.scaling {
+    let scaling = match &frequencies.scaling {
         Scaling::None => Value::Null,
         Scaling::Linear { factor } => json!({"rope_type": "linear", "factor": factor}),
+        // No configuration can say this: it is refused where it is read.
+        Scaling::Factors(factors) => json!({"rope_type": "factors", "factors": factors}),
         Scaling::Llama3 {
             factor,
             low,
@@ -209,7 +211,7 @@ mod tests {
     }
 
     fn frequencies(config: &Config) -> Frequencies {
-        match config.family {
+        match config.family.clone() {
             Family::Llama { frequencies } => frequencies,
             Family::Gpt2 => panic!("a llama"),
         }

@@ -45,6 +45,14 @@ pub enum GgufError {
     },
     #[error("metadata \"{0}\" is missing")]
     Missing(String),
+    #[error("{0}")]
+    Split(String),
+    #[error("{part}: {source}")]
+    Part {
+        part: String,
+        #[source]
+        source: Box<GgufError>,
+    },
     #[error("the file has {found} bytes, but its header describes {expected}: download it again")]
     Length { expected: u64, found: u64 },
 }

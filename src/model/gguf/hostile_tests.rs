@@ -4,7 +4,7 @@ use half::f16;
 
 use super::super::Checkpoint;
 use super::super::synthetic;
-use super::tests::{llama, number, open, text, tiny, wave};
+use super::tests::{llama, number, open, open_as, text, tiny, wave};
 use super::write::{self, GgmlDType, Value};
 
 /// Every message names the file and what is wrong in it.
@@ -47,7 +47,7 @@ fn what_is_not_supported_is_refused_by_name() {
         ("general.alignment", number(24), "power of two"),
         ("general.alignment", number(1 << 17), "up to 65536"),
         ("general.quantization_version", number(1), "is 1"),
-        ("split.count", number(2), "one file"),
+        ("split.count", number(2), "00001-of-00002"),
         ("gpt2.attention.scale", Value::F32(2.0), "is 2"),
         ("gpt2.attention.head_count_kv", number(7), "as many"),
         ("gpt2.block_count", text("two"), "two"),
@@ -91,8 +91,10 @@ fn what_is_not_supported_is_refused_by_name() {
     // The rest of a configuration is missed where every configuration is read.
     let file = with_metadata(|metadata| metadata.retain(|(k, _)| *k != "gpt2.block_count"));
     refused(&file, &["n_layer"]);
+    let mut metadata = llama();
+    metadata.push(("llama.rope.scaling.type", text("linear")));
     let scaled = write::tensor(&[2], vec![1.0, 8.0], GgmlDType::F32);
-    let file = write::file(&llama(), &[("rope_freqs.weight", scaled)]);
+    let file = write::file(&metadata, &[("rope_freqs.weight", scaled)]);
     let error = open(&file).unwrap().config().unwrap_err().to_string();
     assert!(error.contains("rope_freqs.weight"), "{error}");
 }
@@ -395,7 +397,7 @@ fn a_header_has_a_largest_size() {
     let (text, list) = (24 + 9 + 4 + 8, 24 + 9 + 4 + 4 + 8);
     let open = |metadata: &[u8]| {
         let file = raw(1, metadata, 0, &[]);
-        let error = super::Gguf::open(&file[..], 1 << 40).err();
+        let error = open_as(&file, 1 << 40).err();
         error.expect("no such text or list").to_string()
     };
     for (excess, part) in [(0, "cannot be read"), (1, "beyond 33554432 bytes")] {

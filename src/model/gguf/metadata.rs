@@ -118,6 +118,14 @@ impl Metadata {
         self.0.contains_key(key)
     }
 
+    pub fn get_any(&self, key: &str) -> Option<&Value> {
+        self.0.get(key)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.0.iter()
+    }
+
     /// Refuses a value other than `only`, which is what its absence means.
     fn expect(&self, key: &str, only: &Value, supported: &str) -> Result<(), GgufError> {
         match self.0.get(key) {
@@ -136,6 +144,9 @@ impl Metadata {
     }
 }
 
+/// By what each pair's frequency is divided: Llama 3.1's scaling is a tensor here and a formula in a `config.json`.
+pub const FACTORS: &str = "rope_freqs.weight";
+
 /// The models that are understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Architecture {
@@ -146,8 +157,6 @@ pub(super) enum Architecture {
 impl Architecture {
     pub fn of(metadata: &Metadata) -> Result<Self, GgufError> {
         const KEY: &str = "general.architecture";
-        let one = Value::Integer(1);
-        metadata.expect("split.count", &one, "a model in one file")?;
         // The blocks of quantized tensors were others before.
         let two = Value::Integer(2);
         metadata.expect("general.quantization_version", &two, "2")?;
@@ -289,17 +298,15 @@ fn llama(header: &Header, heads: u64, key_value_heads: u64) -> Result<Json, Gguf
     }))
 }
 
-/// How rotary frequencies are scaled, `null` if they are not. Llama 3.1's scaling is a tensor of
-/// factors here and a formula there.
+/// How rotary frequencies are scaled, `null` if they are not, or by the factors of a tensor.
 fn rope_scaling(header: &Header) -> Result<Json, GgufError> {
     const KEY: &str = "llama.rope.scaling.type";
     let metadata = &header.metadata;
-    if header.has("rope_freqs.weight") {
-        return Err(GgufError::Unsupported {
-            what: "tensor \"rope_freqs.weight\" (scaled rotary frequencies)".to_string(),
-            found: "present".to_string(),
-            supported: "a model without it".to_string(),
-        });
+    if header.has(FACTORS) {
+        let none = Value::Text("none".to_string());
+        let supported = "\"none\" beside rope_freqs.weight";
+        metadata.expect(KEY, &none, supported)?;
+        return Ok(Json::Null);
     }
     let factor = metadata.float("llama.rope.scaling.factor")?;
     let original = metadata.integer("llama.rope.scaling.original_context_length")?;
@@ -314,7 +321,7 @@ fn rope_scaling(header: &Header) -> Result<Json, GgufError> {
 }
 
 impl Header {
-    fn has(&self, tensor: &str) -> bool {
+    pub fn has(&self, tensor: &str) -> bool {
         self.tensors.iter().any(|info| info.name == tensor)
     }
 

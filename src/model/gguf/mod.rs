@@ -1,10 +1,11 @@
-//! A GGUF file as the Hugging Face checkpoint that it was made from: a `config.json`, a
-//! `tokenizer.json`, and tensors under that layout's names, in its shapes and as `f32`. So
+//! A GGUF file, or the several that a model is split into, as the Hugging Face checkpoint that it was made from: a
+//! `config.json`, a `tokenizer.json`, and tensors under that layout's names, in its shapes and as `f32`. So
 //! [`Config`](super::Config), [`Tokenizer`](super::Tokenizer) and the list of
 //! [`Slot`](super::Slot)s decide what is accepted, as for every checkpoint.
 
 mod header;
 mod metadata;
+mod split;
 mod tensors;
 mod tokenizer;
 pub mod write;
@@ -16,36 +17,94 @@ mod tests;
 #[cfg(test)]
 mod tokenizer_tests;
 
+use std::collections::BTreeSet;
 use std::io::Read;
 
 pub use header::GgufError;
-use header::{Header, Input};
+use header::{Header, Info, Input};
 use metadata::Architecture;
+pub use metadata::FACTORS;
+pub(super) use split::PartName;
 
-use super::ShardError;
-use super::shard::{Wanted, check_shape, skip, take};
+use super::shard::{skip, take};
+use super::wanted::{Wanted, check_shape};
+use super::{ShardError, TensorError};
 
-/// A file whose header has been read.
+/// One file of a model.
+pub(super) struct Part<R> {
+    pub name: String,
+    pub reader: R,
+    /// Its bytes.
+    pub length: u64,
+}
+
+/// Files whose headers have been read.
 pub(super) struct Gguf<R> {
-    input: Input<R>,
+    /// The metadata of the first, and the tensors of all, file by file in the order in which they lie there.
     header: Header,
     architecture: Architecture,
+    parts: Vec<Opened<R>>,
+}
+
+struct Opened<R> {
+    name: String,
+    input: Input<R>,
+    tensors: usize,
 }
 
 impl<R: Read> Gguf<R> {
-    /// Reads the header of a file of `length` bytes.
+    /// Reads the headers of a model's files, in order; most models have one.
     ///
     /// # Errors
-    /// [`GgufError`], naming the key or tensor.
-    pub fn open(reader: R, length: u64) -> Result<Self, GgufError> {
-        let mut input = Input::new(reader, length);
-        let header = input.header()?;
-        let architecture = Architecture::of(&header.metadata)?;
-        Ok(Self {
-            input,
-            header,
-            architecture,
-        })
+    /// [`GgufError`], naming the key or tensor, and the file where it is not the first.
+    pub fn open(files: impl IntoIterator<Item = Part<R>>) -> Result<Self, GgufError> {
+        let (mut parts, mut headers) = (Vec::new(), Vec::new());
+        for file in files {
+            let mut input = Input::new(file.reader, file.length);
+            let header = in_part(parts.len(), &file.name, input.header())?;
+            parts.push(Opened {
+                name: file.name,
+                input,
+                tensors: header.tensors.len(),
+            });
+            headers.push(header);
+        }
+        let all: Vec<&Header> = headers.iter().collect();
+        if let Err((index, source)) = split::check(&all) {
+            return in_part(index, &parts[index].name, Err(source));
+        }
+        let mut headers = headers.into_iter();
+        let first = headers
+            .next()
+            .map(|first| Architecture::of(&first.metadata).map(|a| (a, first)));
+        let (architecture, mut header) = match first {
+            Some(first) => first?,
+            None => return Err(GgufError::Split("a model of no files".to_string())),
+        };
+        header
+            .tensors
+            .extend(headers.flat_map(|header| header.tensors));
+        let mut names = BTreeSet::new();
+        match header
+            .tensors
+            .iter()
+            .find(|info| !names.insert(&*info.name))
+        {
+            Some(twice) => Err(GgufError::Split(format!(
+                "tensor {:?} is in two parts",
+                twice.name
+            ))),
+            None => Ok(Self {
+                header,
+                architecture,
+                parts,
+            }),
+        }
+    }
+
+    /// Whether [`FACTORS`] are among the tensors.
+    pub fn has_factors(&self) -> bool {
+        self.header.has(FACTORS)
     }
 
     /// The `config.json`.
@@ -60,31 +119,52 @@ impl<R: Read> Gguf<R> {
         Ok(json.to_string().into_bytes())
     }
 
-    /// Reads the tensors, one at a time in the order in which they lie in the file, and returns the
-    /// whole file's SHA-256.
-    pub fn read(self, wanted: &mut Wanted) -> Result<[u8; 32], ShardError> {
-        let Input {
-            mut reader,
-            mut position,
-            ..
-        } = self.input;
-        for info in self.header.tensors {
-            skip(&mut reader, info.start - position)?;
-            position = info.start + info.bytes as u64;
-            let (name, layout) = self.architecture.place(&info.name);
-            let slot = wanted.claim(&name).map_err(|e| e.of(&name))?;
-            let Some(slot) = slot else {
-                skip(&mut reader, info.bytes as u64)?;
-                continue;
-            };
-            let shape = layout.shape(&info.shape);
-            check_shape(&shape, &slot.shape).map_err(|e| e.of(&name))?;
-            let bytes = take(&mut reader, info.bytes)?;
-            let stored = tensors::dequantize(&info, bytes).map_err(|e| e.of(&name))?;
-            let restored = layout.restore(stored, &shape);
-            *slot.values = restored.map_err(|e| e.of(&name))?;
-        }
-        std::io::copy(&mut reader, &mut std::io::sink())?;
-        Ok(reader.digest())
+    /// Reads the tensors, one at a time in the order in which they lie in their files, and returns each file's
+    /// name and SHA-256.
+    pub fn read(self, wanted: &mut Wanted) -> Result<Vec<(String, [u8; 32])>, ShardError> {
+        let mut tensors = self.header.tensors.into_iter();
+        let digest = |part: Opened<R>| {
+            let Input {
+                mut reader,
+                mut position,
+                ..
+            } = part.input;
+            for info in tensors.by_ref().take(part.tensors) {
+                skip(&mut reader, info.start - position)?;
+                position = info.start + info.bytes as u64;
+                store(self.architecture, &info, &mut reader, wanted)?;
+            }
+            std::io::copy(&mut reader, &mut std::io::sink())?;
+            Ok((part.name, reader.digest()))
+        };
+        self.parts.into_iter().map(digest).collect()
+    }
+}
+
+fn store(
+    architecture: Architecture,
+    info: &Info,
+    reader: &mut impl Read,
+    wanted: &mut Wanted,
+) -> Result<(), ShardError> {
+    let (name, layout) = architecture.place(&info.name);
+    let of = |e: TensorError| e.of(&name);
+    let slot = wanted.slot(&name).map_err(of)?;
+    let shape = layout.shape(&info.shape);
+    check_shape(&shape, &slot.shape).map_err(of)?;
+    let bytes = take(reader, info.bytes)?;
+    let stored = tensors::dequantize(info, bytes).map_err(of)?;
+    *slot.values = layout.restore(stored, &shape).map_err(of)?;
+    Ok(())
+}
+
+/// An error in the file with this index and name; the first is what the user has named.
+fn in_part<T>(index: usize, name: &str, result: Result<T, GgufError>) -> Result<T, GgufError> {
+    match result {
+        Err(source) if index > 0 => Err(GgufError::Part {
+            part: name.to_string(),
+            source: Box::new(source),
+        }),
+        result => result,
     }
 }

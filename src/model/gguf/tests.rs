@@ -8,11 +8,11 @@ use half::f16;
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
-use super::super::shard::Wanted;
 use super::super::synthetic::{self, Layout};
+use super::super::wanted::Wanted;
 use super::super::{Checkpoint, CheckpointError, Config, Slot, Tokenizer};
-use super::Gguf;
 use super::write::{self, GgmlDType, QTensor, Value};
+use super::{Gguf, Part};
 
 const TYPES: [GgmlDType; 13] = [
     GgmlDType::F32,
@@ -64,7 +64,21 @@ pub(super) fn llama() -> Vec<(&'static str, Value)> {
 }
 
 pub(super) fn open(file: &[u8]) -> Result<Gguf<&[u8]>, super::GgufError> {
-    Gguf::open(file, file.len() as u64)
+    open_as(file, file.len() as u64)
+}
+
+/// Opens a file said to have `length` bytes.
+pub(super) fn open_as(file: &[u8], length: u64) -> Result<Gguf<&[u8]>, super::GgufError> {
+    Gguf::open([Part {
+        name: "model.gguf".to_string(),
+        reader: file,
+        length,
+    }])
+}
+
+/// What [`llama`] says.
+fn small() -> Config {
+    synthetic::llama_config(1, (2, 1, 4), 11, 32)
 }
 
 /// A tensor of a file, the only one that is wanted, under the name and in the shape of a Hugging Face
@@ -76,14 +90,18 @@ fn read_one(
     shape: &[usize],
 ) -> Vec<f32> {
     let file = write::file(metadata, stored);
-    let mut values = Vec::new();
-    let mut wanted = Wanted::new(vec![Slot {
+    let (config, mut values) = (small(), Vec::new());
+    let slot = Slot {
         name: name.to_string(),
         shape: shape.to_vec(),
         values: &mut values,
-    }]);
-    let digest = open(&file).unwrap().read(&mut wanted).unwrap();
-    assert_eq!(digest[..], Sha256::digest(&file)[..]);
+    };
+    let mut wanted = Wanted::new(&config, vec![slot]);
+    let digests = open(&file).unwrap().read(&mut wanted).unwrap();
+    assert_eq!(
+        digests,
+        [("model.gguf".to_string(), Sha256::digest(&file).into())]
+    );
     assert_eq!(wanted.missing().count(), 0);
     values
 }
@@ -180,26 +198,16 @@ fn rows_that_are_not_whole_heads_are_refused() {
         metadata.push(("llama.attention.head_count", number(heads)));
         let tensor = write::tensor(&[rows, 2], wave(2 * rows), GgmlDType::F32);
         let file = write::file(&metadata, &[("blk.0.attn_q.weight", tensor)]);
-        let mut values = Vec::new();
-        let mut wanted = Wanted::new(vec![Slot {
+        let (config, mut values) = (small(), Vec::new());
+        let slot = Slot {
             name: "model.layers.0.self_attn.q_proj.weight".into(),
             shape: vec![rows, 2],
             values: &mut values,
-        }]);
+        };
+        let mut wanted = Wanted::new(&config, vec![slot]);
         let error = open(&file).unwrap().read(&mut wanted).unwrap_err();
         assert!(error.to_string().contains("heads"), "{error}");
     }
-}
-
-/// A buffer of an old checkpoint is passed over with all its bytes, so the next tensor is its own.
-#[test]
-fn buffers_are_passed_over() {
-    let buffer = write::tensor(&[8], vec![9.0; 8], GgmlDType::F32);
-    let norm = write::tensor(&[8], wave(8), GgmlDType::F32);
-    let name = "model.layers.0.self_attn.rotary_emb.inv_freq";
-    let stored = [(name, buffer), ("output_norm.weight", norm)];
-    let values = read_one(&llama(), &stored, "model.norm.weight", &[8]);
-    assert_eq!(values, wave(8));
 }
 
 #[test]
@@ -318,7 +326,8 @@ fn smollm2_is_read_completely() {
         shape: shape.clone(),
         values,
     });
-    let mut wanted = Wanted::new(slots.collect());
+    let config = synthetic::llama_config(30, (9, 3, 64), 49152, 8192);
+    let mut wanted = Wanted::new(&config, slots.collect());
     gguf.read(&mut wanted).unwrap();
     assert_eq!(wanted.missing().count(), 0);
     for (name, shape, values) in &tensors {

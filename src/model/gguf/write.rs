@@ -8,7 +8,7 @@ pub use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 
 use super::super::synthetic::byte_vocabulary;
-use super::super::{Config, Slot, Weights};
+use super::super::{Config, Family, Slot, Weights};
 
 /// The bytes of a file.
 pub fn file(metadata: &[(&str, Value)], tensors: &[(impl AsRef<str>, QTensor)]) -> Vec<u8> {
@@ -72,6 +72,82 @@ pub fn gpt2_metadata(config: &Config) -> Vec<(&'static str, Value)> {
             Value::U32(config.end_of_text[0]),
         ),
     ]
+}
+
+/// A Llama as llama.cpp's converter writes it, with tokens as [`gpt2`]: metadata and tensors, matrices as F16. Where
+/// there are factors of rotary frequencies, they are a tensor.
+pub fn llama(
+    config: &Config,
+    weights: &Weights,
+    factors: Option<&[f32]>,
+) -> (Vec<(&'static str, Value)>, Vec<(String, QTensor)>) {
+    let mut weights = weights.clone();
+    let slots = weights.slots(config).into_iter();
+    let mut tensors: Vec<_> = slots.map(|slot| llama_tensor(&slot, config)).collect();
+    tensors.extend(factors.map(|factors| {
+        let values = tensor(&[factors.len()], factors.to_vec(), GgmlDType::F32);
+        ("rope_freqs.weight".to_string(), values)
+    }));
+    let number = |n: usize| Value::U32(n as u32);
+    let mut metadata = gpt2_metadata(config);
+    metadata.retain(|(key, _)| key.starts_with("tokenizer."));
+    metadata.extend([
+        ("general.architecture", Value::String("llama".into())),
+        ("llama.block_count", number(config.layers)),
+        ("llama.context_length", number(config.context)),
+        ("llama.vocab_size", number(config.vocabulary)),
+        ("llama.embedding_length", number(config.width)),
+        ("llama.feed_forward_length", number(config.hidden)),
+        ("llama.attention.head_count", number(config.heads)),
+        ("llama.attention.head_count_kv", number(config.kv_heads)),
+        ("llama.rope.dimension_count", number(config.head_width)),
+        (
+            "llama.attention.layer_norm_rms_epsilon",
+            Value::F32(config.epsilon as f32),
+        ),
+    ]);
+    if let Family::Llama { frequencies } = &config.family {
+        let theta = Value::F32(frequencies.theta as f32);
+        metadata.push(("llama.rope.freq_base", theta));
+    }
+    (metadata, tensors)
+}
+
+fn llama_tensor(slot: &Slot, config: &Config) -> (String, QTensor) {
+    let name = match slot.name.as_str() {
+        "model.embed_tokens.weight" => "token_embd.weight".to_string(),
+        "model.norm.weight" => "output_norm.weight".to_string(),
+        "lm_head.weight" => "output.weight".to_string(),
+        name => [
+            ("model.layers.", "blk."),
+            ("input_layernorm", "attn_norm"),
+            ("post_attention_layernorm", "ffn_norm"),
+            ("self_attn.q_proj", "attn_q"),
+            ("self_attn.k_proj", "attn_k"),
+            ("self_attn.v_proj", "attn_v"),
+            ("self_attn.o_proj", "attn_output"),
+            ("mlp.gate_proj", "ffn_gate"),
+            ("mlp.up_proj", "ffn_up"),
+            ("mlp.down_proj", "ffn_down"),
+        ]
+        .iter()
+        .fold(name.to_string(), |name, (from, to)| name.replace(from, to)),
+    };
+    let half = config.head_width / 2;
+    let values = match slot.shape[..] {
+        // The rows of a head in pairs: first, second, first, second.
+        [rows, columns] if name.contains("attn_q") || name.contains("attn_k") => (0..rows)
+            .map(|row| row - row % (2 * half) + row % (2 * half) / 2 + row % 2 * half)
+            .flat_map(|row| &slot.values[row * columns..][..columns])
+            .copied()
+            .collect(),
+        _ => slot.values.clone(),
+    };
+    let dtype = match slot.shape.len() {
+        2 => GgmlDType::F16,
+        _ => GgmlDType::F32,
+    };
+    (name, tensor(&slot.shape, values, dtype))
 }
 
 fn gpt2_name(name: &str) -> String {
