@@ -219,13 +219,13 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The files that a `model.safetensors.index.json` names, sorted, all of them in its own directory.
+/// The files that an index names, sorted, all of them in its own directory and with that suffix.
 ///
 /// # Errors
 /// The reason for which the index is refused.
-pub fn shard_names(index: &[u8]) -> Result<Vec<String>, String> {
+pub fn shard_names(index: &[u8], suffix: &str) -> Result<Vec<String>, String> {
     let index: Index = serde_json::from_slice(index)
-        .map_err(|e| format!("not an index of safetensors files: {e}"))?;
+        .map_err(|e| format!("not an index of files of weights: {e}"))?;
     let mut shards: Vec<String> = index.weight_map.into_values().collect();
     shards.sort();
     shards.dedup();
@@ -233,9 +233,9 @@ pub fn shard_names(index: &[u8]) -> Result<Vec<String>, String> {
         let count = shards.len();
         return Err(format!("{count} files, expected 1 to {MAX_SHARDS}"));
     }
-    match shards.iter().find(|name| !is_plain(name)) {
+    match shards.iter().find(|name| !is_plain(name, suffix)) {
         Some(name) => Err(format!(
-            "\"{name}\" is not the name of a .safetensors file in the same directory"
+            "\"{name}\" is not the name of a {suffix} file in the same directory"
         )),
         None => Ok(shards),
     }
@@ -323,7 +323,7 @@ impl Loader {
             return Err(CheckpointError::NoWeights(self.directory.clone()));
         }
         let json = self.read_text(INDEX)?;
-        shard_names(&json).map_err(|reason| CheckpointError::Index {
+        shard_names(&json, ".safetensors").map_err(|reason| CheckpointError::Index {
             file: self.path(INDEX),
             reason,
         })
@@ -402,8 +402,8 @@ fn same_bits(a: &[f32], b: &[f32]) -> bool {
 }
 
 /// Whether a shard's name stays inside the checkpoint's directory.
-fn is_plain(name: &str) -> bool {
-    let stem = name.strip_suffix(".safetensors").unwrap_or_default();
+fn is_plain(name: &str, suffix: &str) -> bool {
+    let stem = name.strip_suffix(suffix).unwrap_or_default();
     !stem.is_empty() && !stem.starts_with('.') && !name.contains(['/', '\\', ':', '\0'])
 }
 

@@ -561,7 +561,7 @@ fn an_index_cannot_point_outside_its_directory() {
         let map: serde_json::Map<_, _> = (0..count).map(entry).collect();
         json!({"weight_map": map})
     };
-    let most = shard_names(many(1024).to_string().as_bytes());
+    let most = shard_names(many(1024).to_string().as_bytes(), ".safetensors");
     assert_eq!(most.unwrap().len(), 1024);
     for index in [json!({}), json!({"weight_map": {}}), json!([1]), many(1025)] {
         let result = damaged(&sharded(), |path| {

@@ -187,7 +187,7 @@ const SMALLEST_TOKENIZER: &[u8] = br#"{"version": "1.0", "added_tokens": [],
 pub fn safetensors(data: &[u8]) -> bool {
     let (mode, rest) = split(data);
     if mode == OTHER {
-        let names = shard_names(rest).unwrap_or_default();
+        let names = shard_names(rest, ".safetensors").unwrap_or_default();
         let plain = |name: &String| Path::new(name).file_name() == Some(name.as_ref());
         assert!(names.iter().all(plain), "{names:?}");
         return !names.is_empty();
