@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nanozk::layers::{generate, quantize_checkpoint};
 use nanozk::model::synthetic::{self, Stored, gguf, pickle};
-use nanozk::model::{Checkpoint, CheckpointError, Config, FloatModel, Located, Places, locate_in};
+use nanozk::model::{Checkpoint, CheckpointError, Config, FloatModel, Located};
 use nanozk::ops::Tables as OpTables;
 use nanozk::quant::Tables;
 use safetensors::Dtype;
@@ -692,13 +692,8 @@ fn parts_of_a_gguf_are_one_model() {
         assert_eq!(digest[..], Sha256::digest(content)[..], "{name}");
     }
     Model::llama().check("safetensors", Ok(opened));
-    let places = Places {
-        models: PathBuf::from("nowhere"),
-        hub: None,
-    };
-    let name = folder.path().to_str().expect("UTF-8");
-    let found = locate_in(&places, name).expect("the folder is the model");
-    assert_eq!(found, Located::Gguf(first.clone()));
+    let found = || Located::at(folder.path());
+    assert_eq!(found(), Some(Located::Gguf(first.clone())));
 
     let second = folder.path().join("small-00002-of-00003.gguf");
     refused(
@@ -715,12 +710,9 @@ fn parts_of_a_gguf_are_one_model() {
         &["small-00002-of-00003.gguf", "missing", "3 files"],
     );
     // Then the folder is still meant to be this model.
-    assert_eq!(
-        locate_in(&places, name).expect("found"),
-        Located::Gguf(first.clone())
-    );
+    assert_eq!(found(), Some(Located::Gguf(first.clone())));
     fs::copy(&first, folder.path().join("other-00001-of-00003.gguf")).expect("copied");
-    assert!(locate_in(&places, name).is_err());
+    assert_eq!(found(), None);
 
     let set = |part: &mut Gguf, key: &'static str, value: gguf::Value| {
         part.0.retain(|(known, _)| *known != key);

@@ -17,7 +17,7 @@ use crate::proof::ModelId;
 #[command(
     after_help = "Exit codes: 0 success, 1 the proof is not valid, 2 the command could not do \
 its work,\n3 a valid proof of only some layers.\n\nCaches live in $NANOZK_HOME (default: the \
-platform's cache directory)."
+platform's cache directory); downloaded checkpoints in Hugging Face's cache\n($HF_HOME)."
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -101,7 +101,9 @@ pub enum Command {
 #[derive(Debug, ClapArgs)]
 pub struct ModelArgs {
     /// A .nzk file, a directory in Hugging Face layout, a .gguf file, a name under models/, or a
-    /// repository in the local Hugging Face cache [default: the embedded tiny-gpt2].
+    /// repository of Hugging Face's hub: NAME, OWNER/NAME or OWNER/NAME@REVISION. That is read from the
+    /// cache that is shared with Python, and downloaded into it if it is not there [default: the
+    /// embedded tiny-gpt2].
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
     /// Bits by which values may exceed the largest that calibration saw, where a checkpoint is

@@ -6,9 +6,11 @@ use super::args::ModelIdArgs;
 use super::report::Report;
 use super::{Failure, Outcome, store};
 use crate::proof::ModelId;
+use crate::store::Recomputed;
 
 pub fn run(args: &ModelIdArgs, report: &Report) -> Result<Outcome, Failure> {
-    let file = store(report).recompute(args.model.name(), args.model.headroom)?;
+    let recomputed = store(report).recompute(args.model.name(), args.model.headroom)?;
+    let Recomputed { file, revision } = recomputed;
     let id = file.id().to_string();
     let provenance = &file.model.manifest.provenance;
     let files: serde_json::Map<String, serde_json::Value> = provenance
@@ -25,10 +27,13 @@ pub fn run(args: &ModelIdArgs, report: &Report) -> Result<Outcome, Failure> {
     } else {
         "private"
     };
-    let human = format!("{id}\n{kind}\n{}", lines.join("\n"));
-    report.result(
-        &json!({ "model_id": id, "open": provenance.open, "files": files }),
-        &human,
-    )?;
+    let mut human = format!("{id}\n{kind}\n{}", lines.join("\n"));
+    let mut machine = json!({ "model_id": id, "open": provenance.open, "files": files });
+    if let Some(revision) = revision {
+        human += &format!("\nread from {revision}, which is not part of the id");
+        machine["repository"] = revision.repository.into();
+        machine["commit"] = revision.commit.into();
+    }
+    report.result(&machine, &human)?;
     Ok(Outcome::Success)
 }

@@ -1,8 +1,8 @@
-//! Checkpoints as they are published: finding them, reading and checking their files, and
+//! Checkpoints as they are published: recognizing them, reading and checking their files, and
 //! running them in floating point.
 //!
-//! [`locate`] turns what a user typed into a place; [`Checkpoint`] reads what is there (a
-//! [`Config`], the [`Weights`], a [`Tokenizer`], and the digest of every file);
+//! [`Located`] says what lies at a path; [`Checkpoint`] reads it (a [`Config`], the [`Weights`], a
+//! [`Tokenizer`], and the digest of every file);
 //! [`FloatModel`] is the reference to which the integer model is compared. [`synthetic`] makes
 //! checkpoints of any shape for tests and benchmarks.
 
@@ -41,7 +41,7 @@ pub use float::{
     negative_log_likelihood,
 };
 pub use gguf::GgufError;
-pub use locate::{LocateError, Located, Place, Places, locate, locate_in};
+pub use locate::Located;
 pub use pickle::{ArchiveError, PickleError};
 pub use shard::ShardError;
 pub use tokenizer::{Tokenizer, TokenizerError};

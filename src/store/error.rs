@@ -3,15 +3,16 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::FindError;
 use crate::layers::{FisherTableError, QuantizeError};
-use crate::model::{CheckpointError, LocateError, TokenizerError};
+use crate::model::{CheckpointError, TokenizerError};
 use crate::proof::{FileError, KeyError, ModelId};
 use crate::quant::QuantError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(transparent)]
-    Locate(#[from] LocateError),
+    Find(#[from] FindError),
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]

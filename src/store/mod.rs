@@ -5,8 +5,10 @@
 //! [`StoreError`]. All that is kept lies in the [`Home`] folder.
 
 mod error;
+mod find;
 mod fisher;
 mod home;
+mod hub;
 mod keys;
 mod progress;
 mod quantize;
@@ -18,12 +20,19 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 pub use error::StoreError;
+pub use find::{FindError, Found, Place, Revision};
 pub use home::Home;
+pub use hub::HubError;
 pub use progress::Progress;
-pub use quantize::QuantizeOptions;
+pub use quantize::{QuantizeOptions, Recomputed};
 
-use crate::model::{Checkpoint, Located, Tokenizer, embedded, locate};
+use hub::{Hub, Settings};
+
+use crate::model::{Checkpoint, Located, Tokenizer, embedded};
 use crate::proof::{Kind, ModelFile, OpenedModel, Setup, container};
+
+/// The directory of models that are called by their name, in the working directory.
+const MODELS: &str = "models";
 
 /// Where models come from and where what is made of them is kept.
 pub struct Store<'a> {
@@ -80,8 +89,9 @@ impl<'a> Store<'a> {
         name: Option<&str>,
         headroom: Option<u32>,
     ) -> Result<ModelFile, StoreError> {
-        match (self.locate(name)?, headroom) {
-            (Some(Located::Quantized(path)), None) => Ok(container::read(Kind::Model, &path)?),
+        let found = self.find(name)?;
+        match (found.as_ref().map(|f| &f.located), headroom) {
+            (Some(Located::Quantized(path)), None) => Ok(container::read(Kind::Model, path)?),
             (located, _) => self.checkpoint_model(&self.read_checkpoint(located)?, headroom),
         }
     }
@@ -91,20 +101,34 @@ impl<'a> Store<'a> {
     /// # Errors
     /// [`StoreError`], also for a quantized model.
     pub fn checkpoint(&self, name: Option<&str>) -> Result<Checkpoint, StoreError> {
-        self.read_checkpoint(self.locate(name)?)
+        let found = self.find(name)?;
+        self.read_checkpoint(found.as_ref().map(|f| &f.located))
     }
 
-    /// Where the model of this name lies; the embedded one lies nowhere.
-    fn locate(&self, name: Option<&str>) -> Result<Option<Located>, StoreError> {
-        Ok(name.map(locate).transpose()?)
+    /// The model of this name, downloaded if it is nowhere else; the embedded one has none.
+    fn find(&self, name: Option<&str>) -> Result<Option<Found>, StoreError> {
+        let Some(name) = name else {
+            return Ok(None);
+        };
+        let hub = Hub {
+            settings: Settings::from_environment(),
+            progress: self.progress,
+        };
+        let found = find::find(name, Path::new(MODELS), &hub)?;
+        if let Some(revision) = &found.revision {
+            self.progress.detail(&format!("using {revision}"));
+        }
+        Ok(Some(found))
     }
 
     /// The checkpoint that lies there, the embedded one if it lies nowhere. What its files leave to be said is said.
-    fn read_checkpoint(&self, located: Option<Located>) -> Result<Checkpoint, StoreError> {
+    fn read_checkpoint(&self, located: Option<&Located>) -> Result<Checkpoint, StoreError> {
         let checkpoint = match located {
             None => embedded::checkpoint()?,
-            Some(Located::Directory(path) | Located::Gguf(path)) => Checkpoint::open(&path)?,
-            Some(Located::Quantized(path)) => return Err(StoreError::AlreadyQuantized(path)),
+            Some(Located::Directory(path) | Located::Gguf(path)) => Checkpoint::open(path)?,
+            Some(Located::Quantized(path)) => {
+                return Err(StoreError::AlreadyQuantized(path.clone()));
+            }
         };
         let notes = checkpoint.notes.iter();
         notes.for_each(|note| self.progress.note(note));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
-use super::{Store, StoreError};
+use super::{Revision, Store, StoreError};
 use crate::files;
 use crate::layers::{Quantized, quantize_checkpoint};
 use crate::model::{Checkpoint, Located};
@@ -35,6 +35,14 @@ impl QuantizeOptions {
             private: false,
         }
     }
+}
+
+/// A model whose id was computed from what it was read from.
+pub struct Recomputed {
+    pub file: ModelFile,
+    /// The commit that it was read from, if it came from a repository. The id does not depend on it:
+    /// the same files from elsewhere are the same model.
+    pub revision: Option<Revision>,
 }
 
 impl Store<'_> {
@@ -76,19 +84,24 @@ impl Store<'_> {
         &self,
         name: Option<&str>,
         headroom: Option<u32>,
-    ) -> Result<ModelFile, StoreError> {
-        match (self.locate(name)?, headroom) {
+    ) -> Result<Recomputed, StoreError> {
+        let found = self.find(name)?;
+        let file = match (found.as_ref().map(|f| &f.located), headroom) {
             (Some(Located::Quantized(path)), None) => {
-                let file: ModelFile = container::read(Kind::Model, &path)?;
+                let file: ModelFile = container::read(Kind::Model, path)?;
                 file.model.check()?;
-                Ok(self.committed(file.model, file.seed, file.tokenizer))
+                self.committed(file.model, file.seed, file.tokenizer)
             }
             (located, _) => {
                 let options = QuantizeOptions::new(headroom);
-                let (file, _) = self.quantize_opened(&self.read_checkpoint(located)?, &options)?;
-                Ok(file)
+                self.quantize_opened(&self.read_checkpoint(located)?, &options)?
+                    .0
             }
-        }
+        };
+        Ok(Recomputed {
+            file,
+            revision: found.and_then(|f| f.revision),
+        })
     }
 
     /// Quantizes and commits, whatever is kept. Also the room that the scales leave.

@@ -65,6 +65,8 @@ pub fn command(program: &str, home: &Path) -> Command {
     command
         .env("NANOZK_HOME", home)
         .env_remove("HF_HOME")
+        // No test asks the network for a model; `tests/hub.rs` asks a server of its own.
+        .env("HF_HUB_OFFLINE", "1")
         .current_dir(base())
         .stdin(Stdio::null());
     command

@@ -1,0 +1,234 @@
+//! One file into the cache.
+//!
+//! Its content grows in `blobs/ETAG.incomplete` and goes on from there, in this run or a later one. It
+//! gets its name when its length is what the hub promised and, for a large file, its SHA-256. Nothing of
+//! a content is held in memory but what is on its way to the disk.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+use ureq::Body;
+use ureq::http::{Response, StatusCode, header};
+
+use super::cache::{Repository, at};
+use super::client::{Client, Metadata, Target};
+use super::{HubError, is_plain};
+use crate::store::Progress;
+
+/// The bytes between two words of progress, and the size of the buffer.
+const STEP: usize = 1 << 18;
+
+/// Fetches files of one commit.
+pub struct Fetch<'a> {
+    pub client: &'a Client,
+    pub cache: &'a Repository,
+    pub repository: &'a str,
+    pub commit: &'a str,
+    pub progress: &'a dyn Progress,
+}
+
+impl Fetch<'_> {
+    /// Makes a file part of the snapshot, unless it is.
+    pub fn file(&self, file: &str) -> Result<(), HubError> {
+        assert!(is_plain(file), "names are checked where they are read");
+        if self.cache.has(self.commit, file) {
+            return Ok(());
+        }
+        let target = Target {
+            repository: self.repository,
+            revision: self.commit,
+            file: Some(file),
+        };
+        let content = self.client.metadata(target)?;
+        let etag = &content.etag;
+        let lock = self.cache.lock(etag, &|| {
+            let what = format!("waiting for another process that downloads {file}");
+            self.progress.progress(&what);
+        })?;
+        let blob = self.cache.blob(etag)?;
+        // Another process may have fetched it meanwhile, or another commit has it too.
+        if !blob.is_file() {
+            let incomplete = blob.with_extension("incomplete");
+            self.fill(&incomplete, file, target, content.size)?;
+            check_digest(&incomplete, file, &content)?;
+            at(&blob, fs::rename(&incomplete, &blob))?;
+        }
+        self.cache.link(etag, self.commit, file)?;
+        drop(lock);
+        Ok(())
+    }
+
+    /// Goes on with an incomplete content until it is whole.
+    fn fill(
+        &self,
+        path: &Path,
+        file: &str,
+        target: Target,
+        size: Option<u64>,
+    ) -> Result<(), HubError> {
+        let mut size = size;
+        loop {
+            let kept = fs::metadata(path).map_or(0, |m| m.len());
+            // Of a length that is not known, nothing can be gone on with; and what is too long is not it.
+            let have = match size {
+                Some(size) if kept <= size => kept,
+                _ => 0,
+            };
+            if size == Some(have) && path.is_file() {
+                return Ok(());
+            }
+            let response = self.client.content(target, have)?;
+            let (start, whole) = extent(&response, have, file, size)?;
+            size = Some(whole);
+            let end = self.append(path, file, response, start, whole)?;
+            if end < whole && end <= have {
+                return Err(HubError::Cut {
+                    file: file.to_string(),
+                    have: end,
+                    size: whole,
+                });
+            }
+        }
+    }
+
+    /// Writes an answer behind the first `start` bytes, as far as it comes, and returns the length.
+    fn append(
+        &self,
+        path: &Path,
+        file: &str,
+        response: Response<Body>,
+        start: u64,
+        size: u64,
+    ) -> Result<u64, HubError> {
+        let mut options = OpenOptions::new();
+        let opened = options.write(true).create(true).truncate(false).open(path);
+        let mut out = at(path, opened)?;
+        at(path, out.set_len(start))?;
+        at(path, out.seek(SeekFrom::Start(start)))?;
+        // One byte more than there may be shows that something follows.
+        let mut body = response.into_body().into_reader().take(size - start + 1);
+        let (mut buffer, mut end) = (vec![0; STEP], start);
+        while let Ok(read @ 1..) = body.read(&mut buffer) {
+            at(path, out.write_all(&buffer[..read]))?;
+            end += read as u64;
+            self.tell(file, end, size);
+            if end > size {
+                return Err(discard(path, file, size, end));
+            }
+        }
+        at(path, out.sync_all())?;
+        Ok(end)
+    }
+
+    fn tell(&self, file: &str, have: u64, size: u64) {
+        let megabytes = |bytes: u64| bytes as f64 / 1e6;
+        self.progress.progress(&format!(
+            "downloading {file} of {}: {:.1} of {:.1} MB",
+            self.repository,
+            megabytes(have),
+            megabytes(size)
+        ));
+    }
+}
+
+/// Where an answer starts and how long the whole content is by it, if that agrees with what was asked
+/// for and promised.
+fn extent(
+    response: &Response<Body>,
+    have: u64,
+    file: &str,
+    promised: Option<u64>,
+) -> Result<(u64, u64), HubError> {
+    let header = |name| {
+        let value = response.headers().get(name)?;
+        value.to_str().ok()
+    };
+    let partial = response.status() == StatusCode::PARTIAL_CONTENT;
+    let length = || header(header::CONTENT_LENGTH)?.parse::<u64>().ok();
+    let (start, whole) = match partial {
+        true => {
+            let range = header(header::CONTENT_RANGE).and_then(content_range);
+            let (start, whole) = range.unwrap_or((u64::MAX, 0));
+            (start, Some(whole))
+        }
+        // The server does not know ranges, or there was none.
+        false => (0, length()),
+    };
+    let wrong = |found| HubError::Length {
+        file: file.to_string(),
+        expected: promised.unwrap_or(0),
+        found,
+    };
+    match (promised, whole) {
+        _ if partial && start != have => Err(wrong(0)),
+        (Some(promised), Some(found)) if found != promised => Err(wrong(found)),
+        (Some(size), _) | (None, Some(size)) => Ok((start, size)),
+        (None, None) => Err(wrong(0)),
+    }
+}
+
+/// `bytes 5-9/10` → (5, 10).
+fn content_range(text: &str) -> Option<(u64, u64)> {
+    let (range, whole) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (start, _) = range.split_once('-')?;
+    Some((start.parse().ok()?, whole.parse().ok()?))
+}
+
+/// What is not the promised content is no beginning of it either.
+fn discard(path: &Path, file: &str, expected: u64, found: u64) -> HubError {
+    let _ = fs::remove_file(path);
+    HubError::Length {
+        file: file.to_string(),
+        expected,
+        found,
+    }
+}
+
+/// Compares a content with the SHA-256 that its etag is, if it is one.
+fn check_digest(path: &Path, file: &str, content: &Metadata) -> Result<(), HubError> {
+    let etag = &content.etag;
+    if etag.len() != 64 || !etag.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(());
+    }
+    let mut hash = Sha256::new();
+    let mut input = at(path, File::open(path))?;
+    let mut buffer = vec![0; STEP];
+    loop {
+        match at(path, input.read(&mut buffer))? {
+            0 => break,
+            read => hash.update(&buffer[..read]),
+        }
+    }
+    let found: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    if found.eq_ignore_ascii_case(etag) {
+        return Ok(());
+    }
+    let _ = fs::remove_file(path);
+    Err(HubError::Digest {
+        file: file.to_string(),
+        expected: etag.clone(),
+        found,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read() {
+        assert_eq!(content_range("bytes 5-9/10"), Some((5, 10)));
+        for bad in [
+            "",
+            "bytes 5-9",
+            "bytes 5/10",
+            "bytes a-9/10",
+            "5-9/10",
+            "bytes 5-9/*",
+        ] {
+            assert_eq!(content_range(bad), None, "{bad}");
+        }
+    }
+}
