@@ -6,6 +6,7 @@
 //! [`FloatModel`] is the reference to which the integer model is compared. [`synthetic`] makes
 //! checkpoints of any shape for tests and benchmarks.
 
+mod chat;
 mod checkpoint;
 mod config;
 pub mod embedded;
@@ -29,6 +30,7 @@ mod float_tests;
 #[cfg(test)]
 mod shard_tests;
 
+pub use chat::{ChatError, ChatTemplate, Date, DateError, Messages};
 pub use checkpoint::{Checkpoint, CheckpointError, shard_names};
 pub use config::{Config, ConfigError, Family};
 pub use fisher::{Fisher, FisherModel, Precision};
