@@ -35,8 +35,7 @@ impl Arguments {
             match at.map(|at| &mut bound[at]) {
                 Some(place @ None) => *place = Some(value),
                 Some(_) => {
-                    let reason =
-                        format!("{function}() got multiple values for argument '{name}'");
+                    let reason = format!("{function}() got multiple values for argument '{name}'");
                     return Err(failed(reason));
                 }
                 None => {

@@ -170,8 +170,18 @@ mod tests {
     #[test]
     fn what_is_no_day_is_refused() {
         for text in [
-            "", "today", "2025-7-26", "2025-07-32", "2025-02-29", "2100-02-29", "0999-01-01",
-            "2025-00-10", "2025-13-01", "2025-07-26T00", "+025-07-26", "2025-07-26-1",
+            "",
+            "today",
+            "2025-7-26",
+            "2025-07-32",
+            "2025-02-29",
+            "2100-02-29",
+            "0999-01-01",
+            "2025-00-10",
+            "2025-13-01",
+            "2025-07-26T00",
+            "+025-07-26",
+            "2025-07-26-1",
         ] {
             assert_eq!(text.parse::<Date>(), Err(DateError), "{text}");
         }
@@ -182,7 +192,10 @@ mod tests {
     fn a_format_is_about_the_day() {
         let day: Date = "2025-07-06".parse().expect("a day");
         assert_eq!(day.format("%d %b %Y").as_deref(), Ok("06 Jul 2025"));
-        assert_eq!(day.format("%a %e.%-m.%y %% %F").as_deref(), Ok("Sun  6.7.25 % 2025-07-06"));
+        assert_eq!(
+            day.format("%a %e.%-m.%y %% %F").as_deref(),
+            Ok("Sun  6.7.25 % 2025-07-06")
+        );
         for (format, refused) in [("%H:%M", "%H"), ("%c", "%c"), ("%", "%"), ("%-H", "%-H")] {
             assert_eq!(day.format(format), Err(refused.to_string()));
         }

@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use minijinja::machinery::ast::{BinOp, BinOpKind, Call, CallArg, CompareOpKind, Expr, UnaryOpKind};
+use minijinja::machinery::ast::{
+    BinOp, BinOpKind, Call, CallArg, CompareOpKind, Expr, UnaryOpKind,
+};
 use minijinja::value::ValueKind;
 
 use super::arguments::{Arguments, required};
@@ -144,11 +146,7 @@ impl<'t> Run<'t> {
         }
     }
 
-    fn operation(
-        &mut self,
-        operation: &'t BinOp<'t>,
-        names: &Names<'t>,
-    ) -> Result<Value, Fault> {
+    fn operation(&mut self, operation: &'t BinOp<'t>, names: &Names<'t>) -> Result<Value, Fault> {
         let left = self.expression(&operation.left, names)?;
         match operation.op {
             BinOpKind::ScAnd if !left.is_true() => return Ok(left),
@@ -248,11 +246,7 @@ impl<'t> Run<'t> {
         Ok(all)
     }
 
-    fn call_expression(
-        &mut self,
-        call: &'t Call<'t>,
-        names: &Names<'t>,
-    ) -> Result<Value, Fault> {
+    fn call_expression(&mut self, call: &'t Call<'t>, names: &Names<'t>) -> Result<Value, Fault> {
         if let Expr::GetAttr(of) = &call.expr
             && let "cycle" | "changed" = of.name
             && let Value::Loop(state) = self.expression(&of.expr, names)?
@@ -283,7 +277,9 @@ impl<'t> Run<'t> {
         if name == "cycle" {
             let index = state.index.get().checked_rem(values.len());
             let value = index.and_then(|index| values.get(index));
-            return value.cloned().ok_or_else(|| failed("no items for cycling given"));
+            return value
+                .cloned()
+                .ok_or_else(|| failed("no items for cycling given"));
         }
         let value = Value::Tuple(values);
         let same = match &*state.changed.borrow() {
@@ -294,11 +290,7 @@ impl<'t> Run<'t> {
         Ok(Value::Bool(!same))
     }
 
-    fn call_function(
-        &mut self,
-        function: Function,
-        arguments: Arguments,
-    ) -> Result<Value, Fault> {
+    fn call_function(&mut self, function: Function, arguments: Arguments) -> Result<Value, Fault> {
         match function {
             Function::Range => self.range(arguments),
             Function::Dict => Ok(Value::Dict(self.dict(arguments)?.into())),
@@ -324,7 +316,9 @@ impl<'t> Run<'t> {
                 };
                 self.budget.bytes(format.len() * 12, format.len())?;
                 let date = self.date.format(&format).map_err(|directive| {
-                    unsupported(format!("strftime_now with {directive:?}, which is not about the day"))
+                    unsupported(format!(
+                        "strftime_now with {directive:?}, which is not about the day"
+                    ))
                 })?;
                 self.budget.text(date)
             }

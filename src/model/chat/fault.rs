@@ -16,7 +16,9 @@ pub enum Reason {
     Failed(String),
     #[error("the template refuses these messages: {0}")]
     Raised(String),
-    #[error("it takes more than {FUEL} steps: shorten the messages, or give the prompt itself by --prompt-file")]
+    #[error(
+        "it takes more than {FUEL} steps: shorten the messages, or give the prompt itself by --prompt-file"
+    )]
     Exhausted,
     #[error("a text of more than {MAX_OUTPUT} bytes: shorten the messages")]
     TooLong,

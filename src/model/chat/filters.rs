@@ -168,7 +168,11 @@ impl Run<'_> {
         for (i, line) in split_lines(&text, false).into_iter().enumerate() {
             let newline = if i == 0 { "" } else { "\n" };
             self.budget.append(&mut indented, newline)?;
-            if if i == 0 { first } else { blank || !line.is_empty() } {
+            if if i == 0 {
+                first
+            } else {
+                blank || !line.is_empty()
+            } {
                 self.budget.append(&mut indented, &indention)?;
             }
             self.budget.append(&mut indented, line)?;
@@ -248,7 +252,9 @@ impl Run<'_> {
                 arguments.positional.remove(0);
                 Ok(name)
             }
-            _ => Err(failed(format!("{of} requires the name of a filter or test"))),
+            _ => Err(failed(format!(
+                "{of} requires the name of a filter or test"
+            ))),
         }
     }
 

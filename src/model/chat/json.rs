@@ -69,9 +69,8 @@ impl Layout {
         match value {
             Value::Text(value) | Value::Marked(value) => self.quoted(value, text, budget),
             Value::List(items) | Value::Tuple(items) => {
-                let writer = |item: &Value, text: &mut String| {
-                    self.value(item, level + 1, text, budget)
-                };
+                let writer =
+                    |item: &Value, text: &mut String| self.value(item, level + 1, text, budget);
                 self.group(["[", "]"], level, items.iter(), writer, text, budget)
             }
             Value::Dict(dict) => {

@@ -249,9 +249,11 @@ mod tests {
 
     #[test]
     fn both_forms_of_a_list_are_the_same() {
-        let bare = read(r#"[{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]"#);
-        let wrapped =
-            read(r#"{"messages": [{"role":"system","content":"s"},{"role":"user","content":"u"}]}"#);
+        let bare =
+            read(r#"[{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]"#);
+        let wrapped = read(
+            r#"{"messages": [{"role":"system","content":"s"},{"role":"user","content":"u"}]}"#,
+        );
         assert_eq!(bare, Ok(Messages::of_user("u", Some("s"))));
         assert_eq!(wrapped, bare);
     }
@@ -274,10 +276,16 @@ mod tests {
                 "message 1: part 0",
             ),
             (r#"[{"role": "u", "content": ["x"]}]"#, "part 0"),
-            (r#"[{"role": "u", "n": 9223372036854775808}]"#, "beyond 64 bits"),
-            (r#"[{"role": "u", "n": 123456789012345678901}]"#, "not read exactly"),
+            (
+                r#"[{"role": "u", "n": 9223372036854775808}]"#,
+                "beyond 64 bits",
+            ),
+            (
+                r#"[{"role": "u", "n": 123456789012345678901}]"#,
+                "not read exactly",
+            ),
             (r#"[{"role": "u", "n": -0}]"#, "not read exactly"),
-            (r#"[{"role": "u", "content": "\ud800"}]"#, "surrogate"),
+            (r#"[{"role": "u", "content": "\ud800"}]"#, "escape"),
             (r#"[{"role": "u"}] x"#, "trailing"),
         ] {
             let error = read(json).expect_err(json);
@@ -285,7 +293,10 @@ mod tests {
         }
         let deep = "[".repeat(100_000);
         assert!(read(&deep).is_err_and(|e| e.contains("recursion")));
-        let long = format!(r#"[{{"role": "u", "content": "{}"}}]"#, "x".repeat(MAX_OUTPUT));
+        let long = format!(
+            r#"[{{"role": "u", "content": "{}"}}]"#,
+            "x".repeat(MAX_OUTPUT)
+        );
         assert!(read(&long).is_err_and(|e| e.contains("more than")));
     }
 }

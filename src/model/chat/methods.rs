@@ -219,13 +219,8 @@ pub(super) fn split_lines(text: &str, keep: bool) -> Vec<&str> {
     let ends = |c: char| {
         matches!(
             c,
-            '\n' | '\r'
-                | '\u{b}'
-                | '\u{c}'
-                | '\u{1c}'..='\u{1e}'
-                | '\u{85}'
-                | '\u{2028}'
-                | '\u{2029}'
+            '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'
+                ..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}'
         )
     };
     let mut lines = Vec::new();
@@ -413,7 +408,9 @@ fn split(
             let words = text.split(is_space).filter(|word| !word.is_empty());
             texts(words, budget)
         }
-        None => Err(unsupported("splitting at whitespace a limited number of times")),
+        None => Err(unsupported(
+            "splitting at whitespace a limited number of times",
+        )),
     }
 }
 

@@ -35,8 +35,8 @@ use thiserror::Error;
 
 use budget::Budget;
 pub use date::{Date, DateError};
-pub use fault::Reason;
 use fault::Fault;
+pub use fault::Reason;
 pub use messages::Messages;
 use run::Run;
 pub use source::{SourceError, find};
@@ -77,7 +77,9 @@ pub struct ChatTemplate {
 /// Why there is no prompt.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ChatError {
-    #[error("the chat template has {0} bytes, more than {MAX_TEMPLATE}: use a model with another one")]
+    #[error(
+        "the chat template has {0} bytes, more than {MAX_TEMPLATE}: use a model with another one"
+    )]
     TooLarge(usize),
     #[error("the chat template is malformed: {0}")]
     Malformed(String),
@@ -106,15 +108,20 @@ impl ChatTemplate {
         source: String,
         tokens: BTreeMap<String, Option<String>>,
     ) -> Result<Self, ChatError> {
-        let tokens_length = tokens.iter().map(|(name, token)| {
-            name.len() + token.as_ref().map_or(0, String::len)
-        });
+        let tokens_length = tokens
+            .iter()
+            .map(|(name, token)| name.len() + token.as_ref().map_or(0, String::len));
         let length = source.len().saturating_add(tokens_length.sum());
         if length > MAX_TEMPLATE {
             return Err(ChatError::TooLarge(length));
         }
-        match tokens.keys().find(|name| !SPECIAL_TOKENS.contains(&name.as_str())) {
-            Some(name) => Err(ChatError::Malformed(format!("{name:?} names no special token"))),
+        match tokens
+            .keys()
+            .find(|name| !SPECIAL_TOKENS.contains(&name.as_str()))
+        {
+            Some(name) => Err(ChatError::Malformed(format!(
+                "{name:?} names no special token"
+            ))),
             None => Ok(Self { source, tokens }),
         }
     }

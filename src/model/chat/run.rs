@@ -138,7 +138,9 @@ impl<'t> Run<'t> {
         self.namespaces += 1;
         match self.namespaces {
             ..=MAX_NAMESPACES => Ok(()),
-            _ => Err(unsupported(format!("more than {MAX_NAMESPACES} namespaces"))),
+            _ => Err(unsupported(format!(
+                "more than {MAX_NAMESPACES} namespaces"
+            ))),
         }
     }
 

@@ -95,7 +95,9 @@ fn of_config(template: Option<&Json>) -> Result<Option<String>, SourceError> {
             let named = |template: &&Json| template["name"].as_str() == Some("default");
             // Of equal names, the last one counts.
             let default = templates.iter().rev().find(named);
-            default.map(|default| text(&default["template"])).transpose()
+            default
+                .map(|default| text(&default["template"]))
+                .transpose()
         }
         Some(Json::Object(templates)) => templates.get("default").map(text).transpose(),
         Some(template) => text(template).map(Some),
@@ -104,7 +106,9 @@ fn of_config(template: Option<&Json>) -> Result<Option<String>, SourceError> {
 
 /// The special tokens that a file states: as texts, or as objects with a `content`.
 fn tokens(file: &Map<String, Json>) -> Result<BTreeMap<String, Option<String>>, SourceError> {
-    let stated = SPECIAL_TOKENS.into_iter().filter_map(|name| Some((name, file.get(name)?)));
+    let stated = SPECIAL_TOKENS
+        .into_iter()
+        .filter_map(|name| Some((name, file.get(name)?)));
     let token = |(name, token): (&str, &Json)| {
         let text = match token {
             Json::Null => None,

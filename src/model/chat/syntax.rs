@@ -69,7 +69,9 @@ fn with_scopes(template: &str, marks: &[Range<usize>]) -> String {
     let mut from = 0;
     for mark in marks {
         text += &template[from..mark.start];
-        text += template[mark.clone()].strip_suffix("generation").unwrap_or_default();
+        text += template[mark.clone()]
+            .strip_suffix("generation")
+            .unwrap_or_default();
         text += "with";
         from = mark.end;
     }
@@ -85,7 +87,9 @@ pub(super) fn parsed(prepared: &str) -> Result<ast::Stmt<'_>, Fault> {
 }
 
 fn syntax(error: &minijinja::Error) -> Fault {
-    let reason = error.detail().map_or_else(|| error.to_string(), str::to_string);
+    let reason = error
+        .detail()
+        .map_or_else(|| error.to_string(), str::to_string);
     let line = error.line().and_then(|line| u32::try_from(line).ok());
     Fault {
         line,
@@ -96,7 +100,9 @@ fn syntax(error: &minijinja::Error) -> Fault {
 /// Jinja keeps the newline after `{% raw %}`.
 fn raw(template: &str) -> Result<(), Fault> {
     let begins = |(at, _): (usize, &str)| {
-        let rest = template[at + 2..].trim_start_matches(['-', '+']).trim_start();
+        let rest = template[at + 2..]
+            .trim_start_matches(['-', '+'])
+            .trim_start();
         rest.strip_prefix("raw").is_some_and(|rest| {
             let rest = rest.trim_start();
             rest.strip_prefix('-').unwrap_or(rest).starts_with("%}")
