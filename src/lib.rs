@@ -2,7 +2,8 @@
 //! output. See `docs/` for the protocol and `ARCHITECTURE.md` for the map of this crate.
 //!
 //! Two towers stand on one waist. A module imports only lower floors of its own tower,
-//! [`system`] and [`algebra`]; [`proof`] joins the towers.
+//! [`system`] and [`algebra`]; [`proof`] joins the towers. A [`store`] finds and keeps the models; [`cli`]
+//! is the command.
 
 #![deny(unsafe_code)]
 
@@ -24,6 +25,7 @@ pub mod model;
 pub mod ops;
 pub mod quant;
 
-// What joins them.
+// What joins them, and what stands on it.
 pub mod cli;
 pub mod proof;
+pub mod store;

@@ -8,7 +8,7 @@ use nanozk::ops::Tables as OpTables;
 use nanozk::quant::{IntegerModel, Tables};
 
 const HELD_OUT: &str = include_str!("../models/tiny-gpt2/heldout.txt");
-const CALIBRATION: &str = include_str!("../src/cli/calibration.txt");
+const CALIBRATION: &str = include_str!("../src/store/calibration.txt");
 
 /// Tokens per window: the checkpoint's context.
 const WINDOW: usize = 256;

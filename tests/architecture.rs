@@ -86,7 +86,7 @@ fn check(module: &str, allowed: &[&str]) {
         for name in imports(&text) {
             let known = TOWERS.iter().flat_map(|t| t.iter()).flat_map(|f| f.iter());
             let is_module = known
-                .chain(&["system", "algebra", "proof", "cli"])
+                .chain(&["system", "algebra", "proof", "store", "cli"])
                 .any(|m| **m == name);
             assert!(
                 !is_module || allowed.contains(&name.as_str()),
@@ -110,9 +110,22 @@ fn floors_import_only_what_is_below_them() {
     }
 }
 
+/// What joins the towers knows nothing of where models come from and are kept.
 #[test]
-fn the_command_line_touches_no_cryptography() {
-    check("cli", &["cli", "proof", "layers", "model", "ops", "quant"]);
+fn proofs_know_no_store() {
+    let towers = TOWERS.iter().flat_map(|t| t.iter()).flat_map(|f| f.iter());
+    let below: Vec<&str> = towers.copied().collect();
+    check(
+        "proof",
+        &[&["proof", "system", "algebra"], &below[..]].concat(),
+    );
+}
+
+#[test]
+fn what_users_meet_touches_no_cryptography() {
+    let below = ["proof", "layers", "model", "ops", "quant"];
+    check("store", &[&["store"], &below[..]].concat());
+    check("cli", &[&["cli", "store"], &below[..]].concat());
 }
 
 #[test]

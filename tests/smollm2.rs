@@ -16,7 +16,7 @@ use nanozk::quant::{IntegerModel, Tables};
 
 const FILE: &str = "models/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
 const TEXT: &str = include_str!("../models/tiny-gpt2/heldout.txt");
-const CALIBRATION: &str = include_str!("../src/cli/calibration.txt");
+const CALIBRATION: &str = include_str!("../src/store/calibration.txt");
 
 /// The checkpoint and its integer model, or `None`, with a message, if it was not fetched.
 fn smollm2() -> Option<&'static (Checkpoint, IntegerModel)> {

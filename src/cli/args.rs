@@ -98,17 +98,23 @@ pub enum Command {
 }
 
 /// Which model.
-#[derive(Debug, Default, ClapArgs)]
+#[derive(Debug, ClapArgs)]
 pub struct ModelArgs {
     /// A .nzk file, a directory in Hugging Face layout, a .gguf file, a name under models/, or a
     /// repository in the local Hugging Face cache [default: the embedded tiny-gpt2].
     #[arg(long, value_name = "MODEL")]
-    pub model: Option<String>,
+    model: Option<String>,
     /// Bits by which values may exceed the largest that calibration saw, where a checkpoint is
     /// quantized: more for prompts that do not fit, less for more precise scales. Another number is
     /// another model, with its own id [default: 1].
     #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u32).range(0..=4))]
     pub headroom: Option<u32>,
+}
+
+impl ModelArgs {
+    pub fn name(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
 }
 
 #[derive(Debug, ClapArgs)]

@@ -6,15 +6,17 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 
 use super::args::{Bench, Shape};
+use super::output::check_writable;
 use super::plot::{Chart, Series, SeriesLabelPosition, draw};
 use super::report::{Machine, Report, bytes, peak_rss_bytes, reset_peak_rss};
-use super::{Failure, Outcome, models};
+use super::{Failure, Outcome, store};
 use crate::layers::quantize_checkpoint;
 use crate::model::{Config, synthetic};
 use crate::proof::{
     BlindingSeed, BlockCosts, Kind, Layers, Mode, ModelFile, OpenedModel, ProveOptions, Setup,
     container, measure_blocks, prove, verify,
 };
+use crate::store::Progress;
 
 /// One line of the table: a width and a sequence length.
 struct Row {
@@ -39,19 +41,17 @@ struct Full {
 pub fn run(args: &Bench, report: &Report) -> Result<Outcome, Failure> {
     for path in [&args.json, &args.svg].into_iter().flatten() {
         if path.as_os_str() != "-" {
-            models::check_writable(path)?;
+            check_writable(path)?;
         }
     }
     let machine = Machine::now();
-    let setup = Setup::load(models::home().as_deref());
+    let store = store(report);
+    let setup = store.setup();
     let mut rows = Vec::new();
     for config in configs(args) {
-        rows.extend(measure(&config, args, &setup, report)?);
+        rows.extend(measure(&config, args, setup, report)?);
     }
-    let full = args
-        .full
-        .then(|| measure_full(&setup, report))
-        .transpose()?;
+    let full = args.full.then(|| measure_full(setup, report)).transpose()?;
 
     let json = to_json(&machine, args, &rows, full.as_ref());
     if let Some(path) = &args.svg {

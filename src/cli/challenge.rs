@@ -4,26 +4,22 @@ use serde_json::json;
 
 use super::args::ChallengeArgs;
 use super::coverage::Odds;
+use super::output::check_writable;
 use super::report::Report;
-use super::selection::{in_words, table, weights};
-use super::{Failure, Outcome, models};
+use super::selection::{in_words, weights};
+use super::{Failure, Outcome, store};
 use crate::proof::{Challenge, CommitFile, Kind, LayerKind, ModelId, container};
 
 pub fn run(args: &ChallengeArgs, report: &Report) -> Result<Outcome, Failure> {
-    models::check_writable(&args.out)?;
+    check_writable(&args.out)?;
     let commit: CommitFile = container::read(Kind::Commitment, &args.commit)?;
     let total = commit.layers()?;
     let statement = &commit.statement;
     let weights = match &args.fisher {
         None => vec![1; total],
         Some(file) => {
-            let home = models::home();
-            weights(&table(
-                file.as_deref(),
-                statement.model_id,
-                total,
-                home.as_deref(),
-            )?)
+            let store = store(report);
+            weights(&store.fisher_table(file.as_deref(), statement.model_id, total)?)
         }
     };
     let challenge = Challenge::new(statement.commitment(), args.layers, weights)?;

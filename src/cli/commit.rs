@@ -6,19 +6,22 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::args::Commit;
+use super::output::check_writable;
 use super::report::{Report, bytes};
-use super::{Failure, Outcome, models};
+use super::{Failure, Outcome, store};
 use crate::proof::{Kind, ModelId, commit, container};
+use crate::store::{Progress, ProvableModel};
 
 pub fn run(args: &Commit, report: &Report) -> Result<Outcome, Failure> {
     let secret_path = secret_path(&args.out);
-    models::check_writable(&args.out)?;
-    models::check_writable(&secret_path)?;
-    let home = models::home();
-    let (setup, model, tokenizer) = models::opened_model(&args.model, home.as_deref(), report)?;
+    check_writable(&args.out)?;
+    check_writable(&secret_path)?;
+    let store = store(report);
+    let ProvableModel { model, tokenizer } = store.open(args.model.name(), args.model.headroom)?;
     let prompt = tokenizer.encode(&args.prompt)?;
+    let setup = store.setup();
     report.progress("running and committing");
-    let (file, secret) = commit(&setup, &model, &prompt, args.max_new_tokens as usize)?;
+    let (file, secret) = commit(setup, &model, &prompt, args.max_new_tokens as usize)?;
 
     // A commitment without its secret could never be answered for: both are whole, or none is there.
     let encoded = container::encode(Kind::Commitment, &file);

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::args::Eval;
 use super::report::Report;
-use super::{Failure, Outcome, models};
+use super::{Failure, Outcome, store};
 use crate::files;
 use crate::layers::{MIN_TOKENS, Models, Predictions, TensorError};
 use crate::model::{FloatModel, Stage, Tokenizer};
-use crate::proof::Setup;
+use crate::store::Progress;
 
 /// The window where the user gives none, if the context holds it.
 const WINDOW: usize = 1024;
@@ -34,14 +34,12 @@ struct Evaluation {
 pub fn run(args: &Eval, report: &Report) -> Result<Outcome, Failure> {
     let text =
         files::read_to_string(&args.text).map_err(|e| format!("{}: {e}", args.text.display()))?;
-    let checkpoint = models::open_checkpoint(args.model.model.as_deref())?;
+    let store = store(report);
+    let checkpoint = store.checkpoint(args.model.name())?;
     let window = window(args.ctx, checkpoint.config.context)?;
     let tokens = tokens(&checkpoint.tokenizer, &text, args)?;
 
-    let home = models::home();
-    let setup = Setup::load(home.as_deref());
-    let headroom = args.model.headroom;
-    let file = models::checkpoint_model(&checkpoint, headroom, home.as_deref(), &setup, report)?;
+    let file = store.checkpoint_model(&checkpoint, args.model.headroom)?;
     let model = file.open()?;
     let float = FloatModel::new(&checkpoint.config, &checkpoint.weights)?;
     drop(checkpoint);

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::args::Fisher as Args;
+use super::output::check_writable;
 use super::plot::{Chart, Series, SeriesLabelPosition, draw};
 use super::report::Report;
-use super::{Failure, Outcome, models};
+use super::{Failure, Outcome, store};
 use crate::files;
 use crate::layers::{Coverage, Covered, FisherLayer, FisherTable, SHUFFLES};
 use crate::model::{Fisher, FisherModel, Precision};
 use crate::proof::{LayerKind, Layers, Mode, OpenedModel, ProveOptions, Setup, container, prove};
+use crate::store::Progress;
 
 /// The positions at which proving is timed.
 const COST_POSITIONS: usize = 16;
@@ -25,11 +27,12 @@ const BUDGETS: u32 = 20;
 
 pub fn run(args: &Args, report: &Report) -> Result<Outcome, Failure> {
     if let Some(path) = &args.svg {
-        models::check_writable(path)?;
+        check_writable(path)?;
     }
     let text =
         files::read_to_string(&args.text).map_err(|e| format!("{}: {e}", args.text.display()))?;
-    let checkpoint = models::open_checkpoint(args.model.model.as_deref())?;
+    let store = store(report);
+    let checkpoint = store.checkpoint(args.model.name())?;
     let context = checkpoint.config.context;
     if args.ctx > context {
         return Err(format!(
@@ -44,13 +47,10 @@ pub fn run(args: &Args, report: &Report) -> Result<Outcome, Failure> {
         return Err(too_short(&args.text, tokens.len()).into());
     }
 
-    let home = models::home();
-    let setup = Setup::load(home.as_deref());
-    let headroom = args.model.headroom;
-    let file = models::checkpoint_model(&checkpoint, headroom, home.as_deref(), &setup, report)?;
+    let file = store.checkpoint_model(&checkpoint, args.model.headroom)?;
     let id = file.id();
     let prompt = &tokens[..tokens.len().min(COST_POSITIONS)];
-    let (kinds, costs) = costs(&setup, &file.open()?, prompt, report)?;
+    let (kinds, costs) = costs(store.setup(), &file.open()?, prompt, report)?;
     let precision = Precision::Single;
     let model = FisherModel::new(&checkpoint.config, &checkpoint.weights, precision)?;
     let name = checkpoint.name.clone();
@@ -60,9 +60,7 @@ pub fn run(args: &Args, report: &Report) -> Result<Outcome, Failure> {
     let table = table(id.to_string(), args.ctx, &fisher, &kinds, &costs);
     let result = Findings::new(name, table);
     let json = result.to_json();
-    let kept = home.map(|home| models::fisher_path(&home, id));
-    let bytes = format!("{json}\n");
-    let kept = kept.filter(|path| models::store(path, bytes.as_bytes(), false, report));
+    let kept = store.keep_fisher_table(id, &format!("{json}\n"));
     if let Some(path) = &args.svg {
         container::write(path, result.plot().as_bytes(), false)?;
     }

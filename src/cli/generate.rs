@@ -4,12 +4,13 @@ use serde_json::json;
 
 use super::args::Generate;
 use super::report::Report;
-use super::{Failure, Outcome, models};
+use super::{Failure, Outcome, store};
 use crate::layers;
+use crate::store::{Progress, ProvableModel};
 
 pub fn run(args: &Generate, report: &Report) -> Result<Outcome, Failure> {
-    let home = models::home();
-    let (_, model, tokenizer) = models::opened_model(&args.model, home.as_deref(), report)?;
+    let opened = store(report).open(args.model.name(), args.model.headroom)?;
+    let ProvableModel { model, tokenizer } = opened;
     let prompt = tokenizer.encode(&args.prompt)?;
     report.progress("generating");
 

@@ -13,7 +13,7 @@ mod fisher;
 mod generate;
 mod inspect;
 mod model_id;
-mod models;
+mod output;
 mod plot;
 mod prove;
 mod quantize;
@@ -30,6 +30,8 @@ pub use inspect::describe;
 use args::{Args, Command};
 use report::Report;
 
+use crate::store::{Home, Store};
+
 /// A command's failure, ready to be shown.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -38,6 +40,11 @@ enum Outcome {
     Success,
     Invalid,
     Partial,
+}
+
+/// The models of this user.
+fn store(report: &Report) -> Store<'_> {
+    Store::new(Home::from_environment(), report)
 }
 
 /// Parses the arguments, runs the command and returns the process's exit code.

@@ -4,13 +4,11 @@ use serde_json::json;
 
 use super::args::ModelIdArgs;
 use super::report::Report;
-use super::{Failure, Outcome, models};
-use crate::proof::{ModelId, Setup};
+use super::{Failure, Outcome, store};
+use crate::proof::ModelId;
 
 pub fn run(args: &ModelIdArgs, report: &Report) -> Result<Outcome, Failure> {
-    let home = models::home();
-    let setup = Setup::load(home.as_deref());
-    let file = models::recomputed_model(&args.model, &setup, report)?;
+    let file = store(report).recompute(args.model.name(), args.model.headroom)?;
     let id = file.id().to_string();
     let provenance = &file.model.manifest.provenance;
     let files: serde_json::Map<String, serde_json::Value> = provenance

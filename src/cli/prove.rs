@@ -1,25 +1,27 @@
 //! `nanozk prove`.
 
 use std::fmt::Write;
-use std::path::Path;
 
 use serde_json::{Map, json};
 
 use super::args::Prove;
 use super::commit::secret_path;
 use super::coverage::{own_draw_warning, selection_name};
+use super::output::check_writable;
 use super::report::{Report, bytes, peak_rss_bytes};
-use super::{Failure, Outcome, models, selection};
+use super::{Failure, Outcome, selection, store};
 use crate::proof::{
     Challenge, CommitFile, Kind, Mode, OpenedModel, ProofFile, ProveOptions, ProveSummary,
     RunFolder, RunSeed, Selection, container, prove, prove_challenged, prove_resumable,
 };
+use crate::store::{Home, Progress, ProvableModel};
 
 pub fn run(args: &Prove, report: &Report) -> Result<Outcome, Failure> {
-    models::check_writable(&args.out)?;
+    check_writable(&args.out)?;
     let audit = Audit::read(args)?;
-    let home = models::home();
-    let (setup, model, tokenizer) = models::opened_model(&args.model, home.as_deref(), report)?;
+    let store = store(report);
+    let ProvableModel { model, tokenizer } = store.open(args.model.name(), args.model.headroom)?;
+    let setup = store.setup();
     let progress = |what: &str| report.progress(&format!("proving: {what}"));
     let mode = if args.separate {
         Mode::Separate
@@ -34,7 +36,7 @@ pub fn run(args: &Prove, report: &Report) -> Result<Outcome, Failure> {
             challenge,
         }) => {
             let run = (commit, secret);
-            let proved = prove_challenged(&setup, &model, run, challenge, mode, &progress)?;
+            let proved = prove_challenged(setup, &model, run, challenge, mode, &progress)?;
             (None, proved)
         }
         None => {
@@ -44,14 +46,15 @@ pub fn run(args: &Prove, report: &Report) -> Result<Outcome, Failure> {
             let options = ProveOptions {
                 max_new_tokens: args.max_new_tokens as usize,
                 mode,
-                layers: selection::resolve(&args.layers, blocks, id, home.as_deref())?,
+                layers: selection::resolve(&args.layers, blocks, id, &store)?,
             };
-            let folder = home
+            let folder = store
+                .home()
                 .filter(|_| args.separate)
-                .and_then(|home| run_folder(&home, &model, &prompt, &options, &say));
+                .and_then(|home| run_folder(home, &model, &prompt, &options, &say));
             let proved = match &folder {
-                None => prove(&setup, &model, &prompt, &options, &progress)?,
-                Some(f) => prove_resumable(&setup, &model, &prompt, &options, f, &progress)?,
+                None => prove(setup, &model, &prompt, &options, &progress)?,
+                Some(f) => prove_resumable(setup, &model, &prompt, &options, f, &progress)?,
             };
             (folder, proved)
         }
@@ -96,13 +99,13 @@ impl Audit {
 
 /// Where this run keeps its finished layers. That there is no such place is no reason to fail.
 fn run_folder<'a>(
-    home: &Path,
+    home: &Home,
     model: &OpenedModel,
     prompt: &[u32],
     options: &ProveOptions,
     say: &'a (dyn Fn(&str) + Sync),
 ) -> Option<RunFolder<'a>> {
-    let (runs, id) = (home.join("runs"), model.committed.id);
+    let (runs, id) = (home.runs(), model.committed.id);
     let (max, layers) = (options.max_new_tokens, &options.layers);
     let opened = RunFolder::open(&runs, id, prompt, max, layers, say);
     let why = |e| say(&format!("no layers are kept: {}: {e}", runs.display()));

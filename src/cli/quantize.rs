@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::args::Quantize;
+use super::output::check_writable;
 use super::report::{Report, bytes};
-use super::{Failure, Outcome, models};
-use crate::proof::{Kind, Setup, container};
+use super::{Failure, Outcome, store};
+use crate::proof::{Kind, container};
 use crate::quant::Headroom;
+use crate::store::QuantizeOptions;
 
 pub fn run(args: &Quantize, report: &Report) -> Result<Outcome, Failure> {
     // `--model` knows a quantized model by its suffix, and `.vk` would be overwritten by the key.
@@ -16,16 +18,14 @@ pub fn run(args: &Quantize, report: &Report) -> Result<Outcome, Failure> {
         return Err(format!("{}: a model's name must end in .nzk", args.out.display()).into());
     }
     let key_path = args.out.with_extension("vk");
-    models::check_writable(&args.out)?;
-    models::check_writable(&key_path)?;
-    let home = models::home();
-    let setup = Setup::load(home.as_deref());
-    let options = models::QuantizeOptions {
+    check_writable(&args.out)?;
+    check_writable(&key_path)?;
+    let options = QuantizeOptions {
         calibrate: args.calibrate.clone(),
         private: args.private,
-        ..models::QuantizeOptions::new(args.model.headroom)
+        ..QuantizeOptions::new(args.model.headroom)
     };
-    let (file, headroom) = models::quantize(args.model.model.as_deref(), &options, &setup, report)?;
+    let (file, headroom) = store(report).quantize(args.model.name(), &options)?;
     let encoded = container::encode(Kind::Model, &file);
     let key = container::encode(Kind::VerifyingKey, &file.key_file());
     // A model without its key, or beside the key of the model that was there before, misleads.

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Failure;
 use super::args::Common;
+use crate::store::Progress;
 
 /// Where a command's words go.
 pub struct Report {
@@ -33,21 +34,6 @@ impl Report {
             quiet: common.quiet,
             verbose: common.verbose,
             bar,
-        }
-    }
-
-    /// Says what is being done now.
-    pub fn progress(&self, what: &str) {
-        if !self.bar.is_hidden() {
-            self.bar.enable_steady_tick(Duration::from_millis(100));
-            self.bar.set_message(what.to_string());
-        }
-    }
-
-    /// A detail for `--verbose`.
-    pub fn detail(&self, what: &str) {
-        if self.verbose && !self.json {
-            self.bar.suspend(|| complain(what));
         }
     }
 
@@ -80,6 +66,22 @@ impl Report {
             );
         }
         complain(&format!("error: {error}"));
+    }
+}
+
+impl Progress for Report {
+    fn progress(&self, what: &str) {
+        if !self.bar.is_hidden() {
+            self.bar.enable_steady_tick(Duration::from_millis(100));
+            self.bar.set_message(what.to_string());
+        }
+    }
+
+    /// For `--verbose`.
+    fn detail(&self, what: &str) {
+        if self.verbose && !self.json {
+            self.bar.suspend(|| complain(what));
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use super::Failure;
 use super::report::Report;
 use crate::layers::FisherTable;
 use crate::proof::{LayerKind, Layers, ModelId};
+use crate::store::{Progress, Store};
 
 /// The argument of `prove --layers`.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,14 +61,14 @@ pub fn resolve(
     arg: &LayersArg,
     blocks: usize,
     model: ModelId,
-    home: Option<&Path>,
+    store: &Store,
 ) -> Result<Layers, Failure> {
     let total = blocks + 2;
     match arg {
         LayersArg::All => Ok(Layers::All),
         LayersArg::Audit(count) => Ok(Layers::OwnDraw(*count)),
         LayersArg::Fisher(budget) => {
-            let table = cached_table(model, total, home)?;
+            let table = store.fisher_table(None, model, total)?;
             let layers = table.most_informative(*budget);
             if layers.is_empty() {
                 let percent = 100.0 * budget;
@@ -99,57 +100,22 @@ pub fn resolve(
     }
 }
 
-/// A table of this model: a file's, or the one in the cache.
-pub fn table(
-    file: Option<&Path>,
-    model: ModelId,
-    total: usize,
-    home: Option<&Path>,
-) -> Result<FisherTable, Failure> {
-    match file {
-        Some(path) => table_at(path, model, total),
-        None => cached_table(model, total, home),
-    }
-}
-
-/// The table to verify with. Without a file the cache's, if it can be used.
+/// The table to verify with. Without a file the one that is kept, if it can be used.
 pub fn table_if_known(
+    store: &Store,
     file: Option<&Path>,
     model: ModelId,
     total: usize,
-    home: Option<&Path>,
     report: &Report,
 ) -> Result<Option<FisherTable>, Failure> {
-    if let Some(path) = file {
-        return table_at(path, model, total).map(Some);
+    match (store.fisher_table(file, model, total), file) {
+        (Ok(table), _) => Ok(Some(table)),
+        (Err(e), Some(_)) => Err(e.into()),
+        (Err(e), None) => {
+            report.detail(&format!("Fisher share not known: {e}"));
+            Ok(None)
+        }
     }
-    let cached = cached_table(model, total, home);
-    let why = |e: &Failure| report.detail(&format!("Fisher share not known: {e}"));
-    Ok(cached.inspect_err(why).ok())
-}
-
-fn cached_table(model: ModelId, total: usize, home: Option<&Path>) -> Result<FisherTable, Failure> {
-    let path = home.map(|h| h.join("fisher").join(format!("{model}.json")));
-    match path.filter(|p| p.exists()) {
-        Some(path) => table_at(&path, model, total),
-        None => Err(format!(
-            "no table of Fisher information for model {model}: run `nanozk fisher` first"
-        )
-        .into()),
-    }
-}
-
-fn table_at(path: &Path, model: ModelId, total: usize) -> Result<FisherTable, Failure> {
-    let table = FisherTable::read(path)?;
-    if table.model_id != model.to_string() || table.layers.len() != total {
-        let (path, of) = (path.display(), &table.model_id);
-        return Err(format!(
-            "{path}: the table is of model {of} with {} layers, not of model {model} with {total}",
-            table.layers.len()
-        )
-        .into());
-    }
-    Ok(table)
 }
 
 /// A table's shares as the weights of a draw: in units of 2^-20, and none is 0, so that every layer
@@ -214,7 +180,7 @@ mod tests {
     fn a_list_names_layers_of_the_model() {
         let layers = |text: &str| {
             let arg: LayersArg = text.parse().expect("a list");
-            resolve(&arg, 4, ModelId([0; 32]), None)
+            resolve(&arg, 4, ModelId([0; 32]), &Store::new(None, &()))
         };
         let listed = layers("head,2,0,2").expect("layers of the model");
         assert_eq!(listed, Layers::Listed(vec![0, 2, 5]));

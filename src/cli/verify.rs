@@ -9,11 +9,12 @@ use super::args::Verify;
 use super::coverage::{Coverage, Odds, selection_name};
 use super::report::Report;
 use super::selection::{table_if_known, weights};
-use super::{Failure, Outcome, models};
+use super::{Failure, Outcome, store};
 use crate::layers::FisherTable;
 use crate::proof::{
-    Challenge, CommitFile, Kind, ProofFile, Selection, Setup, Texts, VerifyError, container, verify,
+    Challenge, CommitFile, Kind, ProofFile, Selection, Texts, VerifyError, container, verify,
 };
+use crate::store::Progress;
 
 pub fn run(args: &Verify, report: &Report) -> Result<Outcome, Failure> {
     let proof: ProofFile = container::read(Kind::Proof, &args.proof)?;
@@ -28,14 +29,13 @@ pub fn run(args: &Verify, report: &Report) -> Result<Outcome, Failure> {
             &format!("the proof is about model {id}, not {pinned}"),
         );
     }
-    let home = models::home();
-    report.progress("loading generators");
-    let setup = Setup::load(home.as_deref());
-    let file = models::verifying_key(id, args, home.as_deref(), &setup, report)?;
+    let store = store(report);
+    let file = store.verifying_key(id, args.vk.as_deref(), &args.proof)?;
+    let setup = store.setup();
     report.progress("verifying");
     let checked = file.key.decode_for(&proof).and_then(|model| {
         let start = Instant::now();
-        let verified = verify(&setup, &model, &proof)?;
+        let verified = verify(setup, &model, &proof)?;
         Ok((verified, start.elapsed().as_secs_f64()))
     });
     let (verified, seconds) = match checked {
@@ -45,7 +45,7 @@ pub fn run(args: &Verify, report: &Report) -> Result<Outcome, Failure> {
         Err(e) => return invalid(report, &proof, &e.to_string()),
     };
     let table = args.fisher.as_deref();
-    let known = table_if_known(table, id, verified.total, home.as_deref(), report)?;
+    let known = table_if_known(&store, table, id, verified.total, report)?;
     if let Err(reason) = audit.check(&proof, table.and(known.as_ref())) {
         return invalid(report, &proof, &reason.to_string());
     }

@@ -24,7 +24,7 @@ use nanozk::quant::IntegerModel;
 use nanozk::seal::bundle::BundleProof;
 use rayon::prelude::*;
 
-const CALIBRATION: &str = include_str!("../../src/cli/calibration.txt");
+const CALIBRATION: &str = include_str!("../../src/store/calibration.txt");
 
 /// Two prompts of the embedded model with equally many tokens, so that every part of one's proof
 /// has the right size for the other's.

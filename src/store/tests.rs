@@ -1,7 +1,7 @@
 //! What the cache tells apart, and what it says of itself.
 
+use super::quantize::cache_key;
 use super::*;
-use crate::cli::args::Common;
 use crate::model::synthetic;
 
 /// A model that was quantized from other files, or otherwise, is not taken for this one.
@@ -34,18 +34,13 @@ fn checkpoints_and_options_have_cache_keys_of_their_own() {
 /// Folders are made as they are needed; what cannot be kept is told and is no failure.
 #[test]
 fn storing_tells_whether_it_could() {
-    let common = Common {
-        threads: None,
-        quiet: true,
-        verbose: false,
-    };
-    let report = Report::new(&common, false);
+    let store = Store::new(None, &());
     let home = tempfile::tempdir().expect("a directory");
     let path = home.path().join("models").join("m.nzk");
-    assert!(store(&path, b"kept", false, &report));
+    assert!(store.keep(&path, b"kept", false));
     assert_eq!(std::fs::read(&path).expect("there"), b"kept");
     let in_a_file = path.join("n.nzk");
-    assert!(!store(&in_a_file, b"lost", false, &report));
+    assert!(!store.keep(&in_a_file, b"lost", false));
     let folder = home.path().join("models");
-    assert!(!store(&folder, b"lost", false, &report));
+    assert!(!store.keep(&folder, b"lost", false));
 }
