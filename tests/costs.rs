@@ -253,7 +253,7 @@ fn models(setup: &Setup) -> [Manifest; 2] {
 }
 
 fn few_tokens(a: &mut Architecture) {
-    (a.vocabulary, a.end_of_text) = (3, 0);
+    (a.vocabulary, a.end_of_text) = (3, vec![0]);
 }
 
 /// A head has columns and relations for each output, which the verifier declares before it can tell how many rows

@@ -78,7 +78,7 @@ pub fn quantize_checkpoint(
     // Padding runs through every op like any other token.
     let padded = [
         &tokens[..tokens.len().min(window / 2)],
-        &vec![config.end_of_text; window / 2],
+        &vec![architecture.padding(); window / 2],
     ]
     .concat();
     float.observe(&padded, &mut collector)?;

@@ -11,7 +11,7 @@ pub const MIN_TOKENS: usize = 4;
 pub const MAX_OUTPUTS: usize = 1 << 12;
 
 /// The proved sequence: prompt ‖ output without its last token, T tokens, padded at the end with
-/// the end-of-text token to T' = the next power of two. Causality keeps the padding from touching
+/// an end-of-text token to T' = the next power of two. Causality keeps the padding from touching
 /// what comes before it. Everything here is derived from the statement, by both sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sequence {
@@ -86,6 +86,6 @@ pub fn padded(tokens: &[u32], model: &Architecture) -> Result<(Vec<u32>, usize),
     }
     tokens.iter().try_for_each(|t| check_token(*t, model))?;
     let mut all = tokens.to_vec();
-    all.resize(length, model.end_of_text);
+    all.resize(length, model.padding());
     Ok((all, tokens.len()))
 }

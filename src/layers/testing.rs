@@ -45,7 +45,7 @@ pub fn manifest(shape: Shape) -> Manifest {
             activation: Activation::GeluTanh,
             gated: false,
             epsilon_bits: 1e-5f64.to_bits(),
-            end_of_text: shape.vocabulary as u32 - 1,
+            end_of_text: vec![shape.vocabulary as u32 - 1],
         },
         scales: Scales {
             residual: 12,

@@ -460,7 +460,7 @@ fn hostile_manifests_are_refused() {
         |m| m.architecture.vocabulary = usize::MAX,
         |m| m.architecture.context = 0,
         |m| m.architecture.context = usize::MAX,
-        |m| m.architecture.end_of_text = 130,
+        |m| m.architecture.end_of_text = vec![130],
         |m| m.architecture.epsilon_bits = f64::NAN.to_bits(),
         |m| m.scales.residual = 16,
         |m| m.scales.weight = u32::MAX,

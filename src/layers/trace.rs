@@ -118,7 +118,7 @@ pub struct Generation {
     /// The run that gave the last token. Causality makes it the run of the whole answer: what a
     /// longer sequence adds does not change what comes before it.
     pub trace: Trace,
-    /// The new tokens; the last is the end-of-text token if that is what stopped it.
+    /// The new tokens; the last is an end-of-text token if that is what stopped it.
     pub output: Vec<u32>,
     /// Whether it stopped at end-of-text, rather than at the requested length.
     pub stopped: bool,
@@ -146,7 +146,7 @@ pub fn generate(
             next = argmax(logits) as u32;
         })?;
         all.push(next);
-        stopped = next == architecture.end_of_text;
+        stopped = architecture.ends(next);
     }
     let output = all.split_off(prompt.len());
     let sequence = Sequence::new(prompt, &output, architecture)?;

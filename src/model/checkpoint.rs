@@ -1,6 +1,6 @@
 //! A checkpoint in Hugging Face's layout or as a GGUF file, read and checked completely.
 //!
-//! A directory holds `config.json`, the weights as `model.safetensors` or as shards listed by
+//! A directory holds `config.json`, perhaps `generation_config.json`, the weights as `model.safetensors` or as shards listed by
 //! `model.safetensors.index.json`, and `tokenizer.json` or `vocab.json` with `merges.txt`. A `.gguf`
 //! file holds all of these; [`Gguf`] gives them in that layout.
 //! Nothing in it is trusted: sizes are bounded, the shapes in the files must be those that the
@@ -24,6 +24,7 @@ use super::weights::LM_HEAD;
 use super::{Config, ConfigError, ShardError, TensorError, Tokenizer, TokenizerError, Weights};
 
 const CONFIG: &str = "config.json";
+const GENERATION: &str = "generation_config.json";
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const TOKENIZER: &str = "tokenizer.json";
@@ -111,7 +112,8 @@ impl Checkpoint {
         };
         let mut loader = Loader::new(directory.to_path_buf());
         let json = loader.read_text(CONFIG)?;
-        let config = loader.config(CONFIG, &json)?;
+        let mut config = loader.config(CONFIG, &json)?;
+        loader.find_generation(&mut config)?;
         let tokenizer = loader.find_tokenizer(&config)?;
         let shards = if single {
             let name = path.file_name().unwrap_or_default();
@@ -285,6 +287,20 @@ impl Loader {
             file: self.path(name),
             source,
         })
+    }
+
+    /// Reads what a `generation_config.json` says of where answers end, if there is one.
+    fn find_generation(&mut self, config: &mut Config) -> Result<(), CheckpointError> {
+        if !self.path(GENERATION).exists() {
+            return Ok(());
+        }
+        let json = self.read_text(GENERATION)?;
+        config
+            .read_generation(&json)
+            .map_err(|source| CheckpointError::Config {
+                file: self.path(GENERATION),
+                source,
+            })
     }
 
     fn find_tokenizer(&mut self, config: &Config) -> Result<Tokenizer, CheckpointError> {

@@ -1,5 +1,6 @@
 //! A checkpoint's `config.json`: its shape, and the refusal of what is not supported.
 
+mod generation;
 mod llama;
 
 use serde_json::{Map, Value, json};
@@ -37,7 +38,7 @@ pub enum Family {
 ///
 /// [`Config::parse`] guarantees `width = head_width·heads`, a head width of 64 or 128 (GPT-2: 64),
 /// `heads` a multiple of `kv_heads`, `hidden` a multiple of 64, every size positive and bounded,
-/// `0 < epsilon ≤ 0.1`, and `end_of_text < vocabulary`.
+/// `0 < epsilon ≤ 0.1`, and tokens of the vocabulary in `end_of_text`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The number of transformer blocks.
@@ -59,8 +60,8 @@ pub struct Config {
     /// Whether the head's matrix is the token embedding. A [`Checkpoint`](super::Checkpoint)
     /// sets it to what its files hold.
     pub tied: bool,
-    /// The end-of-text token: the first, where the file lists several.
-    pub end_of_text: u32,
+    /// The tokens that end a text, each once: those of the configuration, or of a `generation_config.json` beside it.
+    pub end_of_text: Vec<u32>,
     pub family: Family,
 }
 
@@ -79,6 +80,19 @@ pub enum ConfigError {
         value: Value,
         supported: String,
     },
+    #[error(
+        "\"{key}\" is {value}, which changes what is answered, but answers are plainly greedy: set it to null to get such \
+         answers"
+    )]
+    Generation { key: &'static str, value: Value },
+    #[error(
+        "\"{key}\" is {value}: no key of {of} that is known, so what it does is not either. Remove it if it does nothing"
+    )]
+    Unknown {
+        key: String,
+        value: Value,
+        of: &'static str,
+    },
 }
 
 impl Config {
@@ -87,15 +101,21 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], naming the key, its value and what is supported.
     pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
-        if json.len() > MAX_BYTES {
-            return Err(ConfigError::TooLarge(json.len()));
-        }
-        let keys = Keys(serde_json::from_slice(json)?);
+        let keys = Keys(parse_object(json)?);
         match keys.required("model_type")?.as_str() {
             Some("gpt2") => Self::parse_gpt2(&keys),
             Some("llama") => llama::parse(&keys),
             _ => keys.refuse("model_type", r#""gpt2" or "llama""#.to_string()),
         }
+    }
+
+    /// Takes the tokens that end a text from a `generation_config.json`, which replaces what the configuration says.
+    ///
+    /// # Errors
+    /// [`ConfigError`], also for a key that would change a greedy answer.
+    pub fn read_generation(&mut self, json: &[u8]) -> Result<(), ConfigError> {
+        self.end_of_text = generation::parse(json, self.vocabulary)?;
+        Ok(())
     }
 
     fn parse_gpt2(keys: &Keys) -> Result<Self, ConfigError> {
@@ -128,7 +148,7 @@ impl Config {
             activation: keys.activation()?,
             epsilon: keys.epsilon("layer_norm_epsilon", 1e-5)?,
             tied: keys.flag("tie_word_embeddings", true)?,
-            end_of_text: keys.end_of_text(vocabulary)?,
+            end_of_text: keys.end_of_text(vocabulary, 50256)?,
             family: Family::Gpt2,
         })
     }
@@ -162,7 +182,7 @@ impl Config {
             gated,
             activation: self.activation,
             epsilon_bits: self.epsilon.to_bits(),
-            end_of_text: self.end_of_text,
+            end_of_text: self.end_of_text.clone(),
         }
     }
 
@@ -187,9 +207,16 @@ impl Config {
             "n_inner": self.hidden,
             "layer_norm_epsilon": self.epsilon,
             "tie_word_embeddings": self.tied,
-            "eos_token_id": self.end_of_text,
+            "eos_token_id": generation::to_json(&self.end_of_text),
         })
     }
+}
+
+fn parse_object(json: &[u8]) -> Result<Map<String, Value>, ConfigError> {
+    if json.len() > MAX_BYTES {
+        return Err(ConfigError::TooLarge(json.len()));
+    }
+    Ok(serde_json::from_slice(json)?)
 }
 
 /// The keys of a configuration. A key that is `null` counts as absent, as in Hugging Face's code.
@@ -284,16 +311,11 @@ impl Keys {
         }
     }
 
-    fn end_of_text(&self, vocabulary: usize) -> Result<u32, ConfigError> {
-        const KEY: &str = "eos_token_id";
-        let token = match self.required(KEY)? {
-            Value::Array(tokens) => tokens.first().and_then(Value::as_u64),
-            token => token.as_u64(),
-        };
-        match token.and_then(|t| u32::try_from(t).ok()) {
-            Some(token) if (token as usize) < vocabulary => Ok(token),
-            _ => self.refuse(KEY, format!("a token id below {vocabulary} (vocab_size)")),
-        }
+    /// Absent it is transformers' default for the architecture; `null` is no token.
+    fn end_of_text(&self, vocabulary: usize, default: u32) -> Result<Vec<u32>, ConfigError> {
+        let default = Value::from(default);
+        let value = self.0.get(generation::ENDS).unwrap_or(&default);
+        generation::ends(value, vocabulary)
     }
 }
 
@@ -338,7 +360,7 @@ mod tests {
                 activation: Activation::GeluTanh,
                 epsilon: 1e-5,
                 tied: true,
-                end_of_text: 50256,
+                end_of_text: vec![50256],
                 family: Family::Gpt2,
             }
         );
@@ -417,14 +439,7 @@ mod tests {
 
     #[test]
     fn every_required_key_is_missed() {
-        for key in [
-            "model_type",
-            "n_embd",
-            "n_head",
-            "n_layer",
-            "vocab_size",
-            "eos_token_id",
-        ] {
+        for key in ["model_type", "n_embd", "n_head", "n_layer", "vocab_size"] {
             let found = parse(&with(key, json!(null))).unwrap_err();
             assert!(
                 matches!(found, ConfigError::Missing(k) if k == key),

@@ -23,7 +23,7 @@ fn tiny(family: Family, activation: Activation, tied: bool) -> (Config, Weights)
         activation,
         epsilon: 1e-5,
         tied,
-        end_of_text: 0,
+        end_of_text: vec![0],
         family,
     };
     let mut weights = synthetic::weights(&config, 5);

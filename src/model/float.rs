@@ -193,7 +193,7 @@ impl FloatModel {
     }
 
     /// Greedy decoding: up to `new_tokens` tokens, each the one of the largest logit (the lowest
-    /// such id), ending early with the end-of-text token.
+    /// such id), ending early with an end-of-text token.
     ///
     /// # Errors
     /// As [`FloatModel::forward`]; the context must hold all but the last of the new tokens.
@@ -204,7 +204,7 @@ impl FloatModel {
             let last = hidden.narrow(0, tokens.len() - 1, 1)?;
             let token = argmax(&values(&matmul(&last, &self.head)?)?);
             tokens.push(token);
-            if token == self.config.end_of_text {
+            if self.config.end_of_text.contains(&token) {
                 break;
             }
         }

@@ -297,7 +297,7 @@ fn greedy_generation_takes_the_largest_logit_and_stops_at_end_of_text() {
     }
 
     let first = output.iter().position(|t| *t == output[2]).unwrap();
-    config.end_of_text = output[2];
+    config.end_of_text = vec![299, output[2]];
     let stopping = FloatModel::new(&config, &weights).unwrap();
     assert_eq!(stopping.generate(&TOKENS, 4).unwrap(), output[..=first]);
     // The context holds 16: nine of the prompt and all but the last of eight new ones.
@@ -305,7 +305,7 @@ fn greedy_generation_takes_the_largest_logit_and_stops_at_end_of_text() {
         .into_iter()
         .find(|t| !output.contains(t))
         .unwrap();
-    config.end_of_text = end;
+    config.end_of_text = vec![end];
     let model = FloatModel::new(&config, &weights).unwrap();
     assert!(matches!(
         model.generate(&TOKENS, 9),

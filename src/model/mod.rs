@@ -15,6 +15,7 @@ mod float;
 mod gguf;
 mod locate;
 mod pipeline;
+mod post_processor;
 mod reproducible;
 mod shard;
 pub mod synthetic;

@@ -10,6 +10,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
+use super::post_processor::{Around, PostProcessor};
 use crate::lists::bounded;
 
 /// Published chains have up to five parts.
@@ -40,7 +41,7 @@ pub(super) const LLAMA3: &str = concat!(
 /// The regular expressions that a text may be split by: others may take exponential time.
 const SPLITS: [&str; 1] = [LLAMA3];
 
-/// A `tokenizer.json`. Post-processors are not listed: the crate parses them, none is applied.
+/// A `tokenizer.json`.
 #[derive(Deserialize)]
 struct File {
     #[serde(default)]
@@ -48,6 +49,7 @@ struct File {
     normalizer: Option<Normalizer>,
     pre_tokenizer: Option<PreTokenizer>,
     decoder: Option<Decoder>,
+    post_processor: Option<PostProcessor>,
     model: Model,
 }
 
@@ -192,11 +194,18 @@ fn yes() -> bool {
     true
 }
 
-/// Checks a file, and says how many times as long, in bytes, normalizer and pre-tokenizer may leave a text.
+/// What a file's parts do to a text.
+pub(super) struct Parts {
+    /// How many times as long, in bytes, normalizer and pre-tokenizer may leave it.
+    pub growth: usize,
+    pub around: Around,
+}
+
+/// Checks a file.
 ///
 /// # Errors
 /// What it is not to contain, or where it is not JSON.
-pub(super) fn check(json: &[u8]) -> Result<usize, String> {
+pub(super) fn check(json: &[u8]) -> Result<Parts, String> {
     let file: File = serde_json::from_slice(json).map_err(|e| e.to_string())?;
     let model = &file.model;
     if model.r#type.as_ref().is_some_and(|kind| kind != "BPE") {
@@ -223,9 +232,15 @@ pub(super) fn check(json: &[u8]) -> Result<usize, String> {
             return Err(format!("{parts} parts in a row, more than {MAX_PARTS}"));
         }
     }
+    let around = file
+        .post_processor
+        .map_or(Ok(Around::default()), |p| p.around())?;
     let encoding = normalizer.growth * pre_tokenizer.growth;
     match encoding.max(decoder.growth) {
-        growth if growth <= MAX_GROWTH => Ok(encoding),
+        growth if growth <= MAX_GROWTH => Ok(Parts {
+            growth: encoding,
+            around,
+        }),
         growth => Err(format!(
             "parts in a row that may leave a text {growth} times as long, more than {MAX_GROWTH}"
         )),
@@ -363,6 +378,10 @@ mod tests {
         Tokenizer::from_json(json.to_string().as_bytes())
     }
 
+    fn growth(json: &[u8]) -> Result<usize, String> {
+        check(json).map(|parts| parts.growth)
+    }
+
     fn refused(part: &str, value: &Value) {
         let result = with(part, value);
         assert!(
@@ -395,7 +414,7 @@ mod tests {
         let read = |kind: &str| {
             let model = json!({"type": kind, "vocab": {"a": 0}, "merges": [], "unk_token": "a"});
             let json = json!({"version": "1.0", "added_tokens": [], "model": model});
-            check(json.to_string().as_bytes())
+            growth(json.to_string().as_bytes())
         };
         assert_eq!(read("BPE"), Ok(1));
         for kind in ["WordPiece", "WordLevel", "Unigram", "bpe", ""] {
@@ -505,7 +524,7 @@ mod tests {
                 json["normalizer"] = sequence("Sequence", "normalizers", normalizer);
                 json["pre_tokenizer"] = sequence("Sequence", "pretokenizers", pre_tokenizer);
                 let json = json.to_string();
-                assert_eq!(check(json.as_bytes()), Ok(n * p));
+                assert_eq!(growth(json.as_bytes()), Ok(n * p));
                 let inner = tokenizers::Tokenizer::from_bytes(json.as_bytes()).unwrap();
                 for text in texts.map(|text| text.repeat(20)) {
                     assert!(longest(&inner, &text) <= n * p * text.len(), "{text:?}");
@@ -575,7 +594,7 @@ mod tests {
         let read = |tokens: usize, merges: usize| {
             let tokens: String = (0..tokens).map(|i| format!(r#""{i}":{i},"#)).collect();
             let merges = r#""","#.repeat(merges);
-            check(
+            growth(
                 format!(r#"{{"model": {{"vocab": {{{tokens}"":0}}, "merges": [{merges}""]}}}}"#)
                     .as_bytes(),
             )
@@ -609,7 +628,7 @@ mod tests {
         assert!(with("/pre_tokenizer", &space).is_ok());
     }
 
-    /// As Llama 3's file: its post-processor would put a token before the text, and none is put.
+    /// As Llama 3's file, whose post-processor puts a token before the text.
     #[test]
     fn llama3s_parts_give_back_any_text_and_add_nothing() {
         let byte_level = |use_regex: bool| {
@@ -636,13 +655,17 @@ mod tests {
         json["model"]["ignore_merges"] = true.into();
         let tokenizer = Tokenizer::from_json(json.to_string().as_bytes()).unwrap();
         for text in ["I'LL pay 12345 — \r\n\n  in 東京 🦀 ", "x", ""] {
-            let tokens = tokenizer.encode(text).unwrap();
+            let tokens = tokenizer.encode_text(text).unwrap();
             assert_eq!(tokens.len(), text.len());
             assert_eq!(tokenizer.decode(&tokens).unwrap(), text);
+            assert_eq!(
+                tokenizer.encode(text).unwrap(),
+                [&[256], &tokens[..]].concat()
+            );
         }
     }
 
-    /// A template can have the text twice: what is proved is the text once.
+    /// A template can have the text twice.
     #[test]
     fn a_post_processor_does_not_repeat_the_text() {
         let text = json!({"Sequence": {"id": "A", "type_id": 0}});
@@ -650,8 +673,7 @@ mod tests {
             "type": "TemplateProcessing", "pair": [], "single": [text, text],
             "special_tokens": {},
         });
-        let tokenizer = with("/post_processor", &template).unwrap();
-        assert_eq!(tokenizer.encode("ab").unwrap().len(), 2);
+        refused("/post_processor", &template);
     }
 
     /// The expressions look ahead behind spaces. Where one gave up, the crate would end the text there.

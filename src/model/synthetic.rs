@@ -29,7 +29,7 @@ pub fn config(layers: usize, heads: usize, vocabulary: usize, context: usize) ->
         activation: Activation::GeluTanh,
         epsilon: 1e-5,
         tied: true,
-        end_of_text: 256,
+        end_of_text: vec![256],
         family: Family::Gpt2,
     }
 }

@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokenizers::{ModelWrapper, PostProcessorWrapper};
 
-use super::pipeline;
+use super::pipeline::{self, Parts};
+use super::post_processor::Around;
 
 /// The token that ends a text in GPT-2's vocabulary.
 const END_OF_TEXT: &str = "<|endoftext|>";
@@ -27,6 +28,8 @@ pub struct Tokenizer {
     json: Vec<u8>,
     /// How many times as long a text may become before the model is given it.
     growth: usize,
+    /// What is put around a prompt.
+    around: Around,
 }
 
 /// Why a tokenizer is refused, or cannot do its work.
@@ -68,7 +71,7 @@ impl Tokenizer {
         if json.len() > MAX_FILE {
             return Err(TokenizerError::TooLarge(json.len()));
         }
-        let growth = pipeline::check(json).map_err(TokenizerError::Unreadable)?;
+        let Parts { growth, around } = pipeline::check(json).map_err(TokenizerError::Unreadable)?;
         let unreadable = |e: tokenizers::Error| TokenizerError::Unreadable(e.to_string());
         let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(unreadable)?;
         inner.with_truncation(None).map_err(unreadable)?;
@@ -85,12 +88,13 @@ impl Tokenizer {
             return Err(TokenizerError::Unreadable(reason.into()));
         }
         let json = inner.to_string(false).map_err(unreadable)?.into_bytes();
-        // It would add special tokens, which we never ask for, and can repeat the text.
+        // What it does to offsets and tokens is not asked for: `around` has it.
         inner.with_post_processor(None::<PostProcessorWrapper>);
         Ok(Self {
             inner,
             json,
             growth,
+            around,
         })
     }
 
@@ -131,11 +135,21 @@ impl Tokenizer {
         Self::from_json(tokenizer.to_string().as_bytes())
     }
 
-    /// The token ids of `text`; no token is added to it.
+    /// The token ids of a prompt: of its text, and around them those that the tokenizer puts around every text, as
+    /// `<s>`.
+    ///
+    /// # Errors
+    /// As [`Self::encode_text`].
+    pub fn encode(&self, prompt: &str) -> Result<Vec<u32>, TokenizerError> {
+        let Around { before, behind } = &self.around;
+        Ok([&before[..], &self.encode_text(prompt)?, behind].concat())
+    }
+
+    /// The token ids of `text` alone, which may name special tokens.
     ///
     /// # Errors
     /// [`TokenizerError::Encode`] where the text has a character the vocabulary cannot express.
-    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+    pub fn encode_text(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         let encoding = self.inner.encode_fast(text, false);
         let encoding = encoding.map_err(|e| TokenizerError::Encode(e.to_string()))?;
         Ok(encoding.get_ids().to_vec())
@@ -161,7 +175,7 @@ impl Tokenizer {
         Ok(text)
     }
 
-    /// [`Self::decode`] for tokens that somebody else chose, and whether [`Self::encode`] makes the same tokens of their
+    /// [`Self::decode`] for tokens that somebody else chose, and whether [`Self::encode_text`] makes the same tokens of their
     /// text. (Others may have the same text: the letters of a word, where the vocabulary has the word.) `None` where the
     /// text is too long to be read at a moderate cost: a token may have a long text, and stand in every place.
     ///
@@ -180,7 +194,8 @@ impl Tokenizer {
         if !affordable(text.len()) {
             return Ok(None);
         }
-        let own = self.encode(&text).is_ok_and(|again| again == tokens);
+        // The text names the tokens that were put around it.
+        let own = self.encode_text(&text).is_ok_and(|again| again == tokens);
         Ok(Some((text, own)))
     }
 
@@ -194,8 +209,10 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::BeyondVocabulary`], naming the largest id.
     pub fn check_vocabulary(&self, vocabulary: usize) -> Result<(), TokenizerError> {
-        let tokens = self.inner.get_vocab(true);
-        match tokens.into_iter().max_by_key(|(_, id)| *id) {
+        let around = self.around.before.iter().chain(&self.around.behind);
+        let around = around.map(|id| (unknown(*id), *id));
+        let tokens = self.inner.get_vocab(true).into_iter().chain(around);
+        match tokens.max_by_key(|(_, id)| *id) {
             Some((token, id)) if id as usize >= vocabulary => {
                 Err(TokenizerError::BeyondVocabulary {
                     token,
@@ -280,6 +297,42 @@ mod tests {
         assert_eq!(tokenizer.encode("").unwrap(), [] as [u32; 0]);
         assert_eq!(tokenizer.encode(END_OF_TEXT).unwrap(), [256]);
         assert_eq!(tokenizer.vocab_size(), 262);
+    }
+
+    /// Around a prompt, not around a text that names them itself; and they count as tokens of the vocabulary.
+    #[test]
+    fn a_post_processor_puts_tokens_around_a_prompt() {
+        let plain = tokenizer();
+        let mut json: serde_json::Value = serde_json::from_slice(&plain.to_json()).unwrap();
+        let [text, end] = [
+            json!({"Sequence": {"id": "A", "type_id": 0}}),
+            json!({"SpecialToken": {"id": END_OF_TEXT, "type_id": 0}}),
+        ];
+        json["post_processor"] = json!({
+            "type": "TemplateProcessing", "single": [end, text, end], "pair": [text, {"Sequence": {"id": "B", "type_id": 0}}],
+            "special_tokens": {END_OF_TEXT: {"id": END_OF_TEXT, "ids": [256, 999], "tokens": [END_OF_TEXT, "x"]}},
+        });
+        let around = Tokenizer::from_json(json.to_string().as_bytes()).unwrap();
+        assert_eq!(around.encode("hello").unwrap(), [256, 999, 260, 256, 999]);
+        assert_eq!(around.encode("").unwrap(), [256, 999, 256, 999]);
+        assert_eq!(around.encode_text("hello").unwrap(), [260]);
+        assert!(around.check_vocabulary(1000).is_ok());
+        let beyond = around.check_vocabulary(999).unwrap_err().to_string();
+        assert!(beyond.contains("999"), "{beyond}");
+        // It is part of what the id binds, and survives being written.
+        let again = Tokenizer::from_json(&around.to_json()).unwrap();
+        assert_eq!(
+            again.encode("hello").unwrap(),
+            around.encode("hello").unwrap()
+        );
+        assert_ne!(around.digest(), plain.digest());
+        // As a verifier sees it: the text names the token.
+        json["post_processor"]["special_tokens"][END_OF_TEXT] =
+            json!({"id": END_OF_TEXT, "ids": [256], "tokens": [END_OF_TEXT]});
+        let around = Tokenizer::from_json(json.to_string().as_bytes()).unwrap();
+        let tokens = around.encode("hello").unwrap();
+        let text = format!("{END_OF_TEXT}hello{END_OF_TEXT}");
+        assert_eq!(around.read(&tokens).unwrap(), Some((text, true)));
     }
 
     /// Any text survives the round trip: the vocabulary has every byte.

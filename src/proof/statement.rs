@@ -52,7 +52,7 @@ impl std::str::FromStr for ModelId {
 /// Why generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stop {
-    /// The last output token is end-of-text.
+    /// The last output token is one that ends a text; no other is.
     EndOfText,
     /// The requested number of tokens was reached.
     Length,
@@ -131,7 +131,7 @@ impl Statement {
             });
         }
         self.validate_layers(a.layers + 2)?;
-        let end = self.output.iter().position(|t| *t == a.end_of_text);
+        let end = self.output.iter().position(|t| a.ends(*t));
         let expected = match end {
             None => Stop::Length,
             Some(p) if p + 1 == self.output.len() => Stop::EndOfText,
@@ -291,7 +291,7 @@ mod tests {
             .validate(&a);
             assert_eq!(error, Err(StatementError::Chain { expected: 3, found }));
         }
-        let end = a.end_of_text;
+        let end = a.end_of_text[0];
         assert!(ended(&[5, end], Stop::EndOfText).validate(&a).is_ok());
         for (output, stop) in [
             ([5, 6], Stop::EndOfText),

@@ -7,7 +7,7 @@ use super::scales::{MAX_SIGMA, ceil_log2, max_norm_output, min_sigma};
 use super::tables::EXP_FRACTION;
 use super::{
     Architecture, BlockScales, BlockWeights, IntMatrix, IntegerModel, LIMB_BITS, MAX_BLOCKS,
-    MAX_LIMBS, Manifest, NormKind, NormScale, Place, QuantError, Scales, Tables,
+    MAX_ENDS, MAX_LIMBS, Manifest, NormKind, NormScale, Place, QuantError, Scales, Tables,
 };
 
 impl Architecture {
@@ -36,15 +36,32 @@ impl Architecture {
         if !(1e-12..=1.0).contains(&self.epsilon()) {
             return Err(unsupported("epsilon", self.epsilon(), "10^-12 to 1"));
         }
-        if self.end_of_text as usize >= self.vocabulary {
-            let expected = "a token of the vocabulary";
-            return Err(unsupported("end-of-text token", self.end_of_text, expected));
-        }
-        Ok(())
+        self.check_ends()
     }
 }
 
 impl Architecture {
+    /// The tokens that end a text are a set of the vocabulary's.
+    fn check_ends(&self) -> Result<(), QuantError> {
+        let (what, ends) = ("end-of-text token", &self.end_of_text);
+        if ends.len() > MAX_ENDS {
+            return Err(unsupported(
+                "number of end-of-text tokens",
+                ends.len(),
+                "0 to 64",
+            ));
+        }
+        for (i, token) in ends.iter().enumerate() {
+            if *token as usize >= self.vocabulary {
+                return Err(unsupported(what, token, "a token of the vocabulary"));
+            }
+            if ends[..i].contains(token) {
+                return Err(unsupported(what, token, "each token once"));
+            }
+        }
+        Ok(())
+    }
+
     /// Heads, and that they, the norm, the positions and the gate are those of one kind of model.
     fn check_heads(&self) -> Result<(), QuantError> {
         if ![64, 128].contains(&self.head_width) {

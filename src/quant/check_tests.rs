@@ -56,7 +56,7 @@ fn every_scale_out_of_range_is_refused() {
 
 #[test]
 fn unsupported_shapes_are_refused() {
-    let changes: [fn(&mut Architecture); 21] = [
+    let changes: [fn(&mut Architecture); 24] = [
         |a| a.layers = 0,
         |a| a.width = 100,
         |a| a.width = usize::MAX,
@@ -82,10 +82,18 @@ fn unsupported_shapes_are_refused() {
         |a| a.context = 1 << 60,
         |a| a.epsilon_bits = f64::NAN.to_bits(),
         |a| a.epsilon_bits = 0,
-        |a| a.end_of_text = 97,
+        |a| a.end_of_text = vec![97],
+        |a| a.end_of_text = vec![3, 97],
+        |a| a.end_of_text = vec![3, 4, 3],
+        |a| (a.vocabulary, a.end_of_text) = (100, (0..65).collect()),
     ];
     for supported in [architecture(1, 1), llama(2, 3, 64), llama(1, 2, 128)] {
         supported.check().unwrap();
+        for ends in [vec![], vec![96, 0], (0..64).collect()] {
+            let mut ending = supported.clone();
+            ending.end_of_text = ends;
+            ending.check().unwrap();
+        }
     }
     for (index, change) in changes.iter().enumerate() {
         let mut changed = architecture(1, 1);

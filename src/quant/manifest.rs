@@ -6,6 +6,9 @@ use sha2::{Digest, Sha256};
 use super::elementary::ROTATION_BITS;
 use crate::lists::bounded;
 
+/// The most tokens that end a text. Published models have a handful.
+pub const MAX_ENDS: usize = 1 << 6;
+
 /// The most blocks of a model.
 pub const MAX_BLOCKS: usize = 1 << 10;
 
@@ -68,11 +71,23 @@ pub struct Architecture {
     pub gated: bool,
     /// ε of the norms, as the bits of an `f64` (so that the manifest has one encoding).
     pub epsilon_bits: u64,
-    /// The end-of-text token: it stops generation and pads the sequence.
-    pub end_of_text: u32,
+    /// The tokens that end a text, each once: any of them stops generation. Without one, only the requested length
+    /// does.
+    #[serde(deserialize_with = "bounded::<MAX_ENDS, _, _>")]
+    pub end_of_text: Vec<u32>,
 }
 
 impl Architecture {
+    /// Whether a token ends the text.
+    pub fn ends(&self, token: u32) -> bool {
+        self.end_of_text.contains(&token)
+    }
+
+    /// The token that fills a sequence up: any would do, as nothing that is claimed depends on it.
+    pub fn padding(&self) -> u32 {
+        self.end_of_text.first().copied().unwrap_or(0)
+    }
+
     pub fn epsilon(&self) -> f64 {
         f64::from_bits(self.epsilon_bits)
     }
@@ -213,7 +228,7 @@ mod tests {
             |m| m.architecture.gated = true,
             |m| m.architecture.activation = Activation::GeluErf,
             |m| m.architecture.epsilon_bits += 1,
-            |m| m.architecture.end_of_text -= 1,
+            |m| m.architecture.end_of_text.push(1),
             |m| m.scales.residual += 1,
             |m| m.scales.inverse += 1,
             |m| m.scales.final_norm.root += 16,
@@ -266,7 +281,17 @@ mod tests {
                 ("activation", vec![a.activation as u8]),
                 ("gated", vec![a.gated.into()]),
                 ("epsilon_bits", leb128(a.epsilon_bits as usize)),
-                ("end_of_text", leb128(a.end_of_text as usize)),
+                (
+                    "end_of_text",
+                    [
+                        vec![a.end_of_text.len() as u8],
+                        a.end_of_text
+                            .iter()
+                            .flat_map(|t| leb128(*t as usize))
+                            .collect(),
+                    ]
+                    .concat(),
+                ),
             ]
             .into_iter()
             .unzip();

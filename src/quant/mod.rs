@@ -30,8 +30,8 @@ pub use fixed::{LIMB_BITS, MAX_LIMBS, Rounding};
 pub use frequencies::{Frequencies, MAX_THETA, Scaling};
 pub use headroom::{Headroom, headroom};
 pub use manifest::{
-    Activation, Architecture, BlockScales, MAX_BLOCKS, Manifest, NormKind, NormScale, Positions,
-    Provenance, Scales,
+    Activation, Architecture, BlockScales, MAX_BLOCKS, MAX_ENDS, Manifest, NormKind, NormScale,
+    Positions, Provenance, Scales,
 };
 pub use norm::{NormLimits, isqrt};
 pub use quantize::quantize;

@@ -45,7 +45,7 @@ pub fn architecture(layers: usize, heads: usize) -> Architecture {
         activation: Activation::GeluTanh,
         gated: false,
         epsilon_bits: 1e-5f64.to_bits(),
-        end_of_text: 96,
+        end_of_text: vec![96],
     }
 }
 

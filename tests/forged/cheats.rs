@@ -57,7 +57,7 @@ fn a_prover_with_other_weights_is_refused() {
 #[test]
 fn a_prover_with_another_shape_is_refused() {
     let honest = &scene().model;
-    let changes: [(&str, Change); 2] = [
+    let changes: [(&str, Change); 3] = [
         ("a shorter vocabulary", |m| {
             let (all, fewer) = (m.tokens.outputs, m.tokens.outputs - 100);
             let rows = m.tokens.data.chunks(all);
@@ -69,7 +69,10 @@ fn a_prover_with_another_shape_is_refused() {
             m.manifest.architecture.vocabulary = fewer;
         }),
         ("another end of text", |m| {
-            m.manifest.architecture.end_of_text = 1;
+            m.manifest.architecture.end_of_text = vec![1];
+        }),
+        ("one more end of text", |m| {
+            m.manifest.architecture.end_of_text.push(1);
         }),
     ];
     for (name, change) in changes {

@@ -153,7 +153,11 @@ pub fn config(data: &[u8]) -> bool {
     let sizes = [config.layers, config.heads, config.hidden, config.context];
     assert!(sizes.iter().all(|size| (1..=1 << 20).contains(size)));
     assert!(config.epsilon > 0.0 && config.epsilon <= 0.1);
-    assert!((config.end_of_text as usize) < config.vocabulary);
+    let ends = config.end_of_text.iter();
+    assert!(
+        ends.clone()
+            .all(|token| (*token as usize) < config.vocabulary)
+    );
     let written = config.to_json().to_string();
     let read = Config::parse(written.as_bytes()).ok();
     // What is written of rotations is the base of unscaled ones: others come back as they would be unscaled.
@@ -172,7 +176,7 @@ pub fn config(data: &[u8]) -> bool {
 pub fn smallest() -> Config {
     Config {
         hidden: 64,
-        end_of_text: 0,
+        end_of_text: vec![0],
         ..synthetic::config(1, 1, 2, 4)
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
         activation: Activation::Silu,
         epsilon: keys.epsilon("rms_norm_eps", 1e-6)?,
         tied: keys.flag("tie_word_embeddings", false)?,
-        end_of_text: keys.end_of_text(vocabulary)?,
+        end_of_text: keys.end_of_text(vocabulary, 2)?,
         family: Family::Llama {
             frequencies: frequencies(keys)?,
         },
@@ -155,7 +155,7 @@ pub(super) fn to_json(config: &Config, frequencies: &Frequencies) -> Value {
         "rope_theta": frequencies.theta,
         "rope_scaling": scaling,
         "tie_word_embeddings": config.tied,
-        "eos_token_id": config.end_of_text,
+        "eos_token_id": super::generation::to_json(&config.end_of_text),
     })
 }
 
@@ -227,10 +227,10 @@ mod tests {
     #[test]
     fn published_configurations_are_understood() {
         for (json, heads, kv_heads, head_width, end) in [
-            (smollm2(), 9, 3, 64, 0),
-            (tinyllama(), 32, 4, 64, 2),
-            (llama2_7b(), 32, 32, 128, 2),
-            (llama31_8b(), 32, 8, 128, 128001),
+            (smollm2(), 9, 3, 64, &[0][..]),
+            (tinyllama(), 32, 4, 64, &[2]),
+            (llama2_7b(), 32, 32, 128, &[2]),
+            (llama31_8b(), 32, 8, 128, &[128001, 128008, 128009]),
         ] {
             let config = parse(&json).unwrap();
             assert_eq!(
@@ -238,7 +238,7 @@ mod tests {
                     config.heads,
                     config.kv_heads,
                     config.head_width,
-                    config.end_of_text
+                    &config.end_of_text[..]
                 ),
                 (heads, kv_heads, head_width, end)
             );

@@ -180,6 +180,16 @@ pub(super) fn config(header: &Header, architecture: Architecture) -> Result<Json
     }
 }
 
+/// The tokens that end a text: of the text itself, of a turn, of a message to a tool.
+fn ends(metadata: &Metadata) -> Result<Vec<u64>, GgufError> {
+    const TEXT: &str = "tokenizer.ggml.eos_token_id";
+    let mut ends = vec![Metadata::required(metadata.integer(TEXT)?, TEXT)?];
+    for key in ["tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"] {
+        ends.extend(metadata.integer(key)?);
+    }
+    Ok(ends)
+}
+
 fn gpt2(header: &Header) -> Result<Json, GgufError> {
     const KNOWN: [&str; 8] = [
         "attention.head_count",
@@ -210,7 +220,7 @@ fn gpt2(header: &Header) -> Result<Json, GgufError> {
         "vocab_size": header.vocabulary("gpt2.vocab_size")?,
         "tie_word_embeddings": header.is_tied(),
         "bos_token_id": metadata.integer("tokenizer.ggml.bos_token_id")?,
-        "eos_token_id": metadata.integer("tokenizer.ggml.eos_token_id")?,
+        "eos_token_id": ends(metadata)?,
     }))
 }
 
@@ -275,7 +285,7 @@ fn llama(header: &Header, heads: u64, key_value_heads: u64) -> Result<Json, Gguf
         "attention_bias": false,
         "mlp_bias": false,
         "bos_token_id": metadata.integer("tokenizer.ggml.bos_token_id")?,
-        "eos_token_id": metadata.integer("tokenizer.ggml.eos_token_id")?,
+        "eos_token_id": ends(metadata)?,
     }))
 }
 

@@ -216,7 +216,7 @@ fn a_llamas_metadata_is_its_config() {
         "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 4,
         "max_position_embeddings": 32, "rms_norm_eps": 1e-5, "rope_theta": 500_000.0,
         "rope_scaling": null, "vocab_size": 11, "tie_word_embeddings": true,
-        "attention_bias": false, "mlp_bias": false, "bos_token_id": 1, "eos_token_id": 2,
+        "attention_bias": false, "mlp_bias": false, "bos_token_id": 1, "eos_token_id": [2],
     });
     assert_eq!(config(&llama(), false), expected);
     let mut metadata = llama();
@@ -226,6 +226,9 @@ fn a_llamas_metadata_is_its_config() {
     expected["tie_word_embeddings"] = false.into();
     expected["vocab_size"] = 12.into();
     expected["rope_scaling"] = json!({"rope_type": "linear", "factor": 2.0});
+    metadata.push(("tokenizer.ggml.eot_token_id", number(9)));
+    metadata.push(("tokenizer.ggml.eom_token_id", number(10)));
+    expected["eos_token_id"] = json!([2, 9, 10]);
     assert_eq!(config(&metadata, true), expected);
 }
 
@@ -288,7 +291,7 @@ fn smollm2_is_read_completely() {
         "head_dim": 64, "max_position_embeddings": 8192, "rms_norm_eps": 1e-5,
         "rope_theta": 100_000.0, "rope_scaling": null, "vocab_size": 49152,
         "tie_word_embeddings": true, "attention_bias": false, "mlp_bias": false,
-        "bos_token_id": 1, "eos_token_id": 2,
+        "bos_token_id": 1, "eos_token_id": [2],
     });
     assert_eq!(config, expected);
 

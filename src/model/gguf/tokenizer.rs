@@ -1,9 +1,8 @@
 //! A GGUF file's tokenizer as a `tokenizer.json`.
 //!
-//! A leading token (`tokenizer.ggml.add_bos_token`) is not put before a prompt:
-//! [`Tokenizer::encode`](super::super::Tokenizer::encode) adds none, so that the proved tokens are
-//! those of the text. A model that expects one, as Llama 2 and 3 do, gets it in the text: `<s>` and
-//! `<|begin_of_text|>` are encoded as these tokens.
+//! Where `tokenizer.ggml.add_bos_token` is absent, SentencePiece's tokenizers and Llama 3's put their first token before
+//! a prompt, and no others, as llama.cpp has it (`llama_vocab::impl::load`) and the checkpoints of which such files are
+//! made.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +21,12 @@ const SCORES: &str = "tokenizer.ggml.scores";
 const MERGES: &str = "tokenizer.ggml.merges";
 const MODEL: &str = "tokenizer.ggml.model";
 const PRE: &str = "tokenizer.ggml.pre";
+const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
+const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
+const BOS: &str = "tokenizer.ggml.bos_token_id";
+const EOS: &str = "tokenizer.ggml.eos_token_id";
+/// What Llama 3's way to split texts is called.
+const LLAMA3_PRE: &str = "llama-bpe";
 const SPACE_PREFIX: &str = "tokenizer.ggml.add_space_prefix";
 
 /// The types of tokens that mean something here.
@@ -33,6 +38,7 @@ const USER_DEFINED: i64 = 4;
 pub(super) fn json(metadata: &Metadata, architecture: Architecture) -> Result<Json, GgufError> {
     let vocabulary = Vocabulary::read(metadata)?;
     let kind = Metadata::required(metadata.text(MODEL)?, MODEL)?;
+    let begins = kind == "llama" || metadata.text(PRE)? == Some(LLAMA3_PRE);
     let mut json = match kind {
         "gpt2" => byte_level(metadata, &vocabulary, architecture)?,
         "llama" => sentence_piece(metadata, &vocabulary)?,
@@ -40,7 +46,41 @@ pub(super) fn json(metadata: &Metadata, architecture: Architecture) -> Result<Js
     };
     json["version"] = "1.0".into();
     json["added_tokens"] = vocabulary.added();
+    json["post_processor"] = post_processor(metadata, &vocabulary, begins)?;
     Ok(json)
+}
+
+/// The template that puts tokens around a prompt; `begins`: whether one before it, if the file does not say.
+fn post_processor(
+    metadata: &Metadata,
+    vocabulary: &Vocabulary,
+    begins: bool,
+) -> Result<Json, GgufError> {
+    let mut special = BTreeMap::new();
+    let mut token = |add: bool, key: &str| -> Result<Option<Json>, GgufError> {
+        if !add {
+            return Ok(None);
+        }
+        let id = Metadata::required(metadata.integer(key)?, key)?;
+        let text = usize::try_from(id)
+            .ok()
+            .and_then(|id| vocabulary.tokens.get(id));
+        let text = text.ok_or_else(|| malformed(key, "not a token"))?;
+        special.insert(text, json!({"id": text, "ids": [id], "tokens": [text]}));
+        Ok(Some(json!({"SpecialToken": {"id": text, "type_id": 0}})))
+    };
+    let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+    let before = token(metadata.flag(ADD_BOS)?.unwrap_or(begins), BOS)?;
+    let behind = token(metadata.flag(ADD_EOS)? == Some(true), EOS)?;
+    if before.is_none() && behind.is_none() {
+        return Ok(Json::Null);
+    }
+    let single: Vec<Json> = before.into_iter().chain([text]).chain(behind).collect();
+    let mut pair = single.clone();
+    pair.push(json!({"Sequence": {"id": "B", "type_id": 1}}));
+    Ok(json!({
+        "type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special,
+    }))
 }
 
 struct Vocabulary<'a> {
@@ -116,7 +156,7 @@ fn byte_level(
         // Elsewhere the name was left out of files of any tokenizer.
         None | Some("default") if architecture == Architecture::Gpt2 => byte_level(true),
         Some("smollm") => after(json!({"type": "Digits", "individual_digits": true}), true),
-        Some("llama-bpe") => after(
+        Some(LLAMA3_PRE) => after(
             json!({
                 "type": "Split", "pattern": {"Regex": LLAMA3}, "behavior": "Isolated",
                 "invert": false,
@@ -136,7 +176,7 @@ fn byte_level(
         "decoder": byte_level(true),
         "model": {
             "type": "BPE", "vocab": vocabulary.ids, "merges": merges,
-            "ignore_merges": pre == Some("llama-bpe"),
+            "ignore_merges": pre == Some(LLAMA3_PRE),
         },
     }))
 }

@@ -22,6 +22,7 @@ fn byte_level_tokenizers_split_as_their_names_say() {
         metadata.retain(|(key, _)| !key.starts_with("tokenizer"));
         metadata.push(("tokenizer.ggml.model", text("gpt2")));
         metadata.push(("tokenizer.ggml.pre", text(pre)));
+        metadata.push(("tokenizer.ggml.bos_token_id", Value::U32(1)));
         metadata.push(("tokenizer.ggml.tokens", write::texts(tokens)));
         metadata.push(("tokenizer.ggml.merges", write::texts(["Ġ 1", "1 2", "' S"])));
         let file = write::file(
@@ -43,9 +44,16 @@ fn byte_level_tokenizers_split_as_their_names_say() {
         ("llama-bpe", "whole'S", vec![whole, possessive]),
     ] {
         let tokenizer = tokenizer(pre);
-        assert_eq!(tokenizer.encode(text).unwrap(), expected, "{pre}: {text}");
+        assert_eq!(
+            tokenizer.encode_text(text).unwrap(),
+            expected,
+            "{pre}: {text}"
+        );
+        let begun = [&[1][..], &expected].concat();
+        let prompt = if pre == "llama-bpe" { begun } else { expected };
+        assert_eq!(tokenizer.encode(text).unwrap(), prompt, "{pre}: {text}");
         for text in ["It's 2024:  two\n\n\tlines — 東京 🦀.", " ", ""] {
-            let tokens = tokenizer.encode(text).unwrap();
+            let tokens = tokenizer.encode_text(text).unwrap();
             assert_eq!(tokenizer.decode(&tokens).unwrap(), text, "{pre}");
         }
     }
@@ -92,20 +100,20 @@ fn sentence_piece_merges_by_score() {
     let ids = |tokens: &[&str]| tokens.iter().map(|t| id(t)).collect::<Vec<_>>();
     let tokenizer = make(true);
     // Each of bc, ab, abc and ▁a scores above the next: whose turn it is decides who gets the a.
-    assert_eq!(tokenizer.encode("abc").unwrap(), ids(&["▁", "abc"]));
+    assert_eq!(tokenizer.encode_text("abc").unwrap(), ids(&["▁", "abc"]));
     assert_eq!(
-        tokenizer.encode("ac ab").unwrap(),
+        tokenizer.encode_text("ac ab").unwrap(),
         ids(&["▁a", "c", "▁", "ab"])
     );
-    assert_eq!(tokenizer.encode("<s>a").unwrap(), ids(&["<s>", "▁a"]));
+    assert_eq!(tokenizer.encode_text("<s>a").unwrap(), ids(&["<s>", "▁a"]));
     assert_eq!(
-        tokenizer.encode("é").unwrap(),
+        tokenizer.encode_text("é").unwrap(),
         ids(&["▁", "<0xC3>", "<0xA9>"])
     );
-    assert_eq!(make(false).encode("abc").unwrap(), ids(&["abc"]));
+    assert_eq!(make(false).encode_text("abc").unwrap(), ids(&["abc"]));
     for tokenizer in [tokenizer, make(false)] {
         for text in ["a cab", "  two\n\tlines — 東京 🦀", "ab ", ""] {
-            let tokens = tokenizer.encode(text).unwrap();
+            let tokens = tokenizer.encode_text(text).unwrap();
             assert_eq!(tokenizer.decode(&tokens).unwrap(), text);
         }
     }
@@ -117,6 +125,55 @@ fn json(metadata: &[(&str, Value)]) -> Result<Json, GgufError> {
     let file = write::file(metadata, &[("output_norm.weight", norm)]);
     let json = open(&file).and_then(|gguf: Gguf<_>| gguf.tokenizer())?;
     Ok(serde_json::from_slice(&json).unwrap())
+}
+
+/// Where the file does not say, SentencePiece's tokenizers begin with a token; what it says counts.
+#[test]
+fn tokens_are_put_around_a_prompt_as_the_file_says() {
+    let tokens = [
+        ("<unk>", 2, 0.0),
+        ("<s>", 3, 0.0),
+        ("</s>", 3, 0.0),
+        ("▁a", 1, 0.0),
+        ("▁", 1, 0.0),
+        ("a", 1, 0.0),
+    ];
+    let flag = |key, value| (key, Value::Bool(value));
+    let (bos, eos) = (
+        "tokenizer.ggml.add_bos_token",
+        "tokenizer.ggml.add_eos_token",
+    );
+    for (flags, expected) in [
+        (vec![], vec![1, 3]),
+        (vec![flag(bos, true)], vec![1, 3]),
+        (vec![flag(bos, false)], vec![3]),
+        (vec![flag(eos, true)], vec![1, 3, 2]),
+        (vec![flag(eos, true), flag(bos, false)], vec![3, 2]),
+        (vec![flag(eos, false)], vec![1, 3]),
+    ] {
+        let mut metadata = sentence_piece(&tokens);
+        metadata.extend(flags.clone());
+        let json = json(&metadata).unwrap().to_string();
+        let tokenizer = Tokenizer::from_json(json.as_bytes()).unwrap();
+        assert_eq!(
+            tokenizer.encode("a").unwrap_or_default(),
+            expected,
+            "{flags:?}"
+        );
+    }
+    let with = |key: &str, value: Option<Value>| {
+        let mut metadata = sentence_piece(&tokens);
+        metadata.retain(|(found, _)| *found != key);
+        let value = value.map(|value| ("tokenizer.ggml.bos_token_id", value));
+        metadata.extend(value);
+        json(&metadata).unwrap_err().to_string()
+    };
+    let bos = "tokenizer.ggml.bos_token_id";
+    assert!(with(bos, None).contains(bos));
+    for value in [Value::U32(6), Value::String("<s>".into())] {
+        assert!(with(bos, Some(value)).contains(bos));
+    }
+    assert!(json(&[&sentence_piece(&tokens)[..], &[(eos, Value::U32(1))]].concat()).is_err());
 }
 
 /// A Llama's metadata with SentencePiece's (token, type, score) for each token.
@@ -192,7 +249,7 @@ fn characters_without_a_token_become_the_unknown_one() {
     metadata.push(("tokenizer.ggml.add_space_prefix", Value::Bool(false)));
     let json = json(&metadata).unwrap().to_string();
     let tokenizer = Tokenizer::from_json(json.as_bytes()).unwrap();
-    assert_eq!(tokenizer.encode("aéa").unwrap(), [1, 2, 1]);
+    assert_eq!(tokenizer.encode_text("aéa").unwrap(), [1, 2, 1]);
 }
 
 /// As `transformers` orders them: by score, not by the tokens' order; then longer parts first, then in

@@ -69,7 +69,7 @@ pub fn gpt2_metadata(config: &Config) -> Vec<(&'static str, Value)> {
         ("tokenizer.ggml.merges", texts([""; 0])),
         (
             "tokenizer.ggml.eos_token_id",
-            Value::U32(config.end_of_text),
+            Value::U32(config.end_of_text[0]),
         ),
     ]
 }
