@@ -31,7 +31,7 @@ mod float_tests;
 #[cfg(test)]
 mod shard_tests;
 
-pub use chat::{ChatError, ChatTemplate, Date, DateError, Messages};
+pub use chat::{ChatError, ChatTemplate, Date, DateError, Messages, SourceError};
 pub use checkpoint::{Checkpoint, CheckpointError, shard_names};
 pub use config::{Config, ConfigError, Family};
 pub use fisher::{Fisher, FisherModel, Precision};

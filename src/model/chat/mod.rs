@@ -39,7 +39,8 @@ use fault::Fault;
 pub use fault::Reason;
 pub use messages::Messages;
 use run::Run;
-pub use source::{SourceError, find};
+pub use source::SourceError;
+pub(super) use source::{File, find};
 use value::Value;
 
 /// The largest template. The longest published ones have 25 KB.

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use minijinja::machinery::{Span, Token, ast, parse, tokenize};
+use minijinja::machinery::{Token, ast, parse, tokenize};
 use minijinja::syntax::SyntaxConfig;
 
 use super::fault::{Fault, Reason, failed, unsupported};
@@ -199,9 +199,4 @@ fn escapes(text: &str) -> Result<(), Fault> {
         }
     }
     Ok(())
-}
-
-/// Where a node stands.
-pub(super) fn line(span: Span) -> u32 {
-    span.start_line.into()
 }

@@ -23,6 +23,7 @@ use header::{Header, Input};
 use metadata::Architecture;
 
 use super::ShardError;
+use super::chat::{ChatError, ChatTemplate};
 use super::shard::{Wanted, check_shape, skip, take};
 
 /// A file whose header has been read.
@@ -58,6 +59,11 @@ impl<R: Read> Gguf<R> {
     pub fn tokenizer(&self) -> Result<Vec<u8>, GgufError> {
         let json = tokenizer::json(&self.header.metadata, self.architecture)?;
         Ok(json.to_string().into_bytes())
+    }
+
+    /// The chat template, if there is one.
+    pub fn chat_template(&self) -> Result<Option<Result<ChatTemplate, ChatError>>, GgufError> {
+        tokenizer::chat_template(&self.header.metadata)
     }
 
     /// Reads the tensors, one at a time in the order in which they lie in the file, and returns the
