@@ -1,6 +1,8 @@
 //! From a checkpoint to an integer model: calibration by the floating-point reference.
 
-use crate::model::{Checkpoint, FloatError, FloatModel, Observer, Stage, TokenizerError};
+use crate::model::{
+    ChatTemplate, Checkpoint, FloatError, FloatModel, Observer, Stage, TokenizerError,
+};
 use crate::quant::{
     self, Calibration, Headroom, IntegerModel, Options, Provenance, QuantError, Tensor, quantize,
 };
@@ -97,6 +99,7 @@ pub fn quantize_checkpoint(
         Options { headroom },
         provenance,
         checkpoint.tokenizer.digest(),
+        checkpoint.chat_template.as_ref().map(ChatTemplate::digest),
     )?;
     let headroom = quant::headroom(&collector.0, &model.manifest.scales);
     Ok(Quantized { model, headroom })

@@ -61,6 +61,7 @@ pub fn manifest(shape: Shape) -> Manifest {
         },
         tables: [0; 32],
         tokenizer: [0; 32],
+        chat_template: None,
         provenance: Provenance {
             files: vec![],
             open: true,

@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use crate::files;
 
+use super::chat::{self, ChatTemplate, SourceError};
 use super::gguf::{self, FACTORS, Gguf, GgufError, PartName};
 use super::wanted::Wanted;
 use super::weights::LM_HEAD;
@@ -43,6 +44,12 @@ const PICKLE: &str = ".bin";
 const TOKENIZER: &str = "tokenizer.json";
 const VOCABULARY: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
+const TEMPLATE: &str = "chat_template.jinja";
+/// More templates, with names.
+const TEMPLATES: &str = "additional_chat_templates";
+const DEFAULT_TEMPLATE: &str = "additional_chat_templates/default.jinja";
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+const TOKENS_MAP: &str = "special_tokens_map.json";
 
 /// The largest JSON or text file that is read: above any tokenizer in use.
 const MAX_TEXT: u64 = 1 << 26;
@@ -57,6 +64,8 @@ pub struct Checkpoint {
     pub config: Config,
     pub weights: Weights,
     pub tokenizer: Tokenizer,
+    /// What makes a prompt of messages, if there is something.
+    pub chat_template: Option<ChatTemplate>,
     /// (file name, SHA-256) of every file that was read, sorted by name.
     pub files: Vec<(String, [u8; 32])>,
     /// What the user should know: where the files contradict each other and one of them was followed.
@@ -111,6 +120,12 @@ pub enum CheckpointError {
         #[source]
         source: TokenizerError,
     },
+    #[error("{}: {source}", file.display())]
+    ChatTemplate {
+        file: PathBuf,
+        #[source]
+        source: SourceError,
+    },
 }
 
 impl Checkpoint {
@@ -135,6 +150,7 @@ impl Checkpoint {
         let mut config = loader.config(CONFIG, &json)?;
         loader.find_generation(&mut config)?;
         let tokenizer = loader.find_tokenizer(&config)?;
+        loader.find_chat_template()?;
         let (shards, whole) = if single {
             let name = path.file_name().unwrap_or_default();
             let name = name.to_string_lossy().into_owned();
@@ -207,12 +223,18 @@ impl Checkpoint {
             source,
         };
         let directory = file.parent().unwrap_or(Path::new(""));
-        let loader = Loader::new(directory.to_path_buf());
+        let mut loader = Loader::new(directory.to_path_buf());
         let file = file.file_name().unwrap_or_default().to_string_lossy();
         let gguf = Gguf::open(parts).map_err(refused)?;
         let config = loader.config(&file, &gguf.config().map_err(refused)?)?;
         let json = gguf.tokenizer().map_err(refused)?;
         let tokenizer = loader.tokenizer(&file, Tokenizer::from_json(&json), &config)?;
+        let template = gguf.chat_template().map_err(refused)?;
+        loader.chat_template = template.transpose().map_err(|source| {
+            let file = loader.path(&file);
+            let source = source.into();
+            CheckpointError::ChatTemplate { file, source }
+        })?;
         let sources = vec![Source::Gguf(Box::new(gguf))];
         loader.finish(name.to_string(), config, tokenizer, sources, &file)
     }
@@ -332,6 +354,7 @@ pub fn shard_names(index: &[u8], suffix: &str) -> Result<Vec<String>, String> {
 struct Loader {
     directory: PathBuf,
     files: BTreeMap<String, [u8; 32]>,
+    chat_template: Option<ChatTemplate>,
 }
 
 impl Loader {
@@ -339,6 +362,7 @@ impl Loader {
         Self {
             directory,
             files: BTreeMap::new(),
+            chat_template: None,
         }
     }
 
@@ -400,6 +424,35 @@ impl Loader {
         let (vocabulary, merges) = (self.read_text(VOCABULARY)?, self.read_text(MERGES)?);
         let tokenizer = Tokenizer::from_vocabulary(&vocabulary, &merges);
         self.tokenizer(VOCABULARY, tokenizer, config)
+    }
+
+    /// Reads the chat template, if there is one: from the files that transformers takes it from, in their order. Where
+    /// there are only templates with other names than "default", none is taken.
+    fn find_chat_template(&mut self) -> Result<(), CheckpointError> {
+        let others = std::fs::read_dir(self.path(TEMPLATES));
+        let named = others.is_ok_and(|mut entries| {
+            entries.any(|entry| entry.is_ok_and(|entry| has_suffix(&entry.path(), "jinja")))
+        });
+        let name = match [DEFAULT_TEMPLATE, TEMPLATE]
+            .into_iter()
+            .find(|name| self.path(name).is_file())
+        {
+            None if named => return Ok(()),
+            name => name,
+        };
+        let mut read = |name: &'static str| match self.path(name).is_file() {
+            true => self.read_text(name).map(|content| Some((name, content))),
+            false => Ok(None),
+        };
+        let template = name.map(&mut read).transpose()?.flatten();
+        let (config, tokens) = (read(TOKENIZER_CONFIG)?, read(TOKENS_MAP)?);
+
+        let found = chat::find(as_file(&template), as_file(&config), as_file(&tokens));
+        self.chat_template = found.map_err(|(file, source)| CheckpointError::ChatTemplate {
+            file: self.path(&file),
+            source,
+        })?;
+        Ok(())
     }
 
     /// Checks that the model has an embedding for each of the tokenizer's tokens.
@@ -469,6 +522,7 @@ impl Loader {
             config,
             weights,
             tokenizer,
+            chat_template: self.chat_template,
             files: self.files.into_iter().collect(),
             notes,
         })
@@ -525,6 +579,10 @@ impl Loader {
 /// A text without the mark of its byte order, which Python refuses in JSON; it cannot mean anything else.
 fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
+fn as_file<'a>(file: &'a Option<(&'static str, Vec<u8>)>) -> Option<chat::File<'a>> {
+    file.as_ref().map(|(name, content)| (*name, &content[..]))
 }
 
 fn has_suffix(path: &Path, suffix: &str) -> bool {

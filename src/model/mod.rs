@@ -7,6 +7,7 @@
 //! checkpoints of any shape for tests and benchmarks.
 
 mod buffers;
+mod chat;
 mod checkpoint;
 mod config;
 pub mod embedded;
@@ -33,6 +34,7 @@ mod float_tests;
 #[cfg(test)]
 mod shard_tests;
 
+pub use chat::{ChatError, ChatTemplate, Date, DateError, Messages, SourceError};
 pub use checkpoint::{Checkpoint, CheckpointError, shard_names};
 pub use config::{Config, ConfigError, Family};
 pub use fisher::{Fisher, FisherModel, Precision};

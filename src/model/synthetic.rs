@@ -94,6 +94,7 @@ pub fn checkpoint(config: Config, seed: u64) -> Checkpoint {
         weights: weights(&config, seed),
         config,
         tokenizer: tokenizer(),
+        chat_template: None,
         files: Vec::new(),
         notes: Vec::new(),
     }

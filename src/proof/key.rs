@@ -18,7 +18,7 @@ use crate::commit::{RowData, commit_rows};
 use crate::curve::{EncodingError, Generators, PointBytes, decode_points};
 use crate::layers::{self, LayerKind};
 use crate::lists::lists;
-use crate::model::TokenizerError;
+use crate::model::{ChatError, TokenizerError};
 use crate::quant::{Architecture, IntMatrix, IntegerModel, Manifest, Tables};
 use crate::seal::bundle::vector_rows;
 
@@ -103,6 +103,10 @@ pub enum KeyError {
     OtherTokenizer,
     #[error("the key file's tokenizer: {0}")]
     Tokenizer(#[from] TokenizerError),
+    #[error("the key file's chat template is not the one its model was published with")]
+    OtherChatTemplate,
+    #[error("the key file: {0}")]
+    ChatTemplate(#[from] ChatError),
 }
 
 /// A weight tensor of the model: a matrix or the vectors of one layer.

@@ -17,14 +17,18 @@ pub struct ModelFile {
     pub seed: BlindingSeed,
     /// tokenizer.json, whose digest the manifest holds.
     pub tokenizer: Vec<u8>,
+    /// The chat template's canonical bytes, whose digest the manifest holds.
+    pub chat_template: Option<Vec<u8>>,
     pub key: VerifyingKey,
 }
 
-/// The public key file: the key, and the tokenizer so that a verifier can read what was proved.
+/// The public key file: the key, and tokenizer and chat template so that a verifier can read what was proved, and tell
+/// whether a prompt was made of these messages.
 #[derive(Serialize, Deserialize)]
 pub struct KeyFile {
     pub key: VerifyingKey,
     pub tokenizer: Vec<u8>,
+    pub chat_template: Option<Vec<u8>>,
 }
 
 /// A model ready to prove with.
@@ -33,6 +37,7 @@ pub struct OpenedModel {
     pub committed: CommittedModel,
     pub blinds: WeightBlinds,
     pub tokenizer: Vec<u8>,
+    pub chat_template: Option<Vec<u8>>,
 }
 
 impl OpenedModel {
@@ -43,7 +48,7 @@ impl OpenedModel {
 }
 
 impl ModelFile {
-    /// Commits to a quantized model.
+    /// Commits to a quantized model. [`Self::with_chat_template`] puts the template beside it that its manifest names.
     pub fn commit(
         model: IntegerModel,
         seed: BlindingSeed,
@@ -56,7 +61,15 @@ impl ModelFile {
             model,
             seed,
             tokenizer,
+            chat_template: None,
             key,
+        }
+    }
+
+    pub fn with_chat_template(self, template: Option<Vec<u8>>) -> Self {
+        Self {
+            chat_template: template,
+            ..self
         }
     }
 
@@ -69,6 +82,7 @@ impl ModelFile {
         KeyFile {
             key: self.key.clone(),
             tokenizer: self.tokenizer.clone(),
+            chat_template: self.chat_template.clone(),
         }
     }
 
@@ -87,6 +101,7 @@ impl ModelFile {
             committed,
             model: self.model,
             tokenizer: self.tokenizer,
+            chat_template: self.chat_template,
         })
     }
 }

@@ -4,9 +4,9 @@
 //! a product of a length in each, so it is read only where that is affordable ([`Tokenizer::read`]).
 
 use super::key::KeyError;
-use super::models::KeyFile;
+use super::models::{KeyFile, OpenedModel};
 use super::statement::Statement;
-use crate::model::{Tokenizer, TokenizerError};
+use crate::model::{ChatTemplate, Tokenizer, TokenizerError};
 
 /// Prompt and output as text, and whether the prompt's tokens are those of its text. `None` where a text is too
 /// long to be read.
@@ -34,6 +34,38 @@ impl KeyFile {
             false => Err(KeyError::OtherTokenizer),
         }
     }
+
+    /// The chat template, if the model has one and this is the one that the manifest names.
+    ///
+    /// # Errors
+    /// [`KeyError::OtherChatTemplate`] and [`KeyError::ChatTemplate`].
+    pub fn read_chat_template(&self) -> Result<Option<ChatTemplate>, KeyError> {
+        read_chat_template(
+            self.key.manifest.chat_template,
+            self.chat_template.as_deref(),
+        )
+    }
+}
+
+impl OpenedModel {
+    /// As [`KeyFile::read_chat_template`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_chat_template(&self) -> Result<Option<ChatTemplate>, KeyError> {
+        let manifest = &self.committed.manifest;
+        read_chat_template(manifest.chat_template, self.chat_template.as_deref())
+    }
+}
+
+fn read_chat_template(
+    named: Option<[u8; 32]>,
+    bytes: Option<&[u8]>,
+) -> Result<Option<ChatTemplate>, KeyError> {
+    if bytes.map(ChatTemplate::digest_of) != named {
+        return Err(KeyError::OtherChatTemplate);
+    }
+    Ok(bytes.map(ChatTemplate::from_bytes).transpose()?)
 }
 
 impl Texts {

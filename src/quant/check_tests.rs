@@ -276,6 +276,7 @@ fn every_tensor_has_its_shape() {
                 scales: scales(1),
                 tables: [0; 32],
                 tokenizer: [0; 32],
+                chat_template: None,
                 provenance: Provenance {
                     files: vec![],
                     open: true,

@@ -181,6 +181,8 @@ pub struct Manifest {
     pub tables: [u8; 32],
     /// SHA-256 of the tokenizer's canonical JSON.
     pub tokenizer: [u8; 32],
+    /// SHA-256 of the chat template with its special tokens, in canonical bytes, if the checkpoint has one.
+    pub chat_template: Option<[u8; 32]>,
     pub provenance: Provenance,
 }
 
@@ -207,6 +209,7 @@ mod tests {
             scales: testing::scales(1),
             tables: [1; 32],
             tokenizer: [2; 32],
+            chat_template: None,
             provenance: Provenance {
                 files: vec![("model.safetensors".into(), [3; 32])],
                 open: true,
@@ -217,7 +220,7 @@ mod tests {
     /// Whatever part of the manifest changes, so does the model id that hashes it.
     #[test]
     fn the_digest_depends_on_every_field() {
-        let changes: [fn(&mut Manifest); 21] = [
+        let changes: [fn(&mut Manifest); 22] = [
             |m| m.architecture.layers += 1,
             |m| m.architecture.context += 1,
             |m| m.architecture.tied = false,
@@ -236,6 +239,7 @@ mod tests {
             |m| m.scales.blocks[0].q -= 1,
             |m| m.tables[31] ^= 1,
             |m| m.tokenizer[0] ^= 1,
+            |m| m.chat_template = Some([2; 32]),
             |m| m.provenance.files.push(("x".into(), [0; 32])),
             |m| m.provenance.files[0].1[5] ^= 1,
             |m| m.provenance.open = false,

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Quantizes a model: chooses scales by `calibration`, folds, rounds, and checks that the result
-/// can be run and proved. `tokenizer` is the SHA-256 of the tokenizer's canonical JSON.
+/// can be run and proved. `tokenizer` and `chat_template` are the digests of the manifest.
 ///
 /// # Errors
 /// [`QuantError`], naming layer and tensor, where a shape is wrong, a weight is not finite or too
@@ -31,6 +31,7 @@ pub fn quantize(
     options: Options,
     provenance: Provenance,
     tokenizer: [u8; 32],
+    chat_template: Option<[u8; 32]>,
 ) -> Result<IntegerModel, QuantError> {
     architecture.check()?;
     weights.check(&architecture)?;
@@ -61,6 +62,7 @@ pub fn quantize(
             architecture,
             scales,
             tokenizer,
+            chat_template,
             provenance,
         },
         tokens,
@@ -368,6 +370,7 @@ mod tests {
             Options::default(),
             provenance(),
             [7; 32],
+            None,
         )
     }
 

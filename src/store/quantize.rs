@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{Revision, Store, StoreError};
 use crate::files;
 use crate::layers::{Quantized, quantize_checkpoint};
-use crate::model::{Checkpoint, Located};
+use crate::model::{ChatTemplate, Checkpoint, Located};
 use crate::proof::{BlindingSeed, Kind, ModelFile, ModelId, container};
 use crate::quant::{Headroom, IntegerModel, Options, QUANTIZER_VERSION};
 
@@ -90,7 +90,8 @@ impl Store<'_> {
             (Some(Located::Quantized(path)), None) => {
                 let file: ModelFile = container::read(Kind::Model, path)?;
                 file.model.check()?;
-                self.committed(file.model, file.seed, file.tokenizer)
+                let committed = self.committed(file.model, file.seed, file.tokenizer);
+                committed.with_chat_template(file.chat_template)
             }
             (located, _) => {
                 let options = QuantizeOptions::new(headroom);
@@ -139,7 +140,10 @@ impl Store<'_> {
         } else {
             BlindingSeed::OPEN
         };
-        let file = self.committed(model, seed, checkpoint.tokenizer.to_json());
+        let template = checkpoint.chat_template.as_ref();
+        let file = self
+            .committed(model, seed, checkpoint.tokenizer.to_json())
+            .with_chat_template(template.map(ChatTemplate::to_bytes));
         Ok((file, headroom))
     }
 

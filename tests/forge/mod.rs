@@ -62,7 +62,11 @@ pub fn key(mut manifest: Manifest, change: impl FnOnce(&mut Architecture)) -> Ke
     let tokenizer = Vec::new();
     let rows = Vec::new();
     let key = nanozk::proof::VerifyingKey { manifest, rows };
-    let mut file = KeyFile { key, tokenizer };
+    let mut file = KeyFile {
+        key,
+        tokenizer,
+        chat_template: None,
+    };
     loop {
         let checked = file.key.check(ROW_BITS);
         let rows = &mut file.key.rows;

@@ -26,6 +26,7 @@ use metadata::Architecture;
 pub use metadata::FACTORS;
 pub(super) use split::PartName;
 
+use super::chat::{ChatError, ChatTemplate};
 use super::shard::{skip, take};
 use super::wanted::{Wanted, check_shape};
 use super::{ShardError, TensorError};
@@ -117,6 +118,11 @@ impl<R: Read> Gguf<R> {
     pub fn tokenizer(&self) -> Result<Vec<u8>, GgufError> {
         let json = tokenizer::json(&self.header.metadata, self.architecture)?;
         Ok(json.to_string().into_bytes())
+    }
+
+    /// The chat template, if there is one.
+    pub fn chat_template(&self) -> Result<Option<Result<ChatTemplate, ChatError>>, GgufError> {
+        tokenizer::chat_template(&self.header.metadata)
     }
 
     /// Reads the tensors, one at a time in the order in which they lie in their files, and returns each file's

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 
+use super::super::chat::{ChatError, ChatTemplate};
 use super::super::pipeline::LLAMA3;
 use super::header::GgufError;
 use super::metadata::{Architecture, Metadata};
@@ -24,6 +25,7 @@ const PRE: &str = "tokenizer.ggml.pre";
 const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
 const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
 const BOS: &str = "tokenizer.ggml.bos_token_id";
+const TEMPLATE: &str = "tokenizer.chat_template";
 const EOS: &str = "tokenizer.ggml.eos_token_id";
 /// What Llama 3's way to split texts is called.
 const LLAMA3_PRE: &str = "llama-bpe";
@@ -48,6 +50,30 @@ pub(super) fn json(metadata: &Metadata, architecture: Architecture) -> Result<Js
     json["added_tokens"] = vocabulary.added();
     json["post_processor"] = post_processor(metadata, &vocabulary, begins)?;
     Ok(json)
+}
+
+/// The chat template with the special tokens that the file names.
+pub(super) fn chat_template(
+    metadata: &Metadata,
+) -> Result<Option<Result<ChatTemplate, ChatError>>, GgufError> {
+    let Some(source) = metadata.text(TEMPLATE)? else {
+        return Ok(None);
+    };
+    let tokens = Metadata::required(metadata.texts(TOKENS)?, TOKENS)?;
+    let mut named = BTreeMap::new();
+    for (name, key) in [
+        ("bos_token", BOS),
+        ("eos_token", EOS),
+        ("unk_token", "tokenizer.ggml.unknown_token_id"),
+        ("pad_token", "tokenizer.ggml.padding_token_id"),
+    ] {
+        if let Some(id) = metadata.integer(key)? {
+            let token = usize::try_from(id).ok().and_then(|id| tokens.get(id));
+            let token = token.ok_or_else(|| malformed(key, "not a token"))?;
+            named.insert(name.to_string(), Some(token.clone()));
+        }
+    }
+    Ok(Some(ChatTemplate::new(source.to_string(), named)))
 }
 
 /// The template that puts tokens around a prompt; `begins`: whether one before it, if the file does not say.

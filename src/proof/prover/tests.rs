@@ -123,6 +123,7 @@ fn boundaries_and_weights_are_bound() {
         model: seed_model,
         seed: BlindingSeed([7; 32]),
         tokenizer: Vec::new(),
+        chat_template: None,
         key: crate::proof::VerifyingKey::clone(&scene_key(scene)),
     };
     let cheat = Scene {
