@@ -19,6 +19,10 @@ const MAX_FILE: usize = 1 << 26;
 /// again: at most about 130 bytes of memory each (`tests/costs.rs`).
 const MAX_ENCODED: usize = 1 << 19;
 
+/// What any tokenizer counts as. A piece takes more memory than its bytes do: where it may be a single byte of the
+/// text, nothing that makes the text longer keeps the pieces fewer than [`MAX_ENCODED`].
+const LEAST_GROWTH: usize = 2;
+
 /// A tokenizer, held in canonical form: without truncation and padding, serialized as compact
 /// JSON by the `tokenizers` crate. Reading that JSON gives the same tokenizer and the same bytes.
 #[derive(Clone, Debug)]
@@ -69,6 +73,7 @@ impl Tokenizer {
             return Err(TokenizerError::TooLarge(json.len()));
         }
         let growth = pipeline::check(json).map_err(TokenizerError::Unreadable)?;
+        let growth = growth.max(LEAST_GROWTH);
         let unreadable = |e: tokenizers::Error| TokenizerError::Unreadable(e.to_string());
         let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(unreadable)?;
         inner.with_truncation(None).map_err(unreadable)?;
