@@ -16,7 +16,7 @@ const END_OF_TEXT: &str = "<|endoftext|>";
 const MAX_FILE: usize = 1 << 26;
 
 /// How many bytes a foreign text may take as the model is given it, in all of its pieces, where a verifier encodes it
-/// again: at most about 130 bytes of memory each (`tests/costs.rs`).
+/// again: at most about 170 bytes of memory each (`tests/costs.rs`).
 const MAX_ENCODED: usize = 1 << 19;
 
 /// What any tokenizer counts as. A piece takes more memory than its bytes do: where it may be a single byte of the
