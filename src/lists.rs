@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
-/// No honest list of lists has more: a boundary or a seal for each of at most 1,024 layers, a dozen
+/// No honest list of lists has more: a boundary or a seal for each of at most 1,026 layers, a dozen
 /// weight tensors for each.
 const MAX_LISTS: usize = 1 << 14;
 

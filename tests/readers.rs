@@ -362,6 +362,27 @@ fn a_file_of_tiny_elements_costs_a_small_multiple_of_its_size() {
     }
 }
 
+/// A file may have a bundle for each layer, and a bundle no more seals than layers: two lists in one another.
+#[test]
+fn many_bundles_of_empty_seals_cost_a_small_multiple_of_their_size() {
+    let scene = scene();
+    let path = Path::new("good");
+    let proof: ProofFile =
+        container::decode(Kind::Proof, &scene.files.proofs[0], path).expect("good");
+    let statement = postcard::to_stdvec(&proof.statement).expect("plain data");
+    let boundaries = postcard::to_stdvec(&proof.boundaries).expect("plain data");
+    let (bundles, seals) = (64u32, 1u32 << 14);
+    let varint = |n: u32| postcard::to_stdvec(&n).expect("plain data");
+    // No layers and no multiplicities before the seals, and behind them an opening without a round.
+    let nothing = vec![0; seals as usize + 2 + 3 * 32];
+    let bundle = [&[0, 0][..], &varint(seals), &nothing].concat();
+    let bundles = [&[1][..], &varint(bundles), &bundle.repeat(bundles as usize)].concat();
+    let file = [&[CONTENT], &statement[..], &boundaries, &bundles].concat();
+    let peak = peak(|| assert!(!scene.read("proof", &file)));
+    println!("{peak} bytes for {}", file.len());
+    assert!((1 << 18..2 * file.len()).contains(&peak), "{peak}");
+}
+
 /// The tables that a key's scales ask for are built wherever these are in range, and are not
 /// those that the manifest names by their digest.
 #[test]

@@ -66,13 +66,7 @@ impl Challenges {
             }
             PublicAt::Table { at, values } => {
                 let point: Vec<F> = at.iter().map(|c| self.coord(*c, round)).collect();
-                let weights = eq_table(&point, F::ONE);
-                assert!(
-                    values.len() <= weights.len(),
-                    "a table has room for its values"
-                );
-                let terms = weights.iter().zip(values.iter());
-                terms.map(|(w, v)| *w * from_i128((*v).into())).sum()
+                table_at(&point, values)
             }
         }
     }
@@ -89,6 +83,23 @@ impl Challenges {
 /// The listed coordinates of a point.
 pub fn pick(point: &[F], coords: &[usize]) -> Vec<F> {
     coords.iter().map(|c| point[*c]).collect()
+}
+
+/// Σ_x eq(point, x)·values[x]: row by row, so that the weights take the room of a row and a column instead of a table of
+/// four times the size of the values.
+fn table_at(point: &[F], values: &[i64]) -> F {
+    assert!(
+        values.len() <= 1 << point.len(),
+        "a table has room for its values"
+    );
+    let (column, row) = point.split_at(point.len() / 2);
+    let weights = eq_table(column, F::ONE);
+    let rows = values.chunks(weights.len()).map(|values| {
+        let terms = weights.iter().zip(values);
+        terms.map(|(w, v)| *w * from_i128((*v).into())).sum::<F>()
+    });
+    let weighted = rows.zip(eq_table(row, F::ONE)).map(|(sum, w)| sum * w);
+    weighted.sum()
 }
 
 /// eq of one coordinate each: a·b + (1 − a)(1 − b).
@@ -139,6 +150,21 @@ mod tests {
         (0..n as u64)
             .map(|i| F::from(seed + 31 * i).square() - F::from(3))
             .collect()
+    }
+
+    /// Whether or not they fill their rows, or more than one.
+    #[test]
+    fn tables_equal_their_sums() {
+        for bits in 0..6 {
+            let point = point(3, bits);
+            for len in 0..=1 << bits {
+                let values: Vec<i64> = (0..len as i64).map(|i| 5 * i * i - 40).collect();
+                let weights = eq_table(&point, F::ONE);
+                let terms = weights.iter().zip(&values);
+                let plain: F = terms.map(|(w, v)| *w * from_i128((*v).into())).sum();
+                assert_eq!(table_at(&point, &values), plain, "{len} of 2^{bits}");
+            }
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Linear functionals of the committed data, as sums of tensors.
 //!
 //! The data of a bundle is one long vector, cut into rows of 2^c. A claim ⟨data, b⟩ has a `b` that
-//! is a short sum of *pieces*: on an aligned run of 2^k entries, a constant times a tensor of k
-//! two-vectors. The prover writes `b` out; the verifier evaluates it against the tensor of fold
-//! challenges in O(k) a piece. Both get it from the same code.
+//! is a sum of *runs*, and a run a short sum of *pieces*: on an aligned run of 2^k entries, a constant
+//! times a tensor of k two-vectors. The prover writes `b` out; the verifier evaluates it against the
+//! tensor of fold challenges in O(k) a piece. Both get it from the same code. Pieces are not kept: there
+//! can be dozens to a run, and runs are as many as a file asks for.
 
 use std::sync::Arc;
 
@@ -15,18 +16,27 @@ use crate::algebra::F;
 /// The weights of an index bit: `[if 0, if 1]`.
 pub type BitWeights = [F; 2];
 
-/// `coef · ⊗ bits` on `[offset, offset + 2^bits.len())`; `offset` is a multiple of the length.
+/// `coef · Π_b bits[b][bit b of index + x]` on the entries `offset + x`, x < len.
 #[derive(Clone, Debug)]
-pub struct Piece {
-    pub offset: usize,
-    pub coef: F,
-    pub bits: Arc<[BitWeights]>,
+pub struct Run {
+    offset: usize,
+    index: usize,
+    len: usize,
+    coef: F,
+    bits: Arc<[BitWeights]>,
 }
 
-/// A sum of pieces and of explicit runs.
+/// `coef · ⊗ bits` on `[offset, offset + 2^bits.len())`; `offset` is a multiple of the length.
+struct Piece<'a> {
+    offset: usize,
+    coef: F,
+    bits: &'a [BitWeights],
+}
+
+/// A sum of runs with structure and of explicit ones.
 #[derive(Clone, Debug, Default)]
 pub struct Functional {
-    pub pieces: Vec<Piece>,
+    runs: Vec<Run>,
     /// (offset, coefficient, values): for public tables, which have no structure.
     pub dense: Vec<(usize, F, Arc<Vec<F>>)>,
 }
@@ -90,21 +100,36 @@ pub fn index_bits(len: usize) -> usize {
 
 /// Cuts `[0, len)` into runs `(x, k)` of 2^k indices such that both `base + x` and `index + x` are
 /// multiples of 2^k.
-fn dyadic_runs(base: usize, index: usize, len: usize) -> Vec<(usize, usize)> {
-    let mut runs = Vec::new();
-    let mut x = 0;
-    while x < len {
-        let fits = (usize::BITS - 1 - (len - x).leading_zeros()) as usize;
+fn dyadic_runs(base: usize, index: usize, len: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let x = next;
+        let fits = (len - x).checked_ilog2()? as usize;
         let k = fits
             .min((base + x).trailing_zeros() as usize)
             .min((index + x).trailing_zeros() as usize);
-        runs.push((x, k));
-        x += 1 << k;
-    }
-    runs
+        next += 1 << k;
+        Some((x, k))
+    })
 }
 
-impl Piece {
+impl Run {
+    /// The run as a sum of pieces, without those that are zero.
+    fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        let pieces = dyadic_runs(self.offset, self.index, self.len).map(|(x, k)| {
+            let high = self.bits.iter().enumerate().skip(k);
+            let coef = high.fold(self.coef, |c, (b, w)| c * w[(self.index + x) >> b & 1]);
+            Piece {
+                offset: self.offset + x,
+                coef,
+                bits: &self.bits[..k],
+            }
+        });
+        pieces.filter(|piece| piece.coef != F::ZERO)
+    }
+}
+
+impl Piece<'_> {
     /// Adds the part that lies in the row that begins at `start` to it.
     fn add_to_row(&self, start: usize, row: &mut [F]) {
         let row_bits = row.len().ilog2() as usize;
@@ -141,26 +166,29 @@ impl Functional {
         self.add_bits(offset, index, len, &bits, coef * rest);
     }
 
-    /// Adds `coef · Π_b bits[b][bit b of index + x]` on the entries `offset + x`, x < len.
+    /// Adds a [`Run`].
     fn add_bits(&mut self, offset: usize, index: usize, len: usize, bits: &[BitWeights], coef: F) {
-        for (x, k) in dyadic_runs(offset, index, len) {
-            let high = bits.iter().enumerate().skip(k);
-            let coef = high.fold(coef, |c, (b, w)| c * w[(index + x) >> b & 1]);
-            if coef != F::ZERO {
-                self.pieces.push(Piece {
-                    offset: offset + x,
-                    coef,
-                    bits: bits[..k].into(),
-                });
-            }
-        }
+        // The digits of a tensor follow one another and have the same weights: ten times the size of a run.
+        let last = self.runs.last().filter(|last| *last.bits == *bits);
+        let bits = last.map_or_else(|| bits.into(), |last| last.bits.clone());
+        self.runs.push(Run {
+            offset,
+            index,
+            len,
+            coef,
+            bits,
+        });
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        self.runs.iter().flat_map(Run::pieces)
     }
 
     /// Multiplies everything by `scale` and adds it to `into`.
     pub fn add_scaled_to(self, scale: F, into: &mut Self) {
-        into.pieces.extend(self.pieces.into_iter().map(|p| Piece {
-            coef: p.coef * scale,
-            ..p
+        into.runs.extend(self.runs.into_iter().map(|run| Run {
+            coef: run.coef * scale,
+            ..run
         }));
         into.dense
             .extend(self.dense.into_iter().map(|(o, c, v)| (o, c * scale, v)));
@@ -169,8 +197,9 @@ impl Functional {
     /// The functional written out, as `count` rows of 2^row_bits entries, in parallel. Panics if a
     /// part lies outside.
     pub fn rows(&self, count: usize, row_bits: usize) -> Vec<Vec<F>> {
+        let all: Vec<Piece> = self.pieces().collect();
         let mut pieces: Vec<Vec<&Piece>> = vec![Vec::new(); count];
-        for piece in &self.pieces {
+        for piece in &all {
             let last = piece.offset + (1 << piece.bits.len()) - 1;
             for row in &mut pieces[piece.offset >> row_bits..=last >> row_bits] {
                 row.push(piece);
@@ -208,8 +237,7 @@ impl Functional {
     /// at index 0.
     pub fn evaluate(&self, factors: &[F]) -> F {
         let pieces: F = self
-            .pieces
-            .iter()
+            .pieces()
             .map(|p| {
                 let inside: F = p
                     .bits

@@ -8,7 +8,9 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use tokenizers::{NormalizedString, Normalizer as _, NormalizerWrapper};
 
 use super::post_processor::{Around, PostProcessor};
 use crate::lists::bounded;
@@ -29,8 +31,19 @@ pub(super) const MAX_TOKEN: usize = 1 << 10;
 const MAX_TOKENS: usize = 1 << 20;
 const MAX_MERGES: usize = 1 << 21;
 
-/// The bytes of all added tokens together, which the crate builds an automaton of about 75 times that size for.
+/// The longest text of the unknown token in bytes: the crate writes it out wherever it stands in a text.
+const MAX_UNKNOWN: usize = 1 << 6;
+
+/// Added tokens, at most, and the bytes of one and of all together, as they are and as they are looked for: behind the
+/// normalizer. The crate builds an automaton for them, of about 75 bytes for each byte, but of a thousand where they are
+/// 100 or fewer. Published are up to 32,768 of two dozen bytes, and runs of spaces of 93.
+const MAX_ADDED_TOKENS: usize = 1 << 16;
+const MAX_ADDED_TOKEN: usize = 1 << 8;
 const MAX_ADDED: usize = 1 << 20;
+
+/// The longest normalizer, pre-tokenizer, post-processor or decoder in bytes of JSON, each of which is held as a tree of
+/// dozens of times that size while it is read. Published ones have a few thousand, of post-processors.
+const MAX_PART: usize = 1 << 16;
 
 /// How Llama 3 splits a text into words.
 pub(super) const LLAMA3: &str = concat!(
@@ -44,48 +57,124 @@ const SPLITS: [&str; 1] = [LLAMA3];
 /// A `tokenizer.json`.
 #[derive(Deserialize)]
 struct File {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::<MAX_ADDED_TOKENS, _, _>")]
     added_tokens: Vec<Added>,
-    normalizer: Option<Normalizer>,
-    pre_tokenizer: Option<PreTokenizer>,
-    decoder: Option<Decoder>,
-    post_processor: Option<PostProcessor>,
+    normalizer: Option<Part<Normalizer>>,
+    pre_tokenizer: Option<Part<PreTokenizer>>,
+    post_processor: Option<Part<PostProcessor>>,
+    decoder: Option<Part<Decoder>>,
     model: Model,
 }
 
-#[derive(Deserialize)]
-struct Added {
-    content: Token,
+/// A part with its JSON, of at most [`MAX_PART`] bytes.
+struct Part<T> {
+    part: T,
+    json: Box<RawValue>,
 }
 
-/// BPE. GPT-2's own file leaves the type out.
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Part<T> {
+    fn deserialize<D: Deserializer<'de>>(file: D) -> Result<Self, D::Error> {
+        let json = <&RawValue>::deserialize(file)?;
+        let bytes = json.get().len();
+        if bytes > MAX_PART {
+            return Err(D::Error::custom(format!(
+                "a part of {bytes} bytes, more than the {MAX_PART} that one may have"
+            )));
+        }
+        let part = serde_json::from_str(json.get()).map_err(D::Error::custom)?;
+        let json = json.to_owned();
+        Ok(Self { part, json })
+    }
+}
+
+/// All that an added token has: the crate holds other fields, of any size, while it reads it.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Added {
+    content: String,
+    lstrip: bool,
+    rstrip: bool,
+    #[serde(rename = "id")]
+    _id: IgnoredAny,
+    #[serde(rename = "single_word")]
+    _single_word: bool,
+    #[serde(rename = "normalized")]
+    _normalized: bool,
+    #[serde(rename = "special")]
+    _special: bool,
+}
+
+/// BPE. GPT-2's own file leaves the type out. All that it has, as for [`Added`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Model {
     r#type: Option<String>,
+    unk_token: Option<String>,
     continuing_subword_prefix: Option<String>,
-    // Put behind a word's end before that is looked up, so as long as a token at most.
-    #[serde(rename = "end_of_word_suffix")]
-    _suffix: Option<Token>,
+    end_of_word_suffix: Option<String>,
+    #[serde(rename = "dropout")]
+    _dropout: Option<f32>,
+    #[serde(rename = "fuse_unk")]
+    _fuse_unk: Option<bool>,
+    #[serde(rename = "byte_fallback")]
+    _byte_fallback: Option<bool>,
+    #[serde(rename = "ignore_merges")]
+    _ignore_merges: Option<bool>,
     #[serde(rename = "vocab")]
     _vocabulary: Vocabulary,
     #[serde(
         rename = "merges",
-        deserialize_with = "bounded::<MAX_MERGES, IgnoredAny, _>"
+        deserialize_with = "bounded::<MAX_MERGES, Merge, _>"
     )]
-    _merges: Vec<IgnoredAny>,
+    _merges: Vec<Merge>,
 }
 
-/// A token's text, of at most [`MAX_TOKEN`] bytes: its length.
+/// Two tokens: a list of them, or in older files their text with a space between.
+struct Merge;
+
+impl<'de> Deserialize<'de> for Merge {
+    fn deserialize<D: Deserializer<'de>>(file: D) -> Result<Self, D::Error> {
+        file.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Merge {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "a merge of two tokens, of at most {MAX_TOKEN} bytes each"
+        )
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self, E> {
+        match text.len() {
+            length if length <= 2 * MAX_TOKEN + 1 => Ok(self),
+            length => Err(E::invalid_length(length, &self)),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
+        for count in 0..2 {
+            let token = seq.next_element::<Token>()?;
+            token.ok_or_else(|| A::Error::invalid_length(count, &self))?;
+        }
+        Ok(self)
+    }
+}
+
+/// A token's text, of at most [`MAX_TOKEN`] bytes.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
-struct Token(usize);
+struct Token;
 
 impl TryFrom<String> for Token {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
         match text.len() {
-            length if length <= MAX_TOKEN => Ok(Self(length)),
+            length if length <= MAX_TOKEN => Ok(Self),
             length => Err(format!(
                 "a token of {length} bytes, more than the {MAX_TOKEN} that one may have"
             )),
@@ -207,43 +296,105 @@ pub(super) struct Parts {
 /// What it is not to contain, or where it is not JSON.
 pub(super) fn check(json: &[u8]) -> Result<Parts, String> {
     let file: File = serde_json::from_slice(json).map_err(|e| e.to_string())?;
-    let model = &file.model;
-    if model.r#type.as_ref().is_some_and(|kind| kind != "BPE") {
-        return Err("the model is not BPE".into());
-    }
-    if model
-        .continuing_subword_prefix
-        .as_ref()
-        .is_some_and(|prefix| !prefix.is_empty())
-    {
-        return Err("the model has a continuing_subword_prefix".into());
-    }
-    let added: usize = file.added_tokens.iter().map(|a| a.content.0).sum();
-    if added > MAX_ADDED {
+    file.model.check()?;
+    let normalizer = chain(&file.normalizer, Normalizer::chain)?;
+    let pre_tokenizer = chain(&file.pre_tokenizer, PreTokenizer::chain)?;
+    let decoder = chain(&file.decoder, Decoder::chain)?;
+    let encoding = normalizer.growth * pre_tokenizer.growth;
+    let growth = encoding.max(decoder.growth);
+    if growth > MAX_GROWTH {
         return Err(format!(
-            "added tokens of {added} bytes together, more than {MAX_ADDED}"
+            "parts in a row that may leave a text {growth} times as long, more than {MAX_GROWTH}"
         ));
     }
-    let normalizer = file.normalizer.map_or(Ok(Chain::NONE), |n| n.chain())?;
-    let pre_tokenizer = file.pre_tokenizer.map_or(Ok(Chain::NONE), |p| p.chain())?;
-    let decoder = file.decoder.map_or(Ok(Chain::NONE), |d| d.chain())?;
-    for Chain { parts, .. } in [normalizer, pre_tokenizer, decoder] {
-        if parts > MAX_PARTS {
-            return Err(format!("{parts} parts in a row, more than {MAX_PARTS}"));
+    check_added(&file.added_tokens, file.normalizer.as_ref())?;
+    let around = file.post_processor.map(|p| p.part.around());
+    Ok(Parts {
+        growth: encoding,
+        around: around.transpose()?.unwrap_or_default(),
+    })
+}
+
+/// A part's chain, which is none where there is no part, and not too long.
+fn chain<T>(
+    part: &Option<Part<T>>,
+    of: impl FnOnce(&T) -> Result<Chain, String>,
+) -> Result<Chain, String> {
+    match part.as_ref().map_or(Ok(Chain::NONE), |p| of(&p.part))? {
+        Chain { parts, .. } if parts > MAX_PARTS => {
+            Err(format!("{parts} parts in a row, more than {MAX_PARTS}"))
+        }
+        chain => Ok(chain),
+    }
+}
+
+/// Checks the added tokens as they are and as the normalizer, which is sound, leaves them: in both forms they may be
+/// looked for.
+///
+/// One that takes the spaces around it must not be spaces itself. The crate looks for the next token where one ended
+/// before it took spaces: another could lie within those, take the rest of them once more, and so on to the end of each
+/// run, or end before it begins, at which the crate panics.
+fn check_added(added: &[Added], normalizer: Option<&Part<Normalizer>>) -> Result<(), String> {
+    let normalizer: Option<NormalizerWrapper> = normalizer
+        .map(|n| serde_json::from_str(n.json.get()))
+        .transpose()
+        .map_err(|e| e.to_string())?;
+    let mut total = 0;
+    for token in added {
+        // Short before the normalizer makes it longer.
+        let mut normalized = NormalizedString::from(within(&token.content)?);
+        if let Some(normalizer) = &normalizer {
+            let done = normalizer.normalize(&mut normalized);
+            done.map_err(|e| e.to_string())?;
+        }
+        let normalized = within(normalized.get())?;
+        total += token.content.len().max(normalized.len());
+        if total > MAX_ADDED {
+            return Err(format!(
+                "added tokens of more than {MAX_ADDED} bytes together"
+            ));
+        }
+        let blank = |text: &str| text.chars().all(char::is_whitespace);
+        if (token.lstrip || token.rstrip) && (blank(&token.content) || blank(normalized)) {
+            return Err(format!(
+                "the added token {:?} is of spaces and takes those around it",
+                token.content
+            ));
         }
     }
-    let around = file
-        .post_processor
-        .map_or(Ok(Around::default()), |p| p.around())?;
-    let encoding = normalizer.growth * pre_tokenizer.growth;
-    match encoding.max(decoder.growth) {
-        growth if growth <= MAX_GROWTH => Ok(Parts {
-            growth: encoding,
-            around,
-        }),
-        growth => Err(format!(
-            "parts in a row that may leave a text {growth} times as long, more than {MAX_GROWTH}"
+    Ok(())
+}
+
+/// The text of an added token, which is not too long.
+fn within(text: &str) -> Result<&str, String> {
+    match text.len() {
+        length if length <= MAX_ADDED_TOKEN => Ok(text),
+        length => Err(format!(
+            "an added token of {length} bytes, more than the {MAX_ADDED_TOKEN} that one may have"
         )),
+    }
+}
+
+impl Model {
+    /// Prefixes make the crate panic; a suffix stands in the text of each piece's last token, or becomes a token for each
+    /// of its bytes, so that a text's memory has no bound by its length.
+    fn check(&self) -> Result<(), String> {
+        let some = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        if self.r#type.as_ref().is_some_and(|kind| kind != "BPE") {
+            return Err("the model is not BPE".into());
+        }
+        if some(&self.continuing_subword_prefix) {
+            return Err("the model has a continuing_subword_prefix".into());
+        }
+        if some(&self.end_of_word_suffix) {
+            return Err("the model has an end_of_word_suffix".into());
+        }
+        match self.unk_token.as_ref().map_or(0, String::len) {
+            length if length <= MAX_UNKNOWN => Ok(()),
+            length => Err(format!(
+                "an unk_token of {length} bytes, more than the {MAX_UNKNOWN} that one may have"
+            )),
+        }
     }
 }
 
@@ -366,7 +517,10 @@ fn one_character(text: &str) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::super::{Tokenizer, TokenizerError, synthetic};
-    use super::{LLAMA3, MAX_ADDED, MAX_MERGES, MAX_PARTS, MAX_TOKEN, MAX_TOKENS, check};
+    use super::{
+        LLAMA3, MAX_ADDED, MAX_ADDED_TOKEN, MAX_ADDED_TOKENS, MAX_MERGES, MAX_PART, MAX_PARTS,
+        MAX_TOKEN, MAX_TOKENS, MAX_UNKNOWN, check,
+    };
     use std::collections::BTreeMap;
 
     use serde_json::{Value, json};
@@ -569,26 +723,9 @@ mod tests {
         assert!(with("/model/vocab", &vocabulary("b".repeat(MAX_TOKEN))).is_ok());
         refused("/model/vocab", &vocabulary("b".repeat(MAX_TOKEN + 1)));
         refused("/model/vocab", &vocabulary("é".repeat(MAX_TOKEN / 2 + 1)));
-        let added = |count: usize, length: usize| {
-            let token = |i: usize| {
-                let content = format!("{i:0length$}");
-                json!({
-                    "id": 257 + i, "content": content, "special": true, "normalized": false,
-                    "single_word": false, "lstrip": false, "rstrip": false,
-                })
-            };
-            Value::from((0..count).map(token).collect::<Vec<_>>())
-        };
-        assert!(with("/added_tokens", &added(1, MAX_TOKEN)).is_ok());
-        refused("/added_tokens", &added(1, MAX_TOKEN + 1));
-        assert!(with("/added_tokens", &added(MAX_ADDED / MAX_TOKEN, MAX_TOKEN)).is_ok());
-        refused(
-            "/added_tokens",
-            &added(MAX_ADDED / MAX_TOKEN + 1, MAX_TOKEN),
-        );
-        let suffix = |length: usize| json!("w".repeat(length));
-        assert!(with("/model/end_of_word_suffix", &suffix(MAX_TOKEN)).is_ok());
-        refused("/model/end_of_word_suffix", &suffix(MAX_TOKEN + 1));
+        let unknown = |length: usize| json!("u".repeat(length));
+        assert!(with("/model/unk_token", &unknown(MAX_UNKNOWN)).is_ok());
+        refused("/model/unk_token", &unknown(MAX_UNKNOWN + 1));
 
         // The counts: from the text alone, which is quicker than from a tokenizer.
         let read = |tokens: usize, merges: usize| {
@@ -602,6 +739,193 @@ mod tests {
         assert_eq!(read(MAX_TOKENS - 1, MAX_MERGES - 1), Ok(1));
         assert!(read(MAX_TOKENS, 0).is_err_and(|e| e.contains("at most 1048576 tokens")));
         assert!(read(0, MAX_MERGES).is_err_and(|e| e.contains("at most 2097152 items")));
+    }
+
+    /// Added tokens with these texts, which take the spaces on neither side.
+    fn added<'a>(texts: impl IntoIterator<Item = &'a str>) -> Value {
+        texts
+            .into_iter()
+            .map(|text| one_added(text, false, false))
+            .collect()
+    }
+
+    fn one_added(text: &str, lstrip: bool, rstrip: bool) -> Value {
+        json!({
+            "id": 0, "content": text, "special": false, "normalized": true, "single_word": false,
+            "lstrip": lstrip, "rstrip": rstrip,
+        })
+    }
+
+    /// The crate makes an automaton of all added tokens, as the normalizer leaves them: here 33 bytes of one.
+    #[test]
+    fn added_tokens_are_bounded_behind_the_normalizer() {
+        let read = |tokens: &Value, normalizer: &Value| {
+            let vocabulary = json!({"vocab": {}, "merges": []});
+            let json =
+                json!({"added_tokens": tokens, "normalizer": normalizer, "model": vocabulary});
+            check(json.to_string().as_bytes()).map(|_| ())
+        };
+        let longer = json!({"type": "Sequence", "normalizers": [
+            {"type": "Replace", "pattern": {"String": "q"}, "content": "\u{fdfa}"}, {"type": "NFKC"},
+        ]});
+        let of = |letter: &str, bytes: usize| added([&*letter.repeat(bytes)]);
+        let none = Value::Null;
+        assert_eq!(read(&of("q", MAX_ADDED_TOKEN), &none), Ok(()));
+        assert_eq!(read(&of("a", MAX_ADDED_TOKEN), &longer), Ok(()));
+        let long = |bytes| {
+            Err(format!(
+                "an added token of {bytes} bytes, more than the 256 that one may have"
+            ))
+        };
+        assert_eq!(read(&of("q", MAX_ADDED_TOKEN + 1), &none), long(257));
+        assert_eq!(read(&of("q", 7), &longer), Ok(()));
+        assert_eq!(read(&of("q", 8), &longer), long(264));
+
+        let many = |text: String, count: usize| added(std::iter::repeat_n(&*text, count));
+        let most = MAX_ADDED / MAX_ADDED_TOKEN;
+        assert_eq!(
+            read(&many("a".repeat(MAX_ADDED_TOKEN), most), &none),
+            Ok(())
+        );
+        let together = Err("added tokens of more than 1048576 bytes together".into());
+        assert_eq!(
+            read(&many("a".repeat(MAX_ADDED_TOKEN), most + 1), &none),
+            together
+        );
+        let most = MAX_ADDED / 231;
+        assert_eq!(read(&many("q".repeat(7), most), &longer), Ok(()));
+        assert_eq!(read(&many("q".repeat(7), most + 1), &longer), together);
+        assert_eq!(read(&many("a".into(), MAX_ADDED_TOKENS), &none), Ok(()));
+        let refused = read(&many("a".into(), MAX_ADDED_TOKENS + 1), &none);
+        assert!(refused.is_err_and(|e| e.contains("at most 65536 items")));
+    }
+
+    /// A token of spaces that takes those around it makes the crate panic beside another that does, and fill the memory
+    /// alone. Whatever else takes them gives tokens for any text.
+    #[test]
+    fn added_tokens_that_take_spaces_are_not_spaces() {
+        let replace = json!({"type": "Replace", "pattern": {"String": "▁"}, "content": " "});
+        let with_added = |tokens: &[Value], normalizer: bool| {
+            let mut json: Value =
+                serde_json::from_slice(&synthetic::tokenizer().to_json()).unwrap();
+            json["added_tokens"] = tokens.into();
+            json["normalizer"] = if normalizer {
+                replace.clone()
+            } else {
+                Value::Null
+            };
+            Tokenizer::from_json(json.to_string().as_bytes())
+        };
+        let sides = [(false, false), (false, true), (true, false), (true, true)];
+        for (lstrip, rstrip) in &sides[1..] {
+            for (text, normalizer) in [(" ", false), (" \n", false), ("\u{a0}", false), ("▁", true)]
+            {
+                let token = one_added(text, *lstrip, *rstrip);
+                let refused = with_added(&[token], normalizer).expect_err("refused");
+                assert!(
+                    refused.to_string().contains("is of spaces and takes"),
+                    "{refused}"
+                );
+            }
+            // As Phi-3's, and as a mask.
+            assert!(with_added(&[one_added("<|end|>", *lstrip, *rstrip)], false).is_ok());
+        }
+        let letters = ["x", " ", "▁"];
+        let longer = |texts: &[String]| -> Vec<String> {
+            texts
+                .iter()
+                .flat_map(|t| letters.map(|l| format!("{t}{l}")))
+                .collect()
+        };
+        let texts = std::iter::successors(Some(vec![String::new()]), |texts| Some(longer(texts)));
+        let texts: Vec<String> = texts.take(6).flatten().collect();
+        let tokens = ["x", " ", "  ", " x", "x ", "▁"]
+            .into_iter()
+            .flat_map(|text| sides.map(|(lstrip, rstrip)| one_added(text, lstrip, rstrip)));
+        let tokens: Vec<Value> = tokens.collect();
+        let mut read = 0;
+        for (a, b) in tokens
+            .iter()
+            .flat_map(|a| tokens.iter().map(move |b| (a, b)))
+        {
+            let Ok(tokenizer) = with_added(&[a.clone(), b.clone()], true) else {
+                continue;
+            };
+            read += 1;
+            for text in &texts {
+                let tokens = tokenizer.encode(text).unwrap();
+                assert!(tokens.len() <= 2 * text.len(), "{text:?} with {a} and {b}");
+            }
+        }
+        // Three of four of each of the three tokens of spaces are refused.
+        assert_eq!(read, (4 + 4 + 4 + 3) * (4 + 4 + 4 + 3));
+    }
+
+    /// What stands behind a word's end is a token's text for each piece of a text, or a token for each of its bytes.
+    #[test]
+    fn a_suffix_is_refused() {
+        for none in [json!(""), Value::Null] {
+            assert!(with_field("end_of_word_suffix", none).is_ok());
+        }
+        let refused = with_field("end_of_word_suffix", json!("</w>"));
+        assert_eq!(refused, Err("the model has an end_of_word_suffix".into()));
+    }
+
+    /// The check of a model with this field.
+    fn with_field(field: &str, value: Value) -> Result<usize, String> {
+        let mut model = json!({"vocab": {"a": 0, "b": 1, "ab": 2}, "merges": []});
+        model[field] = value;
+        growth(json!({"model": model}).to_string().as_bytes())
+    }
+
+    /// The crate holds whatever a file has in trees of dozens of times its size, before it looks whether it knows it.
+    #[test]
+    fn only_known_fields_of_moderate_size_are_read() {
+        for merges in [json!([["a", "b"]]), json!(["a b"])] {
+            assert_eq!(with_field("merges", merges), Ok(1));
+        }
+        let long = "a".repeat(2 * MAX_TOKEN + 2);
+        for merge in [
+            json!([]),
+            json!(["a"]),
+            json!(["a", "b", "c"]),
+            json!([[], []]),
+            json!(5),
+            json!(long),
+        ] {
+            assert!(with_field("merges", json!([merge])).is_err(), "{merge}");
+        }
+        assert!(
+            with_field("others", json!([[], []]))
+                .is_err_and(|e| e.contains("unknown field `others`"))
+        );
+        let mut token = one_added("a", false, false);
+        token["others"] = json!([[], []]);
+        refused("/added_tokens", &json!([token]));
+        let parts = ["normalizer", "pre_tokenizer", "post_processor", "decoder"];
+        for (part, kind) in parts
+            .into_iter()
+            .zip(["NFC", "Digits", "ByteLevel", "Fuse"])
+        {
+            let of = |bytes: usize| {
+                let spaced = format!(
+                    r#"{{"type": "{kind}"{:spaces$}}}"#,
+                    "",
+                    spaces = bytes - 12 - kind.len()
+                );
+                assert_eq!(spaced.len(), bytes);
+                check(
+                    format!(r#"{{"{part}": {spaced}, "model": {{"vocab": {{}}, "merges": []}}}}"#)
+                        .as_bytes(),
+                )
+            };
+            assert!(of(MAX_PART).is_ok(), "{part}");
+            let refused = of(MAX_PART + 1);
+            assert!(
+                refused.is_err_and(|e| e.contains("more than the 65536")),
+                "{part}"
+            );
+        }
     }
 
     /// An expression from elsewhere could take exponential time, and other behaviours lose text.

@@ -34,7 +34,8 @@ use ff::Field;
 use pasta_curves::EqAffine;
 use rand::rngs::SysError;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::SealError;
 use super::circuit::smallest_k;
@@ -105,8 +106,9 @@ pub struct LayerMessages {
     pub masked: ScalarBytes,
 }
 
-/// The proof of a bundle.
+/// The proof of a bundle. It has no more seals than layers, also where it is read: an empty seal takes one byte of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct BundleProof {
     pub layers: Vec<LayerMessages>,
     /// One row commitment per row of every table that a lookup of the bundle reads.
@@ -116,6 +118,24 @@ pub struct BundleProof {
     #[serde(deserialize_with = "lists")]
     pub seals: Vec<Vec<u8>>,
     pub opening: OpeningProof,
+}
+
+impl Serialize for BundleProof {
+    fn serialize<S: Serializer>(&self, file: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, file)
+    }
+}
+
+impl<'de> Deserialize<'de> for BundleProof {
+    fn deserialize<D: Deserializer<'de>>(file: D) -> Result<Self, D::Error> {
+        let proof = Self::deserialize(file)?;
+        match (proof.seals.len(), proof.layers.len()) {
+            (seals, layers) if seals <= layers => Ok(proof),
+            (seals, layers) => Err(D::Error::custom(format!(
+                "{seals} seals for {layers} layers"
+            ))),
+        }
+    }
 }
 
 /// Why a bundle is not proved or not valid.
