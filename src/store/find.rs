@@ -42,15 +42,15 @@ impl Found {
 pub enum FindError {
     #[error("the model's name is empty: give a path or a name such as \"gpt2\"")]
     Empty,
-    #[error("no model {name:?} in any of these places:\n{}{}", lines(places), advice(hub.as_ref()))]
+    #[error("no model {name:?} in any of these places:\n{}{}", lines(places), advice(hub.as_deref()))]
     NotFound {
         name: String,
         places: Vec<Place>,
         /// What the hub says, if the name may be a repository's.
-        hub: Option<HubError>,
+        hub: Option<Box<HubError>>,
     },
     #[error(transparent)]
-    Hub(HubError),
+    Hub(Box<HubError>),
 }
 
 /// Somewhere a model was looked for.
@@ -80,8 +80,8 @@ pub fn find(name: &str, models: &Path, hub: &Hub) -> Result<Found, FindError> {
         true => None,
         false => match hub.find(&names, revision) {
             Ok(found) => return Ok(found),
-            Err(e) if e.leaves_existence_open() => Some(e),
-            Err(e) => return Err(FindError::Hub(e)),
+            Err(e) if e.leaves_existence_open() => Some(Box::new(e)),
+            Err(e) => return Err(FindError::Hub(Box::new(e))),
         },
     };
     candidates.extend(names.iter().filter_map(|id| hub.place(id, revision)));

@@ -20,12 +20,13 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 pub use error::StoreError;
-pub use find::{FindError, Found, Place, Revision};
+pub use find::{FindError, Place, Revision};
 pub use home::Home;
 pub use hub::HubError;
 pub use progress::Progress;
 pub use quantize::{QuantizeOptions, Recomputed};
 
+use find::Found;
 use hub::{Hub, Settings};
 
 use crate::model::{Checkpoint, Located, Tokenizer, embedded};

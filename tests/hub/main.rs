@@ -12,7 +12,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{Ran, arg, base, command, directory, names, nanozk, run};
+use common::{Ran, arg, base, command, directory, names, nanozk, read, run};
 use server::{Answer, COMMIT, Fault, Host, ID, Request, Server, sha256};
 
 const WEIGHTS: &str = "model.safetensors";
@@ -175,9 +175,8 @@ fn a_name_is_downloaded_once() {
     for name in ["gpt2", ID, &format!("{ID}@{COMMIT}"), "gpt2@main"] {
         user.generate(&server.endpoint, name).success();
     }
-    let offline = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"];
-    for variable in offline {
-        let mut command = user.command(&server.endpoint, &prove);
+    for variable in ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"] {
+        let mut command = user.command(&server.endpoint, &generating("gpt2"));
         run(command.env(variable, "1")).success();
     }
     assert_eq!(server.asked().len(), 0);
@@ -251,6 +250,7 @@ fn a_broken_download_goes_on_where_it_stopped() {
         _ => answer,
     }));
     run(&mut user.command(&resumed.endpoint, &prove)).success();
+    assert_eq!(read(&out).statement.output.len(), 1, "a whole proof");
     let asked = of(Host::Store, "GET", &resumed.asked());
     let ranges: Vec<_> = asked.iter().map(|r| r.headers["range"].clone()).collect();
     let expected = [half, half + 1000].map(|start| format!("bytes={start}-"));

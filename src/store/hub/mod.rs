@@ -41,32 +41,44 @@ impl Hub<'_> {
     /// # Errors
     /// [`HubError`], with nothing half-written under its final name.
     pub fn find(&self, names: &[String], revision: &str) -> Result<Found, HubError> {
-        let cached = |as_it_is| {
-            let mut found = names.iter().map(|id| self.cached(id, revision, as_it_is));
-            found.find_map(Result::ok)
-        };
-        if let Some(whole) = cached(false) {
+        if let Ok(whole) = self.first_cached(names, revision, false) {
             return Ok(whole);
         }
         let name = names.last().expect("a name");
+        let as_it_is = || self.first_cached(names, revision, true);
         if self.settings.offline {
-            let lacks = |lacks| HubError::Offline {
+            return as_it_is().map_err(|lacks| HubError::Offline {
                 repository: name.clone(),
                 revision: revision.to_string(),
                 lacks,
-            };
-            return cached(true)
-                .map_or_else(|| self.cached(name, revision, true).map_err(lacks), Ok);
+            });
         }
         match self.download(name, revision) {
             Err(e) if e.is_unreachable() => {
-                let found = cached(true).ok_or(e)?;
+                let found = as_it_is().map_err(|_| e)?;
                 let what = "the hub cannot be asked: the model is used as the cache has it";
                 self.progress.detail(what);
                 Ok(found)
             }
             result => result,
         }
+    }
+
+    /// The first of these that the cache has, or what it lacks of the last.
+    fn first_cached(
+        &self,
+        names: &[String],
+        revision: &str,
+        as_it_is: bool,
+    ) -> Result<Found, String> {
+        let mut lacks = String::new();
+        for name in names {
+            match self.cached(name, revision, as_it_is) {
+                Ok(found) => return Ok(found),
+                Err(file) => lacks = file,
+            }
+        }
+        Err(lacks)
     }
 
     /// Where a repository's revision is or would be in the cache.
