@@ -4,6 +4,7 @@
 //! [`Slot`](super::Slot)s decide what is accepted, as for every checkpoint.
 
 mod header;
+pub(super) mod keys;
 mod metadata;
 mod tensors;
 mod tokenizer;
@@ -15,6 +16,8 @@ mod hostile_tests;
 mod tests;
 #[cfg(test)]
 mod tokenizer_tests;
+#[cfg(test)]
+mod walk_tests;
 
 use std::io::Read;
 
