@@ -6,12 +6,12 @@ mod generation;
 mod gpt2;
 mod llama;
 mod rope;
-mod table;
+pub(super) mod table;
 
 #[cfg(test)]
 mod document_tests;
 #[cfg(test)]
-mod walk_tests;
+pub(super) mod walk_tests;
 
 use std::fmt;
 

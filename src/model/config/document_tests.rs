@@ -4,6 +4,7 @@ use std::fs;
 
 use super::table::{Effect, Row};
 use super::{MODEL_TYPES, common, generation, rope};
+use crate::model::gguf::keys;
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/models.md");
 
@@ -43,6 +44,9 @@ fn the_document_has_the_tables() {
         ("Rotations".to_string(), rope::KEYS),
         ("Every model_type".to_string(), common::KEYS),
         ("Options of `generate`".to_string(), generation::KEYS),
+        ("`gpt2.*`".to_string(), keys::GPT2),
+        ("`llama.*`".to_string(), keys::LLAMA),
+        ("Both".to_string(), keys::SHARED),
     ]);
     for (title, rows) in sections {
         let heading = format!("### {title}\n");

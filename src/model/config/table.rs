@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// What a key may hold. `transformers` tells numbers with a point from whole ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::model) enum Kind {
     Any,
     Null,
     Flag,
@@ -27,7 +27,7 @@ pub(super) enum Kind {
 
 /// What happens to a key.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Effect {
+pub(in crate::model) enum Effect {
     /// It becomes part of the model.
     Read(&'static str),
     /// It changes no answer, for this reason.
@@ -40,7 +40,7 @@ pub(super) enum Effect {
 
 /// A key of a configuration.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Row {
+pub(in crate::model) struct Row {
     pub key: &'static str,
     pub kinds: &'static [Kind],
     /// What a file without the key means, as JSON; empty where that is nothing that a value could say.
@@ -48,15 +48,15 @@ pub(super) struct Row {
     pub effect: Effect,
 }
 
-pub(super) const ANY: &[Kind] = &[Kind::Any];
-pub(super) const FLAG: &[Kind] = &[Kind::Flag];
-pub(super) const INTEGER: &[Kind] = &[Kind::Integer];
-pub(super) const INTEGER_OR_NULL: &[Kind] = &[Kind::Integer, Kind::Null];
-pub(super) const FLOAT: &[Kind] = &[Kind::Float];
-pub(super) const NUMBER_OR_NULL: &[Kind] = &[Kind::Number, Kind::Null];
-pub(super) const TEXT: &[Kind] = &[Kind::Text];
+pub(in crate::model) const ANY: &[Kind] = &[Kind::Any];
+pub(in crate::model) const FLAG: &[Kind] = &[Kind::Flag];
+pub(in crate::model) const INTEGER: &[Kind] = &[Kind::Integer];
+pub(in crate::model) const INTEGER_OR_NULL: &[Kind] = &[Kind::Integer, Kind::Null];
+pub(in crate::model) const FLOAT: &[Kind] = &[Kind::Float];
+pub(in crate::model) const NUMBER_OR_NULL: &[Kind] = &[Kind::Number, Kind::Null];
+pub(in crate::model) const TEXT: &[Kind] = &[Kind::Text];
 
-pub(super) const fn read(
+pub(in crate::model) const fn read(
     key: &'static str,
     kinds: &'static [Kind],
     default: &'static str,
@@ -71,7 +71,7 @@ pub(super) const fn read(
     }
 }
 
-pub(super) const fn idle(
+pub(in crate::model) const fn idle(
     key: &'static str,
     kinds: &'static [Kind],
     default: &'static str,
@@ -87,7 +87,7 @@ pub(super) const fn idle(
 }
 
 /// Of the `values`, the first is what a file without the key means.
-pub(super) const fn only(
+pub(in crate::model) const fn only(
     key: &'static str,
     values: &'static [&'static str],
     why: &'static str,
@@ -106,7 +106,7 @@ pub(super) const fn only(
 }
 
 /// Another name of a key that holds a whole number.
-pub(super) const fn alias(key: &'static str, of: &'static str) -> Row {
+pub(in crate::model) const fn alias(key: &'static str, of: &'static str) -> Row {
     let (kinds, effect) = (INTEGER, Effect::Alias(of));
     Row {
         key,
@@ -191,7 +191,7 @@ impl Kind {
 }
 
 /// A value that a table writes as JSON.
-pub(super) fn parsed(json: &str) -> Value {
+pub(in crate::model) fn parsed(json: &str) -> Value {
     serde_json::from_str(json).expect("tables hold JSON")
 }
 

@@ -16,45 +16,68 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference");
 const ABSENT: &str = "(absent)";
 
 /// The new tokens after each prompt.
-type Answers = Vec<Vec<u32>>;
+pub(in crate::model) type Answers = Vec<Vec<u32>>;
 
-fn stored(name: &str) -> Vec<u8> {
+pub(in crate::model) fn stored(name: &str) -> Vec<u8> {
     let path = format!("{FOLDER}/{name}");
     fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-fn json_of(bytes: &[u8]) -> Value {
+pub(in crate::model) fn json_of(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).expect("stored JSON")
 }
 
-fn tokens(value: &Value) -> Answers {
+pub(in crate::model) fn tokens(value: &Value) -> Answers {
     serde_json::from_value(value.clone()).expect("lists of tokens")
 }
 
-/// What the integer model of the stored weights of `model` answers under `config`, if the floating-point reference
-/// answers the same; or why the checkpoint is refused.
-fn answers(model: &str, config: &[u8], prompts: &Answers) -> Result<Answers, String> {
-    let weights = stored(&format!("{model}/model.safetensors"));
-    let weights = vec![("model.safetensors".to_string(), weights.into())];
-    let checkpoint = Checkpoint::from_parts(model, config, weights, &stored("tokenizer.json"));
-    let checkpoint = checkpoint.map_err(|e| e.to_string())?;
+/// What the integer model of a checkpoint of this folder answers, and the floating-point reference too.
+pub(in crate::model) fn ask(checkpoint: &Checkpoint, prompts: &Answers) -> Answers {
     // Each of 95 characters after each of some others.
     let text: String = (0..600u32)
         .map(|i| char::from((32 + i * (1 + i / 95) % 95) as u8))
         .collect();
-    let integer = quantize_checkpoint(&checkpoint, &text, 2, false).expect("quantized");
+    let integer = quantize_checkpoint(checkpoint, &text, 2, false).expect("quantized");
     let float = FloatModel::new(&checkpoint.config, &checkpoint.weights).expect("its own weights");
-    let tables = Tables::new(&integer.model.manifest.scales, checkpoint.config.activation);
-    let tables = (&tables).into();
+    let scales = &integer.model.manifest.scales;
+    let tables = Tables::new(scales, checkpoint.config.activation);
     let answer = |prompt: &Vec<u32>| {
         let float = float.generate(prompt, 8).expect("tokens of the vocabulary");
-        let output = generate(&integer.model, tables, prompt, 8)
-            .expect("within its range")
-            .output;
-        assert_eq!(output, float, "{config:?}");
+        let generated = generate(&integer.model, (&tables).into(), prompt, 8);
+        let output = generated.expect("within its range").output;
+        assert_eq!(output, float, "{:?}", checkpoint.config);
         output
     };
-    Ok(prompts.iter().map(answer).collect())
+    prompts.iter().map(answer).collect()
+}
+
+/// What is answered with the stored weights of `model` under `config`, or why the checkpoint is refused.
+fn answers(model: &str, config: &[u8], prompts: &Answers) -> Result<Answers, String> {
+    let weights = stored(&format!("{model}/model.safetensors"));
+    let weights = vec![("model.safetensors".to_string(), weights.into())];
+    let checkpoint = Checkpoint::from_parts(model, config, weights, &stored("tokenizer.json"));
+    checkpoint
+        .map(|checkpoint| ask(&checkpoint, prompts))
+        .map_err(|e| e.to_string())
+}
+
+/// The prompts, and what `transformers` answers to the stored checkpoint `model` after `change`.
+pub(in crate::model) fn reference(model: &str, change: &Value) -> (Answers, Answers) {
+    let (prompts, cases) = walk(model);
+    let mut cases = cases.into_iter();
+    let case = cases.find(|case| Value::Object(case.change.clone()) == *change);
+    let answers = case.and_then(|case| case.reference);
+    (prompts, answers.expect("a case of the walk"))
+}
+
+/// Compares a list of what is refused although `transformers` has an answer with the stored one.
+pub(in crate::model) fn compare_refused(model: &str, refused: &[String]) {
+    let name = format!("refused-{model}.json");
+    if std::env::var_os("NANOZK_REGENERATE").is_some() {
+        let list = serde_json::to_string_pretty(refused).expect("texts");
+        fs::write(format!("{FOLDER}/{name}"), list + "\n").expect("a writable folder");
+    }
+    assert_eq!(json!(refused), json_of(&stored(&name)));
 }
 
 /// A case of the walk: what is changed in a configuration, and what `transformers` makes of it.
@@ -126,14 +149,9 @@ fn walked(model: &str, answered: usize) {
             (Err(_), reference) => refused.extend(reference.as_ref().map(|_| name)),
         }
     }
-    if std::env::var_os("NANOZK_REGENERATE").is_some() {
-        let list = serde_json::to_string_pretty(&refused).expect("texts");
-        fs::write(format!("{FOLDER}/refused-{model}.json"), list).expect("a writable folder");
-    }
     println!("{model}: {equal} of {} answered", cases.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let listed = json_of(&stored(&format!("refused-{model}.json")));
-    assert_eq!(json!(refused), listed);
+    compare_refused(model, &refused);
     assert_eq!(equal, answered);
 }
 

@@ -82,21 +82,34 @@ fn what_is_not_supported_is_refused_by_name() {
     }
     for key in [
         "general.architecture",
+        "gpt2.block_count",
+        "gpt2.embedding_length",
+        "gpt2.feed_forward_length",
+        "gpt2.context_length",
+        "gpt2.attention.head_count",
+        "gpt2.attention.layer_norm_epsilon",
         "tokenizer.ggml.model",
         "tokenizer.ggml.tokens",
     ] {
         let file = with_metadata(|metadata| metadata.retain(|(k, _)| *k != key));
         refused(&file, &[key, "missing"]);
     }
-    // The rest of a configuration is missed where every configuration is read.
-    let file = with_metadata(|metadata| metadata.retain(|(k, _)| *k != "gpt2.block_count"));
-    refused(&file, &["n_layer"]);
     let mut metadata = llama();
     metadata.push(("llama.rope.scaling.type", text("linear")));
     let scaled = write::tensor(&[2], vec![1.0, 8.0], GgmlDType::F32);
     let file = write::file(&metadata, &[("rope_freqs.weight", scaled)]);
     let error = open(&file).unwrap().config().unwrap_err().to_string();
     assert!(error.contains("rope_freqs.weight"), "{error}");
+    // A factor alone scales linearly.
+    let mut metadata = llama();
+    metadata.push(("llama.rope.scaling.factor", Value::F32(2.0)));
+    let scaled = write::tensor(&[2], vec![1.0, 8.0], GgmlDType::F32);
+    let file = write::file(&metadata, &[("rope_freqs.weight", scaled)]);
+    let error = open(&file).unwrap().config().unwrap_err().to_string();
+    assert!(
+        error.contains("rope.scaling.factor") && error.contains("rope_freqs.weight"),
+        "{error}"
+    );
 }
 
 /// What would make a Llama another function than its `config.json` can say.
@@ -119,7 +132,7 @@ fn what_is_not_supported_in_a_llama_is_refused_by_name() {
             "llama.tensor_data_layout",
             text("Meta AI original pth"),
             text("another"),
-            "the usual one",
+            "rotary pairs",
         ),
         ("llama.rope.dimension_count", number(4), number(2), head),
         ("llama.attention.value_length", number(4), number(8), head),

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 
 use super::header::{GgufError, Header};
+use super::keys::{GPT2, LLAMA, SHARED};
+use crate::model::config::table::Row;
 
 /// A value of the metadata. An `f32` is held as the number that its shortest decimal means.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,6 +116,19 @@ impl Metadata {
         value.ok_or_else(|| GgufError::Missing(key.to_string()))
     }
 
+    /// A number that every file states.
+    fn size(&self, key: &str) -> Result<u64, GgufError> {
+        Self::required(self.integer(key)?, key)
+    }
+
+    /// Refuses another width of a head than `head`.
+    fn expect_width(&self, key: &str, head: Option<u64>) -> Result<(), GgufError> {
+        match self.integer(key)? {
+            Some(width) if Some(width) != head => Err(self.unsupported(key, "the width of a head")),
+            _ => Ok(()),
+        }
+    }
+
     pub fn has(&self, key: &str) -> bool {
         self.0.contains_key(key)
     }
@@ -134,12 +149,32 @@ impl Metadata {
         }
     }
 
-    /// Refuses keys of the architecture that none of `known` is: they may change the function.
-    fn only(&self, prefix: &str, known: &[&str]) -> Result<(), GgufError> {
-        let keys = self.0.keys().filter_map(|key| key.strip_prefix(prefix));
-        match { keys }.find(|key| !known.contains(key)) {
-            Some(key) => Err(self.unsupported(&format!("{prefix}{key}"), "a file without it")),
-            None => Ok(()),
+    /// Refuses keys of the architecture that are in none of the tables, and values that are not accepted.
+    fn check(&self, prefix: &str, tables: [&[Row]; 2]) -> Result<(), GgufError> {
+        for (key, value) in &self.0 {
+            let Some(name) = key.strip_prefix(prefix) else {
+                continue;
+            };
+            let row = tables.into_iter().flatten().find(|row| row.key == name);
+            let checked = match row {
+                Some(row) => row.check(&value.json()),
+                None => Err("a file without it: the key is unknown".to_string()),
+            };
+            checked.map_err(|supported| self.unsupported(key, &supported))?;
+        }
+        Ok(())
+    }
+}
+
+impl Value {
+    /// The same in JSON; numbers that are none there become `null`.
+    fn json(&self) -> Json {
+        match self {
+            Self::Integer(value) => (*value).into(),
+            Self::Float(value) => (*value).into(),
+            Self::Flag(value) => (*value).into(),
+            Self::Text(value) => value.as_str().into(),
+            Self::Integers(_) | Self::Floats(_) | Self::Texts(_) => json!([]),
         }
     }
 }
@@ -160,6 +195,8 @@ impl Architecture {
         // The blocks of quantized tensors were others before.
         let two = Value::Integer(2);
         metadata.expect("general.quantization_version", &two, "2")?;
+        let model = Value::Text("model".to_string());
+        metadata.expect("general.type", &model, "a model")?;
         match Metadata::required(metadata.text(KEY)?, KEY)? {
             "gpt2" => Ok(Self::Gpt2),
             "llama" => {
@@ -177,8 +214,8 @@ impl Architecture {
 }
 
 /// The `config.json` of a Hugging Face checkpoint of the same model. Values are taken over as they
-/// are: [`Config::parse`](super::super::Config::parse) says what is supported. A key that is absent
-/// becomes `null`, which counts as absent there.
+/// are: [`Config::parse`](super::super::Config::parse) says what is supported. What a file has to say is
+/// what llama.cpp needs.
 pub(super) fn config(header: &Header, architecture: Architecture) -> Result<Json, GgufError> {
     match architecture {
         Architecture::Gpt2 => gpt2(header),
@@ -200,32 +237,27 @@ fn ends(metadata: &Metadata) -> Result<Vec<u64>, GgufError> {
 }
 
 fn gpt2(header: &Header) -> Result<Json, GgufError> {
-    const KNOWN: [&str; 8] = [
-        "attention.head_count",
-        "attention.head_count_kv",
-        "attention.layer_norm_epsilon",
-        "block_count",
-        "context_length",
-        "embedding_length",
-        "feed_forward_length",
-        "vocab_size",
-    ];
     let metadata = &header.metadata;
-    metadata.only("gpt2.", &KNOWN)?;
-    let heads = metadata.integer("gpt2.attention.head_count")?;
+    metadata.check("gpt2.", [GPT2, SHARED])?;
+    let heads = metadata.size("gpt2.attention.head_count")?;
+    let width = metadata.size("gpt2.embedding_length")?;
     let shared = "gpt2.attention.head_count_kv";
-    if metadata.integer(shared)?.is_some_and(|n| Some(n) != heads) {
+    if metadata.integer(shared)?.is_some_and(|n| n != heads) {
         return Err(metadata.unsupported(shared, "as many as there are heads"));
     }
+    let head = width.checked_div(heads);
+    metadata.expect_width("gpt2.attention.key_length", head)?;
+    metadata.expect_width("gpt2.attention.value_length", head)?;
+    let epsilon = "gpt2.attention.layer_norm_epsilon";
     Ok(json!({
         "model_type": "gpt2",
         "activation_function": "gelu_new",
-        "n_embd": metadata.integer("gpt2.embedding_length")?,
-        "n_layer": metadata.integer("gpt2.block_count")?,
+        "n_embd": width,
+        "n_layer": metadata.size("gpt2.block_count")?,
         "n_head": heads,
-        "n_inner": metadata.integer("gpt2.feed_forward_length")?,
-        "n_positions": metadata.integer("gpt2.context_length")?,
-        "layer_norm_epsilon": metadata.float("gpt2.attention.layer_norm_epsilon")?,
+        "n_inner": metadata.size("gpt2.feed_forward_length")?,
+        "n_positions": metadata.size("gpt2.context_length")?,
+        "layer_norm_epsilon": Metadata::required(metadata.float(epsilon)?, epsilon)?,
         "vocab_size": header.vocabulary("gpt2.vocab_size")?,
         "tie_word_embeddings": header.is_tied(),
         "bos_token_id": metadata.integer("tokenizer.ggml.bos_token_id")?,
@@ -234,59 +266,27 @@ fn gpt2(header: &Header) -> Result<Json, GgufError> {
 }
 
 fn llama(header: &Header, heads: u64, key_value_heads: u64) -> Result<Json, GgufError> {
-    const KNOWN: [&str; 19] = [
-        "attention.head_count",
-        "attention.head_count_kv",
-        "attention.key_length",
-        "attention.layer_norm_rms_epsilon",
-        "attention.value_length",
-        "block_count",
-        "context_length",
-        "embedding_length",
-        "expert_count",
-        "expert_used_count",
-        "feed_forward_length",
-        "rope.dimension_count",
-        "rope.freq_base",
-        "rope.scaling.factor",
-        "rope.scaling.finetuned",
-        "rope.scaling.original_context_length",
-        "rope.scaling.type",
-        "tensor_data_layout",
-        "vocab_size",
-    ];
     let metadata = &header.metadata;
-    metadata.only("llama.", &KNOWN)?;
-    for key in ["llama.expert_count", "llama.expert_used_count"] {
-        metadata.expect(key, &Value::Integer(0), "a model without experts")?;
-    }
-    // The one order of rotary pairs that there is in this architecture, under its oldest name.
-    let layout = Value::Text("Meta AI original pth".to_string());
-    metadata.expect("llama.tensor_data_layout", &layout, "the usual one")?;
-    let width = metadata.integer("llama.embedding_length")?;
+    metadata.check("llama.", [LLAMA, SHARED])?;
+    let width = metadata.size("llama.embedding_length")?;
     let head = match metadata.integer("llama.attention.key_length")? {
-        None => width.and_then(|width| width.checked_div(heads)),
+        None => width.checked_div(heads),
         given => given,
     };
-    for key in ["llama.attention.value_length", "llama.rope.dimension_count"] {
-        if metadata
-            .integer(key)?
-            .is_some_and(|found| Some(found) != head)
-        {
-            return Err(metadata.unsupported(key, "the width of a head"));
-        }
-    }
+    metadata.expect_width("llama.attention.value_length", head)?;
+    metadata.expect_width("llama.rope.dimension_count", head)?;
+    let epsilon = "llama.attention.layer_norm_rms_epsilon";
     Ok(json!({
         "model_type": "llama",
         "hidden_act": "silu",
         "hidden_size": width,
-        "intermediate_size": metadata.integer("llama.feed_forward_length")?,
-        "num_hidden_layers": metadata.integer("llama.block_count")?,
+        "intermediate_size": metadata.size("llama.feed_forward_length")?,
+        "num_hidden_layers": metadata.size("llama.block_count")?,
         "num_attention_heads": heads,
         "num_key_value_heads": key_value_heads,
         "head_dim": head,
-        "max_position_embeddings": metadata.integer("llama.context_length")?,
-        "rms_norm_eps": metadata.float("llama.attention.layer_norm_rms_epsilon")?,
+        "max_position_embeddings": metadata.size("llama.context_length")?,
+        "rms_norm_eps": Metadata::required(metadata.float(epsilon)?, epsilon)?,
         "rope_theta": metadata.float("llama.rope.freq_base")?.unwrap_or(10_000.0),
         "rope_scaling": rope_scaling(header)?,
         "vocab_size": header.vocabulary("llama.vocab_size")?,
@@ -298,25 +298,31 @@ fn llama(header: &Header, heads: u64, key_value_heads: u64) -> Result<Json, Gguf
     }))
 }
 
-/// How rotary frequencies are scaled, `null` if they are not, or by the factors of a tensor.
+/// How rotary frequencies are scaled, `null` if they are not or by the factors of a tensor: as llama.cpp reads it,
+/// linearly unless the type says something else, and not at all by a factor of 0. Llama 3.1's scaling is a tensor of
+/// factors here and a formula there.
 fn rope_scaling(header: &Header) -> Result<Json, GgufError> {
     const KEY: &str = "llama.rope.scaling.type";
+    const FACTOR: &str = "llama.rope.scaling.factor";
+    const OLD: &str = "llama.rope.scale_linear";
     let metadata = &header.metadata;
+    let key = if metadata.has(FACTOR) { FACTOR } else { OLD };
+    let factor = metadata.float(key)?.filter(|factor| *factor != 0.0);
     if header.has(FACTORS) {
-        let none = Value::Text("none".to_string());
-        let supported = "\"none\" beside rope_freqs.weight";
-        metadata.expect(KEY, &none, supported)?;
-        return Ok(Json::Null);
+        // Both would scale.
+        return match (metadata.text(KEY)?, factor) {
+            (Some("none"), _) | (None, None) => Ok(Json::Null),
+            (Some(_), _) => Err(metadata.unsupported(KEY, "\"none\" beside rope_freqs.weight")),
+            (None, _) => Err(metadata.unsupported(key, "0 beside rope_freqs.weight")),
+        };
     }
-    let factor = metadata.float("llama.rope.scaling.factor")?;
-    let original = metadata.integer("llama.rope.scaling.original_context_length")?;
-    match metadata.text(KEY)? {
-        None | Some("none") => Ok(Json::Null),
-        Some("linear") => Ok(json!({"rope_type": "linear", "factor": factor})),
-        Some("yarn") => Ok(json!({
-            "rope_type": "yarn", "factor": factor, "original_max_position_embeddings": original,
-        })),
-        Some(_) => Err(metadata.unsupported(KEY, "\"none\", \"linear\" or \"yarn\"")),
+    match (metadata.text(KEY)?, factor) {
+        (Some("none"), _) | (None | Some("linear"), None) => Ok(Json::Null),
+        (None | Some("linear"), Some(factor)) if factor >= 1.0 => {
+            Ok(json!({"rope_type": "linear", "factor": factor}))
+        }
+        (None | Some("linear"), _) => Err(metadata.unsupported(key, "0 or a factor from 1 on")),
+        (Some(_), _) => Err(metadata.unsupported(KEY, "\"none\" or \"linear\"")),
     }
 }
 
@@ -331,9 +337,9 @@ impl Header {
     }
 
     /// The number of embeddings, which is the number of rows where the metadata does not say it.
-    fn vocabulary(&self, key: &str) -> Result<Option<u64>, GgufError> {
+    fn vocabulary(&self, key: &str) -> Result<u64, GgufError> {
         let embedding = self.tensors.iter().find(|t| t.name == "token_embd.weight");
         let rows = embedding.and_then(|t| t.shape.first()).map(|n| *n as u64);
-        Ok(self.metadata.integer(key)?.or(rows))
+        Metadata::required(self.metadata.integer(key)?.or(rows), key)
     }
 }

@@ -4,6 +4,7 @@
 //! [`Slot`](super::Slot)s decide what is accepted, as for every checkpoint.
 
 mod header;
+pub(super) mod keys;
 mod metadata;
 mod split;
 mod tensors;
@@ -16,6 +17,8 @@ mod hostile_tests;
 mod tests;
 #[cfg(test)]
 mod tokenizer_tests;
+#[cfg(test)]
+mod walk_tests;
 
 use std::collections::BTreeSet;
 use std::io::Read;

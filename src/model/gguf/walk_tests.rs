@@ -1,0 +1,185 @@
+//! The walk over the metadata of a Llama, whose answers `tests/reference/gguf_walk.py` had from `transformers`. It passes
+//! over much that llama.cpp, whose format this is, reads: that is read here too, or refused.
+
+use half::f16;
+use safetensors::SafeTensors;
+use serde_json::{Value as Json, json};
+
+use super::keys::{LLAMA, SHARED};
+use super::write::{self, GgmlDType, QTensor, Value};
+use crate::model::Checkpoint;
+use crate::model::config::walk_tests::{
+    Answers, ask, compare_refused, json_of, reference, stored, tokens,
+};
+
+/// Names there and here.
+const NAMES: [(&str, &str); 13] = [
+    ("model.embed_tokens", "token_embd"),
+    ("model.norm", "output_norm"),
+    ("lm_head", "output"),
+    ("model.layers", "blk"),
+    ("input_layernorm", "attn_norm"),
+    ("self_attn.q_proj", "attn_q"),
+    ("self_attn.k_proj", "attn_k"),
+    ("self_attn.v_proj", "attn_v"),
+    ("self_attn.o_proj", "attn_output"),
+    ("post_attention_layernorm", "ffn_norm"),
+    ("mlp.gate_proj", "ffn_gate"),
+    ("mlp.up_proj", "ffn_up"),
+    ("mlp.down_proj", "ffn_down"),
+];
+
+/// The tensors of the stored Llama, which has one head, in the layout of a GGUF file.
+fn tensors() -> Vec<(String, QTensor)> {
+    let file = stored("llama/model.safetensors");
+    let file = SafeTensors::deserialize(&file).expect("a file of tensors");
+    let tensor = |(name, view): (String, safetensors::tensor::TensorView)| {
+        let pairs = view.data().as_chunks::<2>().0.iter();
+        let mut values: Vec<f32> = pairs.map(|b| f16::from_le_bytes(*b).to_f32()).collect();
+        if name.contains("q_proj") || name.contains("k_proj") {
+            let (half, width) = (view.shape()[0] / 2, view.shape()[1]);
+            // Row 2m here is row m there, and row 2m + 1 is row m + half.
+            let row = |i: usize| &values[(i / 2 + i % 2 * half) * width..][..width];
+            values = (0..2 * half).flat_map(row).copied().collect();
+        }
+        let renamed = NAMES
+            .iter()
+            .fold(name, |name, (there, here)| name.replace(there, here));
+        (renamed, write::tensor(view.shape(), values, GgmlDType::F32))
+    };
+    file.tensors().into_iter().map(tensor).collect()
+}
+
+/// The unchanged file's metadata.
+fn metadata() -> Vec<(String, Value)> {
+    let number = |key: &str, n| (format!("llama.{key}"), Value::U32(n));
+    let float = |key: &str, x| (format!("llama.{key}"), Value::F32(x));
+    let text = |key: &str, text: &str| (key.to_string(), Value::String(text.into()));
+    let letters: Json = json_of(&stored("tokenizer.json"))["model"]["vocab"].clone();
+    let mut letters: Vec<(String, u32)> = serde_json::from_value(letters)
+        .map(|map: std::collections::BTreeMap<_, _>| map.into_iter().collect())
+        .expect("ids of tokens");
+    letters.sort_by_key(|(_, id)| *id);
+    vec![
+        text("general.architecture", "llama"),
+        number("block_count", 2),
+        number("context_length", 64),
+        number("embedding_length", 64),
+        number("feed_forward_length", 64),
+        number("attention.head_count", 1),
+        number("attention.head_count_kv", 1),
+        float("attention.layer_norm_rms_epsilon", 1e-6),
+        float("rope.freq_base", 10_000.0),
+        number("rope.dimension_count", 64),
+        number("vocab_size", 128),
+        text("tokenizer.ggml.model", "gpt2"),
+        text("tokenizer.ggml.pre", "llama-bpe"),
+        (
+            "tokenizer.ggml.tokens".into(),
+            write::texts(letters.iter().map(|(letter, _)| letter)),
+        ),
+        ("tokenizer.ggml.merges".into(), write::texts([""; 0])),
+        ("tokenizer.ggml.eos_token_id".into(), Value::U32(127)),
+    ]
+}
+
+/// The metadata with one value changed, or taken out.
+fn changed(key: &str, value: Option<Value>) -> Vec<(String, Value)> {
+    let mut metadata = metadata();
+    metadata.retain(|(other, _)| other != key);
+    metadata.extend(value.map(|value| (key.to_string(), value)));
+    metadata
+}
+
+fn answers(
+    metadata: &[(String, Value)],
+    tensors: &[(String, QTensor)],
+    prompts: &Answers,
+) -> Result<Answers, String> {
+    let metadata: Vec<_> = metadata
+        .iter()
+        .map(|(key, value)| (&**key, value.clone()))
+        .collect();
+    let file = write::file(&metadata, tensors);
+    let checkpoint = Checkpoint::from_gguf("walked", &file);
+    checkpoint
+        .map(|checkpoint| ask(&checkpoint, prompts))
+        .map_err(|e| e.to_string())
+}
+
+/// A stored value.
+fn value(kind: &Json, value: &Json) -> Option<Value> {
+    Some(match kind.as_str()? {
+        "u32" => Value::U32(value.as_u64().expect("a number") as u32),
+        "f32" => Value::F32(value.as_f64().expect("a number") as f32),
+        "text" => Value::String(value.as_str().expect("a text").into()),
+        "flag" => Value::Bool(value.as_bool().expect("a flag")),
+        other => panic!("type {other}"),
+    })
+}
+
+/// What llama.cpp makes of a key that `transformers` passes over (or, for the heads, reads without taking the rotary
+/// pairs apart), as a change of the stored `config.json` whose answer the other walk knows.
+fn llama_cpp(key: &str, value: &Json) -> Option<Json> {
+    let linear = json!({"rope_scaling": {"rope_type": "linear", "factor": 4.0}});
+    match (key, value.as_f64()) {
+        ("llama.rope.scaling.factor" | "llama.rope.scale_linear", Some(4.0)) => Some(linear),
+        ("llama.attention.head_count_kv", None) => Some(json!({})),
+        _ => None,
+    }
+}
+
+#[test]
+fn metadata_means_what_it_means_to_transformers_or_llama_cpp() {
+    let walk = json_of(&stored("gguf.json"));
+    let (prompts, unchanged) = reference("llama", &json!({}));
+    assert_eq!(tokens(&walk["answers"][0]), unchanged);
+    let tensors = tensors();
+    let (mut refused, mut equal) = (Vec::new(), 0);
+    for case in walk["cases"].as_array().expect("cases") {
+        let key = case[0].as_str().expect("a key");
+        let name = format!("{key} {}", case[2]);
+        let known = case[3]
+            .as_u64()
+            .map(|index| tokens(&walk["answers"][index as usize]));
+        // Whole numbers and others are not taken for each other, as by llama.cpp.
+        let typed = !(key.contains("factor") && case[1] == "u32");
+        let expected = match llama_cpp(key, &case[2]).filter(|_| typed) {
+            Some(change) => Some(reference("llama", &change).1),
+            None => known,
+        };
+        match (
+            answers(&changed(key, value(&case[1], &case[2])), &tensors, &prompts),
+            expected,
+        ) {
+            (Ok(found), expected) => {
+                assert_eq!(Some(found), expected, "{name}");
+                equal += 1;
+            }
+            (Err(message), expected) => {
+                let named = message.contains(key) || message.contains("tensor \"");
+                assert!(named || is_shape(key), "{name}: {message}");
+                refused.extend(expected.map(|_| name));
+            }
+        }
+    }
+    println!("{equal} answered");
+    compare_refused("gguf", &refused);
+}
+
+/// Sizes are refused as those of a configuration are.
+fn is_shape(key: &str) -> bool {
+    ["head_count", "length", "vocab_size"]
+        .iter()
+        .any(|part| key.ends_with(part) || key.ends_with("head_count_kv"))
+}
+
+#[test]
+fn the_walk_covers_the_keys_of_a_llama() {
+    let walk = json_of(&stored("gguf.json"));
+    let cases = walk["cases"].as_array().expect("cases");
+    for row in LLAMA.iter().chain(SHARED) {
+        let key = format!("llama.{}", row.key);
+        assert!(cases.iter().any(|case| case[0] == *key), "{key}");
+    }
+}
