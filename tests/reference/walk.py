@@ -121,6 +121,7 @@ GPT2_PAIRS = [
 ]
 
 LINEAR = {"rope_type": "linear", "factor": 4.0}
+SLOW = {"rope_type": "linear", "factor": 3.0}
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 32}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
@@ -145,7 +146,7 @@ LLAMA = {
     "rope_parameters": [
         None, ABSENT, {}, [], 8, {"rope_theta": 100.0}, {"rope_theta": None}, {"rope_type": None}, {"type": None},
         {"rope_type": "other"}, {"rope_theta": True}, {"rope_theta": 100.0, "rope_type": "default", "factor": 9.0},
-        LINEAR, rope(LINEAR, rope_theta=100), {"type": "linear", "factor": 4}, {"type": "linear", "rope_type": "default"},
+        LINEAR, rope(SLOW, rope_theta=500), {"type": "linear", "factor": 4}, {"type": "linear", "rope_type": "default"},
         {"type": "yarn", "rope_type": "linear", "factor": 4.0}, rope(LINEAR, factor=ABSENT), rope(LINEAR, factor=None),
         rope(LINEAR, factor=0.5), rope(LINEAR, factor="4"), rope(LINEAR, factor=True),
         rope(LINEAR, original_max_position_embeddings=8), rope(LINEAR, low_freq_factor=3.0),
@@ -154,9 +155,9 @@ LLAMA = {
         rope(LINEAR, mrope_section=[8, 8, 16]), rope(LINEAR, beta_fast=9.0), rope(LINEAR, beta_slow=9.0),
         rope(LINEAR, mscale=9.0), rope(LINEAR, mscale_all_dim=9.0), rope(LINEAR, truncate=False),
         rope(LINEAR, short_factor=[9.0]), rope(LINEAR, long_factor=[9.0]),
-        LLAMA3, rope(LLAMA3, original_max_position_embeddings=ABSENT), rope(LLAMA3, factor=None),
-        rope(LLAMA3, low_freq_factor=ABSENT), rope(LLAMA3, low_freq_factor=2, high_freq_factor=3),
-        rope(LLAMA3, original_max_position_embeddings=64, factor=16), rope(LLAMA3, high_freq_factor=1.0),
+        LLAMA3, rope(LLAMA3, original_max_position_embeddings=ABSENT, high_freq_factor=3, factor=4), rope(LLAMA3, factor=None),
+        rope(LLAMA3, low_freq_factor=ABSENT), rope(LLAMA3, low_freq_factor=2, high_freq_factor=3, factor=4),
+        rope(LLAMA3, original_max_position_embeddings=64, high_freq_factor=2.0, factor=16), rope(LLAMA3, high_freq_factor=1.0),
         YARN, {"rope_type": "dynamic", "factor": 4.0}, {"rope_type": "proportional", "rope_theta": 100.0},
         {"rope_type": "longrope", "short_factor": [1.0] * 32, "long_factor": [2.0] * 32,
          "original_max_position_embeddings": 16},
@@ -168,14 +169,15 @@ LLAMA = {
 LLAMA_PAIRS = [
     {"rope_scaling": LINEAR, "rope_parameters": {"rope_theta": 100.0, "rope_type": "default"}},
     {"rope_scaling": {}, "rope_parameters": {"rope_theta": 100.0, "rope_type": "default"}},
-    {"rope_scaling": None, "rope_parameters": rope(LINEAR, rope_theta=100.0)},
-    {"rope_scaling": LINEAR, "rope_parameters": None, "rope_theta": 100.0},
-    {"rope_scaling": rope(LINEAR, rope_theta=100.0), "rope_theta": 7.0},
+    {"rope_scaling": None, "rope_parameters": rope(SLOW, rope_theta=500.0)},
+    {"rope_scaling": SLOW, "rope_parameters": None, "rope_theta": 500.0},
+    {"rope_scaling": rope(SLOW, rope_theta=500.0), "rope_theta": 7.0},
     {"rope_scaling": LINEAR, "rope_theta": None},
     {"rope_scaling": None, "rope_parameters": ABSENT, "rope_theta": 100.0},
     {"rope_parameters": ABSENT, "rope_theta": None}, {"rope_parameters": ABSENT, "rope_theta": 0},
-    {"rope_parameters": LINEAR, "rope_theta": 100.0}, {"rope_parameters": None, "rope_theta": 100.0},
-    {"rope_parameters": LLAMA3, "original_max_position_embeddings": 8},
+    {"rope_parameters": SLOW, "rope_theta": 500.0}, {"rope_parameters": None, "rope_theta": 100.0},
+    {"rope_parameters": rope(LLAMA3, low_freq_factor=2, high_freq_factor=3, factor=2),
+     "original_max_position_embeddings": 8},
     {"rope_parameters": LLAMA3, "original_max_position_embeddings": None},
     {"rope_parameters": rope(LLAMA3, original_max_position_embeddings=ABSENT), "max_position_embeddings": 32},
     {"rope_parameters": LINEAR, "original_max_position_embeddings": 8},

@@ -84,8 +84,8 @@ pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
 fn heads(keys: &Keys, width: usize) -> Result<usize, ConfigError> {
     let heads = keys.size("n_head", MAX_WIDTH / LANES)?;
     if heads * LANES != width {
-        let number = width / LANES;
-        let supported = format!("a head width of {LANES} (n_head = n_embd / {LANES} = {number})");
+        let (heads, width) = (keys.name("n_head"), keys.name("n_embd"));
+        let supported = format!("a head width of {LANES} ({heads} = {width} / {LANES})");
         return keys.refuse("n_head", supported);
     }
     Ok(heads)

@@ -91,20 +91,28 @@ fn changed(key: &str, value: Option<Value>) -> Vec<(String, Value)> {
     metadata
 }
 
+/// What is answered to a file of this metadata. Checkpoints that are `known` are not asked again.
 fn answers(
     metadata: &[(String, Value)],
     tensors: &[(String, QTensor)],
     prompts: &Answers,
+    known: &mut Vec<(Checkpoint, Answers)>,
 ) -> Result<Answers, String> {
     let metadata: Vec<_> = metadata
         .iter()
         .map(|(key, value)| (&**key, value.clone()))
         .collect();
     let file = write::file(&metadata, tensors);
-    let checkpoint = Checkpoint::from_gguf("walked", &file);
-    checkpoint
-        .map(|checkpoint| ask(&checkpoint, prompts))
-        .map_err(|e| e.to_string())
+    let checkpoint = Checkpoint::from_gguf("walked", &file).map_err(|e| e.to_string())?;
+    let same = |(other, _): &&(Checkpoint, Answers)| {
+        other.config == checkpoint.config && other.weights == checkpoint.weights
+    };
+    if let Some((_, answers)) = known.iter().find(same) {
+        return Ok(answers.clone());
+    }
+    let answers = ask(&checkpoint, prompts);
+    known.push((checkpoint, answers.clone()));
+    Ok(answers)
 }
 
 /// A stored value.
@@ -135,7 +143,7 @@ fn metadata_means_what_it_means_to_transformers_or_llama_cpp() {
     let (prompts, unchanged) = reference("llama", &json!({}));
     assert_eq!(tokens(&walk["answers"][0]), unchanged);
     let tensors = tensors();
-    let (mut refused, mut equal) = (Vec::new(), 0);
+    let (mut refused, mut equal, mut asked) = (Vec::new(), 0, Vec::new());
     for case in walk["cases"].as_array().expect("cases") {
         let key = case[0].as_str().expect("a key");
         let name = format!("{key} {}", case[2]);
@@ -148,10 +156,8 @@ fn metadata_means_what_it_means_to_transformers_or_llama_cpp() {
             Some(change) => Some(reference("llama", &change).1),
             None => known,
         };
-        match (
-            answers(&changed(key, value(&case[1], &case[2])), &tensors, &prompts),
-            expected,
-        ) {
+        let metadata = changed(key, value(&case[1], &case[2]));
+        match (answers(&metadata, &tensors, &prompts, &mut asked), expected) {
             (Ok(found), expected) => {
                 assert_eq!(Some(found), expected, "{name}");
                 equal += 1;
