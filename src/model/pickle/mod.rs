@@ -152,6 +152,39 @@ enum Part {
     },
 }
 
+impl Part {
+    /// Notes that a tensor lies in this entry of `size` bytes, which is the storage.
+    fn add(
+        &mut self,
+        size: u64,
+        storage: &Storage,
+        name: String,
+        tensor: Tensor,
+    ) -> Result<(), ShardError> {
+        let Storage { key, dtype, length } = storage;
+        let refuse = |what: &str| Err(archive(&format!("a storage \"{key}\" of {what}")));
+        if length.checked_mul(dtype.bitsize() as u64 / 8) != Some(size) {
+            return refuse("another size than stated");
+        }
+        match self {
+            Self::Storage {
+                dtype: other,
+                tensors,
+            } if other == dtype => {
+                tensors.push((name, tensor));
+            }
+            Self::Other => {
+                *self = Self::Storage {
+                    dtype: *dtype,
+                    tensors: vec![(name, tensor)],
+                };
+            }
+            _ => return refuse("two types"),
+        }
+        Ok(())
+    }
+}
+
 /// What an archive holds: its entries by their place, and what each is.
 struct Contents {
     entries: Vec<Entry>,
@@ -194,30 +227,10 @@ impl Contents {
         let Tensors { storages, tensors } = machine::run(&pickle)?;
         parts[index] = Part::Known(pickle);
         for (name, tensor) in tensors {
-            let Storage { key, dtype, length } = &storages[tensor.storage];
-            let found = find(&format!("data/{key}"));
-            let index = found.ok_or_else(|| archive(&format!("no storage \"{key}\"")))?;
-            let bytes = length.checked_mul(dtype.bitsize() as u64 / 8);
-            if bytes != Some(entries[index].size) {
-                return Err(archive(&format!(
-                    "a storage \"{key}\" of another size than stated"
-                )));
-            }
-            match &mut parts[index] {
-                Part::Storage {
-                    dtype: other,
-                    tensors,
-                } if other == dtype => {
-                    tensors.push((name, tensor));
-                }
-                part @ Part::Other => {
-                    *part = Part::Storage {
-                        dtype: *dtype,
-                        tensors: vec![(name, tensor)],
-                    };
-                }
-                _ => return Err(archive(&format!("a storage \"{key}\" of two types"))),
-            }
+            let storage = &storages[tensor.storage];
+            let found = find(&format!("data/{}", storage.key));
+            let index = found.ok_or_else(|| archive(&format!("no storage \"{}\"", storage.key)))?;
+            parts[index].add(entries[index].size, storage, name, tensor)?;
         }
         Ok(Self { entries, parts })
     }
