@@ -6,7 +6,7 @@
 //! [`FloatModel`] is the reference to which the integer model is compared. [`synthetic`] makes
 //! checkpoints of any shape for tests and benchmarks.
 
-mod chat;
+pub mod chat;
 mod checkpoint;
 mod config;
 pub mod embedded;
