@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use nanozk::layers::FisherTable;
-use nanozk::model::{Config, Tokenizer, synthetic};
+use nanozk::model::{ChatTemplate, Config, Messages, Tokenizer, synthetic};
 use nanozk::proof::{
     Challenge, KeyFile, Kind, Mode, ProofFile, ROW_BITS, Setup, Texts, container, verify,
 };
@@ -332,6 +332,40 @@ fn many_added_tokens() {
 fn the_largest_tokenizers() {
     let alone = setup();
     tokenizer_within(&alone, 1024 * MB, 1 << 20, 1 << 21, 1 << 12);
+}
+
+/// What a key's chat template can cost who gives it messages, by the way that costs most memory.
+#[test]
+fn chat_templates() {
+    let alone = setup();
+    let day = "2025-07-06".parse().expect("a day");
+    let rendered = |most, row: &str, template: String| {
+        let template = ChatTemplate::new(template, Default::default()).expect("a template");
+        let messages = Messages::of_user("Hello", None);
+        within(&alone, most, row, || {
+            template.render(&messages, day).map(drop)
+        })
+    };
+    let each = "{% set n = namespace(x=[]) %}{% for a in range(99999) %}";
+    let held = |value: &str| format!("{each}{{% set n.x = n.x + [{value}] %}}{{% endfor %}}");
+    let texts = "{% set x = 'x' * 1048576 %}{% set n = namespace(a=0) %}".to_string();
+    let texts = (0..80).fold(texts, |all, i| all + &format!("{{% set x{i} = x[1:] %}}"));
+    for (row, template) in [
+        ("template: long texts held", texts),
+        ("template: a growing list", held("a")),
+        ("template: lists in a list", held("[a, a, a, a]")),
+        (
+            "template: steps",
+            format!("{each}{each}{{% endfor %}}{{% endfor %}}"),
+        ),
+        (
+            "template: 2^18 bytes of tags",
+            "{{a}}".repeat((1 << 18) / 5),
+        ),
+        ("template: 2^18 bytes of one text", "x".repeat(1 << 18)),
+    ] {
+        let _ = rendered(160 * MB, row, template);
+    }
 }
 
 /// Verifies a forgery, which is refused for the reason given.

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use super::prompt::PromptArgs;
 use super::selection::LayersArg;
 use crate::proof::ModelId;
 
@@ -138,19 +139,14 @@ pub struct Quantize {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(group = ArgGroup::new("source").required(true))]
 pub struct Prove {
     #[command(flatten)]
     json: Json,
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The prompt.
-    #[arg(
-        long,
-        value_name = "TEXT",
-        required_unless_present = "commit",
-        conflicts_with = "commit"
-    )]
-    pub prompt: Option<String>,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
     /// How many tokens to generate at most.
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "commit", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_new_tokens: u32,
@@ -168,11 +164,11 @@ pub struct Prove {
     pub layers: LayersArg,
     /// Third step of an audit: prove a run that `nanozk commit` has committed to. Its secret is read
     /// beside it, from FILE.secret.
-    #[arg(long, value_name = "FILE", requires = "challenge")]
+    #[arg(long, value_name = "FILE", group = "source", requires = "challenge", conflicts_with_all = ["system", "date"])]
     pub commit: Option<PathBuf>,
     /// The layers that the verifier's challenge draws, and no others.
     // clap waives `requires` where the required option conflicts with one that is given.
-    #[arg(long, value_name = "FILE", requires = "commit", conflicts_with_all = ["prompt", "layers", "max_new_tokens"])]
+    #[arg(long, value_name = "FILE", requires = "commit", conflicts_with_all = ["prompt", "prompt_file", "prompt_tokens", "user", "messages", "layers", "max_new_tokens"])]
     pub challenge: Option<PathBuf>,
     /// Prove each layer on its own instead of all in one bundle: larger and slower, but each
     /// layer's proof stands alone, and the same command after an interruption does not prove
@@ -195,9 +191,9 @@ pub struct Verify {
     #[arg(long, value_name = "HEX")]
     pub model_id: Option<ModelId>,
     /// Accept only this prompt: the tokens that the model's tokenizer makes of the text. Others may have the
-    /// same text.
-    #[arg(long, value_name = "TEXT")]
-    pub prompt: Option<String>,
+    /// same text. Of messages, the model's own chat template makes the text.
+    #[command(flatten)]
+    pub prompt: PromptArgs,
     /// The model's verifying key [default: looked up by the proof's model id, beside the proof and
     /// in the cache].
     #[arg(long, value_name = "FILE")]
@@ -221,14 +217,14 @@ pub struct Verify {
 /// between layers. No layer is proved. The run's secret, with which the drawn layers are proved later, is
 /// written beside the file, as FILE.secret: keep it to yourself, and delete it after the audit.
 #[derive(Debug, ClapArgs)]
+#[command(group = ArgGroup::new("source").required(true))]
 pub struct Commit {
     #[command(flatten)]
     json: Json,
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The prompt.
-    #[arg(long, value_name = "TEXT")]
-    pub prompt: String,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
     /// How many tokens to generate at most.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_new_tokens: u32,
@@ -274,14 +270,14 @@ pub struct ModelIdArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(group = ArgGroup::new("source").required(true))]
 pub struct Generate {
     #[command(flatten)]
     json: Json,
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The prompt.
-    #[arg(long, value_name = "TEXT")]
-    pub prompt: String,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
     /// How many tokens to generate at most.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_new_tokens: u32,

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::args::Commit;
 use super::output::check_writable;
+use super::prompt::Source;
 use super::report::{Report, bytes};
 use super::{Failure, Outcome, store};
 use crate::proof::{Kind, ModelId, commit, container};
@@ -16,12 +17,17 @@ pub fn run(args: &Commit, report: &Report) -> Result<Outcome, Failure> {
     let secret_path = secret_path(&args.out);
     check_writable(&args.out)?;
     check_writable(&secret_path)?;
+    let given = args.prompt.read()?.expect("one way is required");
     let store = store(report);
     let ProvableModel { model, tokenizer } = store.open(args.model.name(), args.model.headroom)?;
-    let prompt = tokenizer.encode(&args.prompt)?;
+    let prompt = given.prompt(Source {
+        tokenizer: &tokenizer,
+        template: model.read_chat_template(),
+        foreign: false,
+    })?;
     let setup = store.setup();
     report.progress("running and committing");
-    let (file, secret) = commit(setup, &model, &prompt, args.max_new_tokens as usize)?;
+    let (file, secret) = commit(setup, &model, &prompt.tokens, args.max_new_tokens as usize)?;
 
     // A commitment without its secret could never be answered for: both are whole, or none is there.
     let encoded = container::encode(Kind::Commitment, &file);
@@ -38,8 +44,10 @@ pub fn run(args: &Commit, report: &Report) -> Result<Outcome, Failure> {
     let machine = json!({
         "commitment": commitment,
         "model_id": statement.model_id.to_string(),
-        "prompt": args.prompt,
+        "prompt": prompt.text,
         "output": output,
+        "prompt_tokens": statement.prompt,
+        "output_tokens": statement.output,
         "tokens_in": statement.prompt.len(),
         "tokens_out": statement.output.len(),
         "layers_total": layers,
@@ -52,7 +60,7 @@ pub fn run(args: &Commit, report: &Report) -> Result<Outcome, Failure> {
          {out}: {}, for the verifier, who draws from its {layers} layers with `nanozk challenge`\n  \
          {secret}: for `nanozk prove --commit`; keep it secret, delete it after the audit",
         statement.model_id,
-        args.prompt,
+        prompt.text,
         bytes(encoded.len()),
     );
     report.result(&machine, &human)?;

@@ -15,6 +15,7 @@ mod inspect;
 mod model_id;
 mod output;
 mod plot;
+mod prompt;
 mod prove;
 mod quantize;
 mod report;

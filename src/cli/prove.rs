@@ -8,6 +8,7 @@ use super::args::Prove;
 use super::commit::secret_path;
 use super::coverage::{own_draw_warning, selection_name};
 use super::output::check_writable;
+use super::prompt::Source;
 use super::report::{Report, bytes, peak_rss_bytes};
 use super::{Failure, Outcome, selection, store};
 use crate::proof::{
@@ -19,6 +20,7 @@ use crate::store::{Home, Progress, ProvableModel};
 pub fn run(args: &Prove, report: &Report) -> Result<Outcome, Failure> {
     check_writable(&args.out)?;
     let audit = Audit::read(args)?;
+    let given = args.prompt.read()?;
     let store = store(report);
     let ProvableModel { model, tokenizer } = store.open(args.model.name(), args.model.headroom)?;
     let setup = store.setup();
@@ -40,8 +42,13 @@ pub fn run(args: &Prove, report: &Report) -> Result<Outcome, Failure> {
             (None, proved)
         }
         None => {
-            let prompt = args.prompt.as_deref().expect("required without --commit");
-            let prompt = tokenizer.encode(prompt)?;
+            let given = given.expect("required without --commit");
+            let source = Source {
+                tokenizer: &tokenizer,
+                template: model.read_chat_template(),
+                foreign: false,
+            };
+            let prompt = given.prompt(source)?.tokens;
             let (blocks, id) = (model.model.manifest.architecture.layers, model.committed.id);
             let options = ProveOptions {
                 max_new_tokens: args.max_new_tokens as usize,
@@ -148,6 +155,8 @@ impl Said<'_> {
             "model_id": statement.model_id.to_string(),
             "prompt": self.prompt,
             "output": self.output,
+            "prompt_tokens": statement.prompt,
+            "output_tokens": statement.output,
             "tokens_in": statement.prompt.len(),
             "tokens_out": statement.output.len(),
             "layers": layers,

@@ -37,6 +37,18 @@ impl Report {
         }
     }
 
+    /// A part of a result that is shown as it grows, and whether it was: not to machines, nor with `--quiet`.
+    pub fn piece(&self, text: &str) -> bool {
+        if self.json || self.quiet {
+            return false;
+        }
+        self.bar.finish_and_clear();
+        let mut stdout = std::io::stdout();
+        // Who does not read on is not told on.
+        let _ = write!(stdout, "{text}").and_then(|()| stdout.flush());
+        true
+    }
+
     /// The result: `json` for machines, `human` otherwise (`--quiet` keeps its first line).
     pub fn result(&self, json: &serde_json::Value, human: &str) -> Result<(), Failure> {
         self.bar.finish_and_clear();

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::args::Verify;
 use super::coverage::{Coverage, Odds, selection_name};
+use super::prompt::{Given, Source};
 use super::report::Report;
 use super::selection::{table_if_known, weights};
 use super::{Failure, Outcome, store};
@@ -19,6 +20,7 @@ use crate::store::Progress;
 pub fn run(args: &Verify, report: &Report) -> Result<Outcome, Failure> {
     let proof: ProofFile = container::read(Kind::Proof, &args.proof)?;
     let audit = Audit::read(args)?;
+    let given = args.prompt.read()?;
     let id = proof.statement.model_id;
     if let Some(pinned) = args.model_id
         && pinned != id
@@ -50,8 +52,19 @@ pub fn run(args: &Verify, report: &Report) -> Result<Outcome, Failure> {
         return invalid(report, &proof, &reason.to_string());
     }
     let tokenizer = file.read_tokenizer()?;
-    let prompt = args.prompt.as_deref();
-    let wanted = prompt.map(|text| tokenizer.encode(text)).transpose()?;
+    let template = file.read_chat_template()?;
+    let wanted = match given {
+        Some(Given::Tokens(tokens)) => Some(tokens),
+        Some(given) => {
+            let source = Source {
+                tokenizer: &tokenizer,
+                template: Ok(template),
+                foreign: true,
+            };
+            Some(given.prompt(source)?.tokens)
+        }
+        None => None,
+    };
     let texts = Texts::new(&tokenizer, &proof.statement, wanted.as_deref())?;
     if let Some(wanted) = wanted.filter(|tokens| *tokens != proof.statement.prompt) {
         return invalid(report, &proof, &other_prompt(&proof, &texts, &wanted));
@@ -116,7 +129,7 @@ fn other_prompt(proof: &ProofFile, texts: &Texts, wanted: &[u32]) -> String {
         Some(text) => format!("{text:?}, in tokens {tokens:?}"),
         None => shown(None, tokens),
     };
-    format!("its prompt is {found}; the tokenizer makes {wanted:?} of yours")
+    format!("its prompt is {found}; yours is {wanted:?}")
 }
 
 /// A text, or where it is too long to be read, its tokens.

@@ -26,7 +26,7 @@ pub use fisher::{FisherLayer, FisherTable, FisherTableError};
 pub use head::{Head, head_system, visit_logits};
 pub use quantize::{QuantizeError, Quantized, quantize_checkpoint};
 pub use sequence::{MAX_OUTPUTS, MIN_TOKENS, Sequence};
-pub use trace::{Generation, Trace, generate, logits, run, witness};
+pub use trace::{Generation, Trace, generate, generate_telling, logits, run, witness};
 
 use thiserror::Error;
 

@@ -131,6 +131,17 @@ pub fn generate(
     prompt: &[u32],
     max_new: usize,
 ) -> Result<Generation, RunError> {
+    generate_telling(model, tables, prompt, max_new, |_| ())
+}
+
+/// [`generate`], with `told` called with all tokens so far after each new one.
+pub fn generate_telling(
+    model: &IntegerModel,
+    tables: Tables,
+    prompt: &[u32],
+    max_new: usize,
+    mut told: impl FnMut(&[u32]),
+) -> Result<Generation, RunError> {
     if max_new == 0 {
         return Err(RunError::EmptyOutput);
     }
@@ -146,6 +157,7 @@ pub fn generate(
             next = argmax(logits) as u32;
         })?;
         all.push(next);
+        told(&all[prompt.len()..]);
         stopped = architecture.ends(next);
     }
     let output = all.split_off(prompt.len());

@@ -7,7 +7,7 @@
 //! checkpoints of any shape for tests and benchmarks.
 
 mod buffers;
-mod chat;
+pub mod chat;
 mod checkpoint;
 mod config;
 pub mod embedded;

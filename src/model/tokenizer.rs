@@ -60,6 +60,11 @@ pub enum TokenizerError {
         id: u32,
         vocabulary: usize,
     },
+    #[error(
+        "a text of {bytes} bytes, made of {of}: its tokens would cost too much memory to be looked for. Compare the \
+         prompt's tokens themselves, by --prompt-tokens"
+    )]
+    TooLong { bytes: usize, of: usize },
     #[error("the text cannot be encoded: {0}")]
     Encode(String),
     #[error("the tokens cannot be decoded: {0}")]
@@ -160,6 +165,24 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// [`Self::encode_text`] of a text that somebody else made of `of` bytes: at most twice as long, or short enough to be
+    /// encoded at a moderate cost.
+    ///
+    /// # Errors
+    /// [`TokenizerError::TooLong`], and as there.
+    pub fn encode_foreign(&self, text: &str, of: usize) -> Result<Vec<u32>, TokenizerError> {
+        let bytes = text.len();
+        match self.is_affordable(bytes) || bytes <= of.saturating_mul(2) {
+            true => self.encode_text(text),
+            false => Err(TokenizerError::TooLong { bytes, of }),
+        }
+    }
+
+    /// Whether a verifier encodes a text of that length, whoever it is from.
+    fn is_affordable(&self, bytes: usize) -> bool {
+        bytes.saturating_mul(self.growth) <= MAX_ENCODED
+    }
+
     /// The text of `tokens`, special tokens included. A token that the tokenizer does not know
     /// (a model's vocabulary may be padded) appears as `<|token N|>`; bytes that are not UTF-8 as
     /// U+FFFD.
@@ -187,16 +210,15 @@ impl Tokenizer {
     /// # Errors
     /// As [`Self::decode`].
     pub fn read(&self, tokens: &[u32]) -> Result<Option<(String, bool)>, TokenizerError> {
-        let affordable = |bytes: usize| bytes.saturating_mul(self.growth) <= MAX_ENCODED;
         let stored = |token: &u32| match self.inner.id_to_token(*token) {
             Some(text) => text.len(),
             None => unknown(*token).len(),
         };
-        if !affordable(tokens.iter().map(stored).sum()) {
+        if !self.is_affordable(tokens.iter().map(stored).sum()) {
             return Ok(None);
         }
         let text = self.decode(tokens)?;
-        if !affordable(text.len()) {
+        if !self.is_affordable(text.len()) {
             return Ok(None);
         }
         // The text names the tokens that were put around it.

@@ -42,7 +42,8 @@ pub struct Store<'a> {
     progress: &'a dyn Progress,
 }
 
-/// A model to prove with, and the tokenizer for its prompts.
+/// A model to prove with, and the tokenizer for its prompts. Its chat template is read by
+/// [`OpenedModel::read_chat_template`].
 pub struct ProvableModel {
     pub model: OpenedModel,
     pub tokenizer: Tokenizer,

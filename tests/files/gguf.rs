@@ -1,7 +1,7 @@
 //! GGUF files: factors of rotary frequencies, and models in several files.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nanozk::model::synthetic::gguf;
 use nanozk::model::{Checkpoint, Config, Located};

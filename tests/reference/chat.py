@@ -284,7 +284,7 @@ def case(tokenizer, template, messages):
     try:
         text = tokenizer.apply_chat_template(messages, tokenize=False, **arguments)
     except Exception as error:
-        return {"error": type(error).__name__, "message": str(error)}
+        return {"error": type(error).__name__}
     ids = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False, **arguments)
     return {"text": text, "ids": ids}
 

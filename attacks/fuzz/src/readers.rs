@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use nanozk::curve::{EncodingError, PointBytes, ScalarBytes, decode_points};
-use nanozk::model::{Checkpoint, Config, Family, Tokenizer, shard_names, synthetic};
+use nanozk::model::{
+    ChatTemplate, Checkpoint, Config, Family, Messages, Tokenizer, chat, shard_names, synthetic,
+};
 use nanozk::proof::container::{self, VERSION};
 use nanozk::proof::statement;
 use nanozk::proof::{
@@ -21,7 +23,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub type Reader = (&'static str, fn(&[u8]) -> bool);
 
 /// All readers that need nothing but bytes.
-pub const READERS: [Reader; 11] = [
+pub const READERS: [Reader; 12] = [
     ("proof", proof),
     ("commitment", commitment),
     ("challenge", challenge),
@@ -32,6 +34,7 @@ pub const READERS: [Reader; 11] = [
     ("pickle", pickle),
     ("gguf", gguf),
     ("tokenizer", tokenizer),
+    ("chat", chat),
     ("points", points),
 ];
 
@@ -142,6 +145,43 @@ pub fn nzk(data: &[u8]) -> bool {
     let checked = file.model.check().is_ok();
     assert!(file.open().is_err(), "the key is empty");
     checked
+}
+
+/// A chat template as text or as a key holds it, rendered; or messages, given to a template that prints all of them.
+pub fn chat(data: &[u8]) -> bool {
+    let (mode, rest) = split(data);
+    let tokens = [("bos_token".to_string(), Some("<s>".to_string()))];
+    let of_text = |text: &str| ChatTemplate::new(text.into(), tokens.into());
+    let (template, messages) = match mode {
+        OTHER => (
+            of_text("{{ messages | tojson }}"),
+            Messages::from_json(rest),
+        ),
+        CONTENT => (
+            ChatTemplate::from_bytes(rest),
+            Ok(Messages::of_user("Hi", Some("Be brief."))),
+        ),
+        _ => {
+            let text = std::str::from_utf8(rest).unwrap_or_default();
+            (
+                of_text(text),
+                Ok(Messages::of_user("Hi", Some("Be brief."))),
+            )
+        }
+    };
+    let (Ok(template), Ok(messages)) = (template, messages) else {
+        return false;
+    };
+    assert_eq!(
+        ChatTemplate::from_bytes(&template.to_bytes()),
+        Ok(template.clone())
+    );
+    let day = "2025-07-06".parse().expect("a day");
+    let rendered = template.render(&messages, day);
+    rendered.is_ok_and(|prompt| {
+        assert!(prompt.len() <= chat::MAX_OUTPUT);
+        true
+    })
 }
 
 /// A `config.json`: what is accepted keeps what [`Config`] promises, and can be written and read.

@@ -9,7 +9,7 @@ use nanozk::curve::ScalarBytes;
 use nanozk::layers::quantize_checkpoint;
 use nanozk::model::synthetic::gguf::GgmlDType;
 use nanozk::model::synthetic::{self, Layout, Stored};
-use nanozk::model::{Checkpoint, Config, Tokenizer};
+use nanozk::model::{ChatTemplate, Checkpoint, Config, Tokenizer};
 use nanozk::proof::{
     BlindingSeed, Challenge, KeyFile, Kind, Layers, Mode, ModelFile, ProveOptions, Setup, commit,
     container, prove,
@@ -149,6 +149,13 @@ pub fn seeds(files: &Files) -> Vec<Seed> {
     }
     let (vocabulary, merges) = (br#"{"h":0,"e":1,"he":2}"#, b"#version: 0.2\nh e\n");
     add("tokenizer", &[&[CONTENT], vocabulary, b"\xff", merges]);
+    for template in TEMPLATES {
+        add("chat", &[&[WHOLE], template.as_bytes()]);
+        let template = ChatTemplate::new(template.into(), Default::default());
+        let template = template.expect("a template").to_bytes();
+        add("chat", &[&[CONTENT], &template]);
+    }
+    add("chat", &[&[OTHER], MESSAGES]);
     let key: KeyFile = decode(Kind::VerifyingKey, &files.key);
     add(
         "points",
@@ -281,3 +288,16 @@ fn hollow(model: &[u8]) -> Vec<u8> {
 fn decode<T: Serialize + DeserializeOwned>(kind: Kind, bytes: &[u8]) -> T {
     container::decode(kind, bytes, Path::new("seed")).expect("it was written by ourselves")
 }
+
+/// Templates with most of what they can have.
+const TEMPLATES: [&str; 3] = [
+    "{% for message in messages %}{{ '<|' + message.role + '|>\n' + message['content'] | trim }}{% endfor %}",
+    "{%- macro part(text, end='.') %}{{ text.strip().split(' ')[-1] ~ end }}{% endmacro %}\n{%- set ns = namespace(n=0) %}\n\
+     {% for key, value in messages[0].items() | list if loop is not defined %}{% set ns.n = ns.n + loop.index %}\n\
+     {{ part(value, end='!') | upper }} {{ {'a': [key, none, 1.5]} | tojson(indent=2) }}{% else %}none{% endfor %}",
+    "{% set x %}{% generation %}{{ strftime_now('%d %b %Y') }}{% endgeneration %}{% endset %}{{ x[::-1] }}\n\
+     {{ messages | selectattr('role', 'equalto', 'user') | map(attribute='content') | join(', ') }}\n\
+     {% if messages | length > 9 or 'x' in x %}{{ raise_exception('no ' ~ x) }}{% elif not x %}{% endif %}",
+];
+
+const MESSAGES: &[u8] = br#"[{"role": "user", "content": [{"type": "text", "text": "Hi \u00e9"}], "n": [1, -2.5, true, null]}]"#;

@@ -426,6 +426,7 @@ fn whole(value: &Value, default: Value) -> Result<Value, Fault> {
     };
     match value {
         Value::Undefined(what) => Err(failed(what)),
+        Value::Marked(_) => Err(unsupported("the filter \"int\" after \"safe\"")),
         Value::Text(text) => {
             let text = text.trim_matches(is_space);
             let digits = text.strip_prefix(['+', '-']).unwrap_or(text);

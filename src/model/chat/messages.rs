@@ -112,6 +112,17 @@ impl Json {
     }
 }
 
+impl Json {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::List(values) => values.iter().map(Self::bytes).sum(),
+            Self::Object(entries) => entries.iter().map(|(k, v)| k.len() + v.bytes()).sum(),
+            _ => 0,
+        }
+    }
+}
+
 fn dict(entries: &[(String, Json)], budget: &Budget) -> Result<Value, Fault> {
     let mut dict = Dict::default();
     for (key, value) in entries {
@@ -175,6 +186,12 @@ impl Messages {
             checked(message).map_err(|reason| ChatError::Messages(format!("message {i}: {reason}")))
         });
         messages.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// How many bytes all of its texts have.
+    pub fn bytes(&self) -> usize {
+        let entries = self.0.iter().flatten();
+        entries.map(|(key, value)| key.len() + value.bytes()).sum()
     }
 
     /// What a template gets. Keys without a value are left out, and the older names of `reasoning_content` are filled

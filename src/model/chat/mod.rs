@@ -88,6 +88,8 @@ pub enum ChatError {
     Messages(String),
     #[error("chat template{}: {reason}", place(line))]
     Render { line: Option<u32>, reason: Reason },
+    #[error("the model has no chat template: give the prompt itself, by --prompt or --prompt-file")]
+    NoTemplate,
     #[error("no thread for the chat template: {0}")]
     Thread(String),
 }

@@ -210,7 +210,7 @@ impl<'t> Run<'t> {
             Stmt::ForLoop(each) => return self.each(each, scope, text),
             Stmt::WithBlock(with) => return self.with(with, scope, text),
             Stmt::Set(set) => self.set(set, scope)?,
-            Stmt::SetBlock(set) => self.set_block(set, scope)?,
+            Stmt::SetBlock(set) => return self.set_block(set, scope),
             Stmt::Macro(ast) => {
                 self.budget.elements(1)?;
                 scope.set(ast.name, Value::Macro(self.macros.len()));
@@ -256,27 +256,33 @@ impl<'t> Run<'t> {
             values = kept;
             self.in_condition = outer;
         }
-        if values.is_empty() {
-            return self.block(&each.else_body, &Scope::within(scope), text);
-        }
         let state = Rc::new(Loop {
             items: Items::new(values, &self.budget)?,
             index: Cell::new(0),
             changed: RefCell::default(),
         });
+        // Jinja's own: `else` is for loops of which no step came to its end, as by `continue`.
+        let mut ended = false;
         for (index, value) in state.items.iter().enumerate() {
             state.index.set(index);
             let inner = Scope::within(scope);
             inner.set("loop", Value::Loop(state.clone()));
             self.assign(&each.target, value.clone(), &inner)?;
-            if self.block(&each.body, &inner, text)? == Flow::Break {
-                if let Value::Stream(stream) = &iterated {
-                    stream.borrow_mut().broken = true;
+            match self.block(&each.body, &inner, text)? {
+                Flow::Next => ended = true,
+                Flow::Continue => {}
+                Flow::Break => {
+                    if let Value::Stream(stream) = &iterated {
+                        stream.borrow_mut().broken = true;
+                    }
+                    break;
                 }
-                break;
             }
         }
-        Ok(Flow::Next)
+        match ended {
+            true => Ok(Flow::Next),
+            false => self.block(&each.else_body, &Scope::within(scope), text),
+        }
     }
 
     /// The values are those of the names outside.
@@ -299,15 +305,19 @@ impl<'t> Run<'t> {
         self.assign(&set.target, value, scope)
     }
 
-    fn set_block(&mut self, set: &'t SetBlock<'t>, scope: &Rc<Scope<'t>>) -> Result<(), Fault> {
+    fn set_block(&mut self, set: &'t SetBlock<'t>, scope: &Rc<Scope<'t>>) -> Result<Flow, Fault> {
         let inner = Scope::within(scope);
         let mut text = String::new();
-        self.block(&set.body, &inner, &mut text)?;
+        let flow = self.block(&set.body, &inner, &mut text)?;
+        if flow != Flow::Next {
+            return Ok(flow);
+        }
         let mut value = self.budget.text(text)?;
         if let Some(filter) = &set.filter {
             value = self.filter_chain(filter, value, &Names(inner))?;
         }
-        self.assign(&set.target, value, scope)
+        self.assign(&set.target, value, scope)?;
+        Ok(Flow::Next)
     }
 
     fn assign(

@@ -166,10 +166,19 @@ impl Tags {
                     return Err(unsupported(format!("more than {MAX_BRANCHES} elif")));
                 }
             }
+            ("break" | "continue", _) if self.leaves_generation() => {
+                return Err(failed(format!("\"{name}\" within \"generation\"")));
+            }
             _ if OTHERS.contains(&name) => {}
             _ => return Err(unsupported(format!("the tag \"{name}\""))),
         }
         Ok(())
+    }
+
+    /// Whether the innermost loop is not within the innermost `generation`.
+    fn leaves_generation(&self) -> bool {
+        let mut open = self.open.iter().rev();
+        open.find(|end| ["endfor", "endgeneration"].contains(end)) == Some(&"endgeneration")
     }
 
     fn end(&self) -> Result<(), Fault> {

@@ -27,8 +27,6 @@ struct Case {
     text: Option<String>,
     #[serde(default)]
     ids: Vec<u32>,
-    error: Option<String>,
-    message: Option<String>,
 }
 
 fn reference() -> Reference {
@@ -156,4 +154,227 @@ fn expressions_are_pythons() {
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+fn render(template: &str) -> Result<String, ChatError> {
+    let day = "2025-07-06".parse().expect("a day");
+    let template = ChatTemplate::new(template.into(), BTreeMap::new())?;
+    template.render(&Messages::of_user("Hello", None), day)
+}
+
+/// Why a template has no text, and in which line.
+fn refusal(template: &str) -> (Option<u32>, Reason) {
+    match render(template) {
+        Err(ChatError::Render { line, reason }) => (line, reason),
+        other => panic!("{template}: {other:?}"),
+    }
+}
+
+/// A template is somebody else's program: whatever it does, it comes to an end soon, and with little memory.
+#[test]
+fn a_template_without_end_is_ended() {
+    let nested = |open: &str, close: &str, count: usize| {
+        format!("{{{{ {}1{} }}}}", open.repeat(count), close.repeat(count))
+    };
+    let each = "{% for a in range(99999) %}";
+    for template in [
+        format!("{each}{each}{{% endfor %}}{{% endfor %}}"),
+        format!("{{% set x = 'x' * 1000000 %}}{each}{{% set y = x ~ 'y' %}}{{% endfor %}}"),
+        format!("{{% set x = 'x' * 1000000 %}}{each}{{% set y = x.upper() %}}{{% endfor %}}"),
+        format!("{{% set x = 'x' * 1000000 %}}{each}{{% set y = 'y' in x %}}{{% endfor %}}"),
+        format!("{{% set x = range(99999) | list %}}{each}{{% set y = x + x %}}{{% endfor %}}"),
+        format!("{{% set x = range(99999) | list %}}{each}{{% set y = x | sort %}}{{% endfor %}}"),
+        format!("{{% set x = range(99999) | list %}}{each}{{% set y = x == x %}}{{% endfor %}}"),
+        format!(
+            "{each}{{% macro f() %}}{{% endmacro %}}{{{{ f() }}}}{each}{{% endfor %}}{{% endfor %}}"
+        ),
+    ] {
+        assert_eq!(refusal(&template).1, Reason::Exhausted, "{template}");
+    }
+    let namespace = "{% set n = namespace(x=[]) %}";
+    for template in [
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}".to_string(),
+        "{% macro f(a=f()) %}{% endmacro %}{{ f() }}".to_string(),
+        format!("{namespace}{each}{{% set n.x = [n.x] %}}{{% endfor %}}"),
+        format!("{namespace}{each}{{% set n.x = {{'a': n.x}} %}}{{% endfor %}}"),
+        format!("{namespace}{each}{{% set n.x = [n.x] | select %}}{{% endfor %}}"),
+        format!("{{{{ 1{} }}}}", " ~ 1".repeat(1500)),
+        format!("{{{{ 1{} }}}}", " | abs".repeat(1500)),
+        format!("{{{{ {}1 }}}}", "not ".repeat(3000)),
+        format!("{{{{ {}1 }}}}", "- ".repeat(3000)),
+    ] {
+        assert_eq!(refusal(&template).1, Reason::TooDeep, "{template}");
+    }
+    for template in [
+        format!("{each}0123456789ABCDEF{{% endfor %}}"),
+        "{% set x = 'x' * 1048577 %}".to_string(),
+        format!("{{% set n = namespace(x='x') %}}{each}{{% set n.x = n.x ~ n.x %}}{{% endfor %}}"),
+        format!(
+            "{{% set n = namespace(x='x') %}}{each}{{% set n.x = n.x | replace('x', 'xx') %}}{{% endfor %}}"
+        ),
+        format!(
+            "{{% set n = namespace(x=[0]) %}}{{% for i in range(40) %}}{{% set n.x = [n.x, n.x] %}}{{% endfor %}}{{{{ n.x }}}}"
+        ),
+        format!(
+            "{{% set n = namespace(x=[0]) %}}{{% for i in range(40) %}}{{% set n.x = [n.x, n.x] %}}{{% endfor %}}{{{{ n.x | tojson }}}}"
+        ),
+    ] {
+        let reason = refusal(&template).1;
+        assert!(
+            matches!(reason, Reason::TooLong | Reason::Exhausted),
+            "{template}: {reason:?}"
+        );
+    }
+    let chain = format!("{namespace}{each}{{% set n.x = namespace(x=n.x) %}}{{% endfor %}}");
+    for (template, named) in [
+        (chain, "namespaces"),
+        (nested("(", ")", 5000), "tokens"),
+        (format!("{{{{ {}1 }}}}", "not ".repeat(60_000)), "tokens"),
+        (format!("{{{{ {}1 }}}}", "-".repeat(200_000)), "tokens"),
+        (
+            format!("{{{{ 1{} }}}}", " if 1 else 1".repeat(5000)),
+            "tokens",
+        ),
+        (
+            format!("{{% if 1 %}}{}{{% endif %}}", "{% elif 1 %}".repeat(20_000)),
+            "elif",
+        ),
+    ] {
+        let reason = refusal(&template).1;
+        let named = matches!(&reason, Reason::Unsupported(what) if what.contains(named));
+        assert!(named, "{reason:?}");
+    }
+    for template in [
+        nested("(", ")", 300),
+        nested("[", "]", 300),
+        "{% if 1 %}".repeat(1000),
+        "{% for (((((((((".repeat(20),
+    ] {
+        assert!(
+            matches!(refusal(&template).1, Reason::Failed(_)),
+            "{template}"
+        );
+    }
+}
+
+/// What the user is told: the reason with the template's line, and the template's own words.
+#[test]
+fn refusals_name_the_line_and_the_reason() {
+    for (template, line, said) in [
+        (
+            "a\n{{ raise_exception('Only one ' ~ 'turn!') }}",
+            2,
+            "refuses these messages: Only one turn!",
+        ),
+        (
+            "\n\n{{ messages[0].content | shout }}",
+            3,
+            "the filter \"shout\": not supported",
+        ),
+        (
+            "{{ messages is shouted }}",
+            1,
+            "the test \"shouted\": not supported",
+        ),
+        ("{{ shout(1) }}", 1, "'shout' is undefined"),
+        (
+            "{{ messages[0].content.shout() }}",
+            1,
+            "'str object' has no attribute 'shout'",
+        ),
+        (
+            "{{ messages[0].content.encode() }}",
+            1,
+            "the method encode of a text: not supported",
+        ),
+        (
+            "{{ '%s' % 1 }}",
+            1,
+            "% as the formatting of a text: not supported",
+        ),
+        (
+            "{{ bos_token }}",
+            1,
+            "bos_token, which the checkpoint does not state",
+        ),
+        ("{{ strftime_now('%H:%M') }}", 1, "strftime_now with \"%H\""),
+        (
+            "{{ messages[0].keys }}",
+            1,
+            "printing a builtin_function_or_method: not supported",
+        ),
+        (
+            "{{ messages | map('upper') }}",
+            1,
+            "printing a generator: not supported",
+        ),
+        ("{{ lipsum() }}", 1, "\"lipsum\": not supported"),
+        ("{{ 9223372036854775807 + 1 }}", 1, "beyond 64 bits"),
+        (
+            "a\n{% include 'b' %}",
+            2,
+            "the tag \"include\": not supported",
+        ),
+        (
+            "{% raw %}\n{% endraw %}",
+            0,
+            "the tag \"raw\": not supported",
+        ),
+        ("{{ '\\N{DASH}' }}", 1, "the escape \\N"),
+        ("{{ '\\ud83e\\udd80' }}", 1, "the escape \\u"),
+        ("a\n{% if true %}\nb", 0, "ends without \"endif\""),
+        ("a\n{{ 1 + }}", 2, "unexpected"),
+        ("{{ 'a }}", 1, "unexpected end of string"),
+        ("{# a", 1, "unexpected end of comment"),
+    ] {
+        let (found, reason) = refusal(template);
+        assert_eq!(found.unwrap_or(0), line, "{template}");
+        let error = ChatError::Render {
+            line: found,
+            reason,
+        }
+        .to_string();
+        assert!(
+            error.starts_with("chat template") && error.contains(said),
+            "{template}: {error}"
+        );
+    }
+    // Only what is reached counts.
+    assert_eq!(
+        render("{% if false %}{{ 1 | shout }}{{ bos_token }}{% endif %}x").as_deref(),
+        Ok("x")
+    );
+}
+
+/// A template's bytes come with a key: nothing else is read than what was written.
+#[test]
+fn only_canonical_bytes_are_a_template() {
+    let tokens = BTreeMap::from([("bos_token".to_string(), Some("<s>".to_string()))]);
+    let template = ChatTemplate::new("{{ bos_token }}".into(), tokens).expect("a template");
+    let bytes = template.to_bytes();
+    assert_eq!(ChatTemplate::from_bytes(&bytes), Ok(template.clone()));
+    assert_eq!(ChatTemplate::digest_of(&bytes), template.digest());
+    for cut in 0..bytes.len() {
+        assert!(ChatTemplate::from_bytes(&bytes[..cut]).is_err());
+    }
+    assert!(ChatTemplate::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
+    for (source, name) in [("", "tools"), ("", "BOS_TOKEN")] {
+        let tokens = BTreeMap::from([(name.to_string(), None)]);
+        let named = ChatTemplate {
+            source: source.into(),
+            tokens,
+        };
+        assert!(matches!(
+            ChatTemplate::from_bytes(&named.to_bytes()),
+            Err(ChatError::Malformed(_))
+        ));
+    }
+    let long = ChatTemplate {
+        source: "x".repeat(MAX_TEMPLATE + 1),
+        ..template
+    };
+    assert!(matches!(
+        ChatTemplate::from_bytes(&long.to_bytes()),
+        Err(ChatError::TooLarge(_))
+    ));
 }
