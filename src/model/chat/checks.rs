@@ -2,8 +2,9 @@
 
 use super::arguments::{Arguments, required};
 use super::budget::Budget;
+use super::compare::{Number, contains, equal, less};
 use super::fault::{Fault, failed, unsupported};
-use super::value::{Number, Value, View, contains, equal, less};
+use super::value::{Value, View};
 
 /// `value is name(arguments)`.
 ///

@@ -10,11 +10,12 @@ use minijinja::value::ValueKind;
 
 use super::arguments::{Arguments, required};
 use super::checks::{self, at_most};
+use super::compare::{contains, equal, less};
 use super::fault::{Fault, Reason, failed, unsupported};
 use super::methods;
 use super::operators::{Arithmetic, attribute, integer, item, negative, slice};
 use super::run::{Names, Run, plain_name};
-use super::value::{Dict, Function, Items, Loop, Value, contains, equal, less};
+use super::value::{Dict, Function, Items, Loop, Value};
 
 /// What Jinja's sandbox allows.
 const MAX_RANGE: u128 = 100_000;
@@ -80,6 +81,29 @@ impl<'t> Run<'t> {
                 let holds = checks::holds(test.name, &value, arguments, &self.budget)?;
                 Ok(Value::Bool(holds))
             }
+            Expr::GetAttr(_) | Expr::GetItem(_) | Expr::Slice(_) | Expr::Call(_) => {
+                self.access(expression, names)
+            }
+            Expr::List(list) => Value::list(self.values(&list.items, names)?, &self.budget),
+            Expr::Tuple(tuple) => {
+                let items = Items::new(self.values(&tuple.items, names)?, &self.budget)?;
+                Ok(Value::Tuple(items))
+            }
+            Expr::Map(map) => {
+                let mut dict = Dict::default();
+                for (key, value) in map.keys.iter().zip(&map.values) {
+                    let key = self.expression(key, names)?;
+                    let value = self.expression(value, names)?;
+                    dict.insert(key, value, &self.budget)?;
+                }
+                Ok(Value::Dict(dict.into()))
+            }
+        }
+    }
+
+    /// What a value has or gives.
+    fn access(&mut self, expression: &'t Expr<'t>, names: &Names<'t>) -> Result<Value, Fault> {
+        match expression {
             Expr::GetAttr(of) => {
                 let value = self.expression(&of.expr, names)?;
                 if self.in_condition && matches!(value, Value::Namespace(_)) {
@@ -102,20 +126,7 @@ impl<'t> Run<'t> {
                 slice(&value, bounds.each_ref(), &self.budget)
             }
             Expr::Call(call) => self.call_expression(call, names),
-            Expr::List(list) => Value::list(self.values(&list.items, names)?, &self.budget),
-            Expr::Tuple(tuple) => {
-                let items = Items::new(self.values(&tuple.items, names)?, &self.budget)?;
-                Ok(Value::Tuple(items))
-            }
-            Expr::Map(map) => {
-                let mut dict = Dict::default();
-                for (key, value) in map.keys.iter().zip(&map.values) {
-                    let key = self.expression(key, names)?;
-                    let value = self.expression(value, names)?;
-                    dict.insert(key, value, &self.budget)?;
-                }
-                Ok(Value::Dict(dict.into()))
-            }
+            _ => unreachable!("only these are accesses"),
         }
     }
 

@@ -4,12 +4,13 @@ use std::rc::Rc;
 
 use super::arguments::{Arguments, required};
 use super::checks;
+use super::compare::{Number, sort_by_key};
 use super::fault::{Fault, failed, unsupported};
 use super::json;
 use super::methods::{capitalize, is_space, replace, split_lines, strip};
 use super::operators::{integer, item};
 use super::run::Run;
-use super::value::{Number, Value, View, sort_by_key};
+use super::value::{Value, View};
 
 impl Run<'_> {
     /// `value | name(arguments)`.
@@ -70,6 +71,18 @@ impl Run<'_> {
                 let options = json::Layout::new(arguments.bind(name, parameters)?)?;
                 self.budget.text(options.write(&value, &self.budget)?)
             }
+            "int" | "abs" => self.number_filter(name, value, arguments),
+            _ => Err(unsupported(format!("the filter \"{name}\""))),
+        }
+    }
+
+    fn number_filter(
+        &self,
+        name: &str,
+        value: Value,
+        arguments: Arguments,
+    ) -> Result<Value, Fault> {
+        match name {
             "int" => {
                 let [default, base] = arguments.bind(name, ["default", "base"])?;
                 match base {
@@ -78,7 +91,7 @@ impl Run<'_> {
                 }
                 whole(&value, default.unwrap_or(Value::Int(0)))
             }
-            "abs" => {
+            _ => {
                 let [] = arguments.bind(name, [])?;
                 match Number::of(&value) {
                     Some(Number::Int(n)) => match n.checked_abs() {
@@ -89,7 +102,6 @@ impl Run<'_> {
                     None => Err(failed("bad operand type for abs()")),
                 }
             }
-            _ => Err(unsupported(format!("the filter \"{name}\""))),
         }
     }
 

@@ -3,9 +3,11 @@
 use std::rc::Rc;
 
 use super::budget::Budget;
+use super::compare::sort_by_key;
 use super::fault::{Fault, failed, unsupported};
 use super::operators::integer;
-use super::value::{Items, Value, float, sort_by_key};
+use super::printed::float;
+use super::value::{Items, Value};
 
 /// How JSON is laid out.
 pub(super) struct Layout {

@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use super::arguments::{Arguments, required};
 use super::budget::Budget;
+use super::compare::equal;
 use super::fault::{Fault, failed, unsupported};
 use super::operators::integer;
-use super::value::{Value, View, equal};
+use super::value::{Items, Value, View};
 
 /// Every method of `str` without underscores, as of Python 3.14.
 const TEXT: [&str; 47] = [
@@ -326,6 +327,18 @@ fn of_text(
             let suffix = text_argument(name, suffix)?;
             budget.text(text.strip_suffix(&*suffix).unwrap_or(text))
         }
+        _ => parts_of_text(text, name, arguments, budget),
+    }
+}
+
+/// Methods that take texts apart, put them together or look into them.
+fn parts_of_text(
+    text: &str,
+    name: &'static str,
+    arguments: Arguments,
+    budget: &Budget,
+) -> Result<Value, Fault> {
+    match name {
         "split" | "rsplit" => {
             let [separator, limit] = arguments.bind(name, ["sep", "maxsplit"])?;
             split(text, name == "rsplit", separator, limit, budget)
@@ -429,7 +442,7 @@ fn partition(text: &str, name: &str, separator: &str, budget: &Budget) -> Result
         },
     };
     let parts = parts.map(Value::text).to_vec();
-    super::value::Items::new(parts, budget).map(Value::Tuple)
+    Items::new(parts, budget).map(Value::Tuple)
 }
 
 fn join(separator: &str, parts: Value, budget: &Budget) -> Result<Value, Fault> {

@@ -11,6 +11,7 @@
 mod arguments;
 mod budget;
 mod checks;
+mod compare;
 mod date;
 mod expressions;
 mod fault;
@@ -19,6 +20,7 @@ mod json;
 mod messages;
 mod methods;
 mod operators;
+mod printed;
 mod run;
 mod source;
 mod syntax;

@@ -1,9 +1,10 @@
 //! Operators, attributes, items and slices.
 
 use super::budget::Budget;
+use super::compare::Number;
 use super::fault::{Fault, failed, unsupported};
 use super::methods;
-use super::value::{Function, Items, Number, Value};
+use super::value::{Function, Items, Loop, Value};
 
 /// An arithmetic operator.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -317,7 +318,7 @@ fn pick<T: Clone>(elements: &[T], bounds: [&Value; 3]) -> Result<Vec<T>, Fault> 
     Ok(picked)
 }
 
-impl super::value::Loop {
+impl Loop {
     /// An attribute of the variable `loop`.
     fn attribute(&self, name: &str) -> Result<Option<Value>, Fault> {
         let (index, length) = (self.index.get(), self.items.len());

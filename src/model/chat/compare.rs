@@ -1,0 +1,176 @@
+//! Values compared as Python compares them.
+
+use std::cmp::Ordering;
+
+use super::budget::Budget;
+use super::fault::{Fault, failed, unsupported};
+use super::value::{Value, View};
+
+/// A number as Python compares and adds it.
+#[derive(Clone, Copy)]
+pub(super) enum Number {
+    Int(i64),
+    Float(f64),
+}
+
+impl Number {
+    pub fn of(value: &Value) -> Option<Self> {
+        match value {
+            Value::Bool(value) => Some(Self::Int((*value).into())),
+            Value::Int(value) => Some(Self::Int(*value)),
+            Value::Float(value) => Some(Self::Float(*value)),
+            _ => None,
+        }
+    }
+
+    pub fn float(self) -> f64 {
+        match self {
+            Self::Int(value) => value as f64,
+            Self::Float(value) => value,
+        }
+    }
+
+    /// How two numbers compare, exactly. `None` with a NaN.
+    pub fn compare(self, other: Self) -> Option<Ordering> {
+        match (self, other) {
+            (Self::Int(a), Self::Int(b)) => Some(a.cmp(&b)),
+            (Self::Float(a), Self::Float(b)) => a.partial_cmp(&b),
+            (Self::Int(a), Self::Float(b)) => {
+                // Where rounding makes them equal, the float is a whole number.
+                let rounded = (a as f64).partial_cmp(&b)?;
+                Some(rounded.then_with(|| i128::from(a).cmp(&(b as i128))))
+            }
+            (Self::Float(_), Self::Int(_)) => other.compare(self).map(Ordering::reverse),
+        }
+    }
+}
+
+/// `a == b`.
+///
+/// # Errors
+/// Where Python compares what is not compared here.
+pub(super) fn equal(a: &Value, b: &Value, budget: &Budget) -> Result<bool, Fault> {
+    budget.steps(1)?;
+    if let (Some(a), Some(b)) = (Number::of(a), Number::of(b)) {
+        return Ok(a.compare(b).is_some_and(Ordering::is_eq));
+    }
+    let all = |a: &[Value], b: &[Value]| {
+        let mut pairs = a.iter().zip(b);
+        let same = pairs.try_fold(true, |same, (a, b)| Ok(same && equal(a, b, budget)?));
+        Ok(a.len() == b.len() && same?)
+    };
+    match (a, b) {
+        (Value::None, Value::None) | (Value::Undefined(_), Value::Undefined(_)) => Ok(true),
+        (Value::Text(a) | Value::Marked(a), Value::Text(b) | Value::Marked(b)) => {
+            budget.bytes(a.len().min(b.len()), 0)?;
+            Ok(a == b)
+        }
+        (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => all(a, b),
+        (Value::Dict(a), Value::Dict(b)) => {
+            for (key, value) in a.iter() {
+                match b.get(key, budget)? {
+                    Some(other) if equal(value, other, budget)? => {}
+                    _ => return Ok(false),
+                }
+            }
+            Ok(a.len() == b.len())
+        }
+        _ if a.type_name() == b.type_name() => {
+            Err(unsupported(format!("comparing a {}", a.type_name())))
+        }
+        _ => Ok(false),
+    }
+}
+
+/// `a < b`.
+///
+/// # Errors
+/// Where Python has no order of them, or one that is not known here.
+pub(super) fn less(a: &Value, b: &Value, budget: &Budget) -> Result<bool, Fault> {
+    budget.steps(1)?;
+    if let (Some(a), Some(b)) = (Number::of(a), Number::of(b)) {
+        return Ok(a.compare(b).is_some_and(Ordering::is_lt));
+    }
+    match (a, b) {
+        (Value::Undefined(what), _) | (_, Value::Undefined(what)) => Err(failed(what)),
+        // UTF-8 has the order of its characters.
+        (Value::Text(a), Value::Text(b)) => Ok(a < b),
+        (Value::List(_), Value::List(_)) | (Value::Tuple(_), Value::Tuple(_)) => {
+            Err(unsupported(format!("the order of {}s", a.type_name())))
+        }
+        (Value::Marked(_), _) | (_, Value::Marked(_)) => {
+            Err(unsupported("the order of a text marked \"safe\""))
+        }
+        _ => Err(failed(format!(
+            "'<' not supported between instances of '{}' and '{}'",
+            a.type_name(),
+            b.type_name()
+        ))),
+    }
+}
+
+/// `item in container`.
+///
+/// # Errors
+/// Where Python has none, or the container is none that is looked into here.
+pub(super) fn contains(container: &Value, item: &Value, budget: &Budget) -> Result<bool, Fault> {
+    match (container, item) {
+        (Value::Text(text), Value::Text(part)) => {
+            budget.bytes(text.len(), 0)?;
+            Ok(text.contains(&**part))
+        }
+        (Value::Text(_), Value::Marked(_)) | (Value::Marked(_), _) => {
+            Err(unsupported("looking into a text marked \"safe\""))
+        }
+        (Value::Text(_), _) => Err(failed(format!(
+            "'in <string>' requires string as left operand, not {}",
+            item.type_name()
+        ))),
+        (Value::Dict(dict) | Value::View(dict, View::Keys), _) => {
+            Ok(dict.get(item, budget)?.is_some())
+        }
+        (Value::List(items) | Value::Tuple(items) | Value::Range(items), _) => {
+            for other in items.iter() {
+                if equal(item, other, budget)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
+        (Value::Undefined(_), _) => Ok(false),
+        (Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_), _) => {
+            let name = container.type_name();
+            Err(failed(format!("argument of type '{name}' is not iterable")))
+        }
+        _ => Err(unsupported(format!(
+            "looking into a {}",
+            container.type_name()
+        ))),
+    }
+}
+
+/// Sorts by keys, equal ones staying in order.
+///
+/// # Errors
+/// Where two keys have no order.
+pub(super) fn sort_by_key<T>(
+    elements: &mut [T],
+    key: impl Fn(&T) -> &Value,
+    budget: &Budget,
+) -> Result<(), Fault> {
+    let mut fault = None;
+    elements.sort_by(|a, b| {
+        let mut before = |a, b| {
+            less(key(a), key(b), budget).unwrap_or_else(|e| {
+                fault.get_or_insert(e);
+                false
+            })
+        };
+        match before(a, b) {
+            true => Ordering::Less,
+            false if before(b, a) => Ordering::Greater,
+            false => Ordering::Equal,
+        }
+    });
+    fault.map_or(Ok(()), Err)
+}
