@@ -94,8 +94,9 @@ fn heads(keys: &Keys) -> Result<(usize, usize, usize), ConfigError> {
         None => ("num_attention_heads", width / heads),
     };
     if !HEAD_WIDTHS.contains(&head_width) || heads * head_width != width {
-        let supported =
-            format!("hidden_size ({width}) divided into {heads} heads that are 64 or 128 wide");
+        let supported = format!(
+            "hidden_size ({width}) divided by num_attention_heads ({heads}), which has to be 64 or 128,"
+        );
         return keys.refuse(key, supported);
     }
     Ok((width, heads, head_width))

@@ -117,6 +117,7 @@ fn what_is_not_supported_is_refused_by_name() {
 fn what_is_not_supported_in_a_llama_is_refused_by_name() {
     let config = |key, value| {
         let mut metadata = llama();
+        metadata.push(("llama.vocab_size", number(12)));
         metadata.retain(|(k, _)| *k != key);
         metadata.push((key, value));
         let norm = write::tensor(&[8], wave(8), GgmlDType::F32);
