@@ -174,7 +174,7 @@ fn parts_of_a_gguf_are_one_model() {
                     p.1.push(("blk.9.attn_q.weight".into(), twice().1))
                 }
             },
-            &["blk.9.attn_q.weight", "belong"],
+            &["layers.9.self_attn.q_proj.weight", "belong"],
         ),
     ];
     for (change, parts) in cases {
