@@ -186,16 +186,8 @@ fn random_bytes_are_read_without_panic() {
 fn a_file_cut_off_at_any_length_is_refused() {
     let scene = scene();
     for seed in scene.seeds.iter().filter(|s| s.input.len() < 1 << 16) {
-        let whole_format = [
-            "proof",
-            "commitment",
-            "challenge",
-            "vk",
-            "nzk",
-            "gguf",
-            "pickle",
-        ]
-        .contains(&seed.reader);
+        let whole_format =
+            ["proof", "commitment", "challenge", "vk", "nzk", "gguf"].contains(&seed.reader);
         let header = usize::from(seed.input[0] == WHOLE) * 16;
         if !whole_format {
             continue;
@@ -303,7 +295,13 @@ fn a_pickle_allocates_little() {
     for good in scene.seeds.iter().filter(|s| s.reader == "pickle") {
         let places = good.input.len();
         // The pickle, and the directory at the end.
-        for at in (1..places.min(700)).chain(places.max(1500) - 1500..places) {
+        // Not what the reader itself makes storages of.
+        let from = match good.input[0] {
+            CONTENT => 2 + 2 * usize::from(good.input[1]),
+            _ => 1,
+        };
+        let (first, last) = (from..from + 700, places.max(1500) - 1500..places);
+        for at in first.chain(last).step_by(2) {
             for length in [u64::MAX, 1 << 40, 1 << 30] {
                 let mut file = good.input.clone();
                 put(&mut file, at, &length.to_le_bytes(), true);

@@ -171,15 +171,23 @@ pub(super) fn numbers(
     dtype: Dtype,
     bytes: &[u8],
 ) -> Result<impl Iterator<Item = f64> + '_, TensorError> {
-    let (size, read): (usize, fn(&[u8]) -> Option<f64>) = match dtype {
-        Dtype::BOOL | Dtype::U8 => (1, |b| b.first().map(|b| f64::from(*b))),
-        Dtype::F16 => (2, |b| Some(f16::from_le_bytes(*b.first_chunk()?).to_f64())),
-        Dtype::BF16 => (2, |b| Some(bf16::from_le_bytes(*b.first_chunk()?).to_f64())),
-        Dtype::F32 => (4, |b| Some(f32::from_le_bytes(*b.first_chunk()?).into())),
-        Dtype::F64 => (8, |b| Some(f64::from_le_bytes(*b.first_chunk()?))),
+    let size = match dtype {
+        Dtype::BOOL | Dtype::U8 => 1,
+        Dtype::F16 | Dtype::BF16 => 2,
+        Dtype::F32 => 4,
+        Dtype::F64 => 8,
         found => return Err(TensorError::Dtype { found }),
     };
-    Ok(bytes.chunks_exact(size).filter_map(read))
+    let number = move |b: &[u8]| -> Option<f64> {
+        Some(match dtype {
+            Dtype::F16 => f16::from_le_bytes(*b.first_chunk()?).to_f64(),
+            Dtype::BF16 => bf16::from_le_bytes(*b.first_chunk()?).to_f64(),
+            Dtype::F32 => f32::from_le_bytes(*b.first_chunk()?).into(),
+            Dtype::F64 => f64::from_le_bytes(*b.first_chunk()?),
+            _ => f64::from(*b.first()?),
+        })
+    };
+    Ok(bytes.chunks_exact(size).filter_map(number))
 }
 
 /// The values, if all of them are finite.

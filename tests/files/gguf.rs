@@ -16,6 +16,9 @@ fn llama_file(factors: Option<&[f32]>) -> (Config, Gguf) {
     (checkpoint.config, file)
 }
 
+/// Changes the part with a number.
+type Change<'a> = &'a dyn Fn(usize, &mut Gguf);
+
 type Gguf = (
     Vec<(&'static str, gguf::Value)>,
     Vec<(String, gguf::QTensor)>,
@@ -53,7 +56,7 @@ fn factors_of_rotary_frequencies_give_the_tokens_of_the_formula() {
 /// A model in three files, as llama.cpp's `gguf-split` and `gguf`'s writer leave it: all metadata in the first.
 #[test]
 fn parts_of_a_gguf_are_one_model() {
-    let write = |folder: &Path, change: &dyn Fn(usize, &mut Gguf)| {
+    let write = |folder: &Path, change: Change| {
         let (_, (metadata, tensors)) = llama_file(None);
         let total = tensors.len() as i32;
         let mut parts: Vec<Gguf> = (0..3).map(|_| (Vec::new(), Vec::new())).collect();
@@ -113,7 +116,7 @@ fn parts_of_a_gguf_are_one_model() {
             gguf::tensor(&[64], vec![1.0; 64], gguf::GgmlDType::F32),
         )
     };
-    let cases: [(&dyn Fn(usize, &mut Gguf), &[&str]); 6] = [
+    let cases: [(Change, &[&str]); 6] = [
         (
             &|i, p| {
                 if i == 1 {
@@ -166,7 +169,7 @@ fn parts_of_a_gguf_are_one_model() {
                     p.1.push(("blk.9.attn_q.weight".into(), twice().1))
                 }
             },
-            &["blk.9.attn_q.weight", "belong"],
+            &["layers.9.self_attn.q_proj.weight", "belong"],
         ),
     ];
     for (change, parts) in cases {

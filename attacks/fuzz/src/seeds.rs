@@ -131,7 +131,8 @@ pub fn seeds(files: &Files) -> Vec<Seed> {
     );
     let weights = synthetic::file(&tensors(&smallest(), Dtype::BF16));
     add("safetensors", &[&[WHOLE], &weights]);
-    add("safetensors", &[&[CONTENT], &zeroed(&weights)]);
+    let zeros = synthetic::file(&unbuffered(&tensors(&smallest(), Dtype::BF16)));
+    add("safetensors", &[&[CONTENT], &zeroed(&zeros)]);
     add("safetensors", &[&[OTHER], index().as_bytes()]);
     add("safetensors", &[&[OTHER + 1], &halves(&smallest())]);
     let weights = tensors(&smallest(), Dtype::BF16);
@@ -237,10 +238,15 @@ fn zeroed(weights: &[u8]) -> Vec<u8> {
     [&zeros.to_le_bytes(), &weights[8..8 + header]].concat()
 }
 
-/// The pickle of all tensors that may be full of zeros, before it the number and the sizes of its storages.
-fn sized(tensors: &[Stored]) -> Vec<u8> {
+/// The tensors that may be full of zeros: no buffers.
+fn unbuffered(tensors: &[Stored]) -> Vec<Stored> {
     let is_weight = |tensor: &&Stored| tensor.dtype == Dtype::BF16;
-    let tensors: Vec<Stored> = tensors.iter().filter(is_weight).cloned().collect();
+    tensors.iter().filter(is_weight).cloned().collect()
+}
+
+/// The pickle of these tensors, before it the number and the sizes of its storages.
+fn sized(tensors: &[Stored]) -> Vec<u8> {
+    let tensors = unbuffered(tensors);
     let size = |tensor: &Stored| u16::try_from(tensor.bytes.len()).expect("small");
     let sizes: Vec<u8> = tensors.iter().flat_map(|t| size(t).to_le_bytes()).collect();
     let count = u8::try_from(tensors.len()).expect("few");

@@ -10,6 +10,9 @@ use candle_core::{Device, Tensor};
 use super::super::synthetic::byte_vocabulary;
 use super::super::{Config, Family, Slot, Weights};
 
+/// A key of the metadata and its value.
+pub type Entry = (&'static str, Value);
+
 /// The bytes of a file.
 pub fn file(metadata: &[(&str, Value)], tensors: &[(impl AsRef<str>, QTensor)]) -> Vec<u8> {
     let metadata: Vec<_> = metadata.iter().map(|(key, value)| (*key, value)).collect();
@@ -80,7 +83,7 @@ pub fn llama(
     config: &Config,
     weights: &Weights,
     factors: Option<&[f32]>,
-) -> (Vec<(&'static str, Value)>, Vec<(String, QTensor)>) {
+) -> (Vec<Entry>, Vec<(String, QTensor)>) {
     let mut weights = weights.clone();
     let slots = weights.slots(config).into_iter();
     let mut tensors: Vec<_> = slots.map(|slot| llama_tensor(&slot, config)).collect();

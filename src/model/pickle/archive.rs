@@ -50,8 +50,22 @@ pub struct Entry {
     pub name: String,
     /// Where the entry begins: its header stands before its content.
     pub start: u64,
-    /// Of the content.
+    /// Of the content, as it is stored.
     pub size: u64,
+    pub compressed: bool,
+}
+
+impl Entry {
+    /// Refuses a content that would have to be unpacked.
+    pub fn check_plain(&self) -> Result<(), ArchiveError> {
+        match self.compressed {
+            false => Ok(()),
+            true => Err(ArchiveError::Unsupported {
+                entry: self.name.clone(),
+                found: "compressed",
+            }),
+        }
+    }
 }
 
 /// The entries of an archive of `length` bytes, sorted by their place. None lies in another.
@@ -175,16 +189,13 @@ fn entry(rest: &mut &[u8]) -> Result<Entry, ArchiveError> {
         return Err(malformed(format!("a name of {} bytes", name.len())));
     }
     let name = std::str::from_utf8(name).map_err(|_| malformed("a name is not UTF-8".into()))?;
-    let unsupported = |found| ArchiveError::Unsupported {
-        entry: name.to_string(),
-        found,
-    };
     if u16_at(fixed, 8) & 1 != 0 {
-        return Err(unsupported("encrypted"));
+        return Err(ArchiveError::Unsupported {
+            entry: name.to_string(),
+            found: "encrypted",
+        });
     }
-    if u16_at(fixed, 10) != 0 {
-        return Err(unsupported("compressed"));
-    }
+    let compressed = u16_at(fixed, 10) != 0;
     let mut sizes = [24, 20, 42].map(|at| u64::from(u32_at(fixed, at)));
     if sizes.contains(&u32::MAX.into()) {
         let mut long = extension(extra, 1).unwrap_or_default();
@@ -195,14 +206,15 @@ fn entry(rest: &mut &[u8]) -> Result<Entry, ArchiveError> {
             *size = u64_at(take(&mut long, 8).ok_or_else(short)?, 0);
         }
     }
-    let [size, stored, start] = sizes;
-    if size != stored {
+    let [unpacked, size, start] = sizes;
+    if size != unpacked && !compressed {
         return Err(malformed(format!("entry \"{name}\" has two sizes")));
     }
     Ok(Entry {
         name: name.to_string(),
         start,
         size,
+        compressed,
     })
 }
 

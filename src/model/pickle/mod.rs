@@ -212,6 +212,7 @@ impl Contents {
                 "a program (TorchScript): save the state_dict with torch.save, or convert it to safetensors",
             ));
         }
+        entries.iter().try_for_each(Entry::check_plain)?;
         let mut parts: Vec<Part> = entries.iter().map(|_| Part::Other).collect();
         if let Some(index) = find("byteorder") {
             let order = small(reader, &entries[index], 16)?;

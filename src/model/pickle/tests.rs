@@ -309,8 +309,11 @@ fn malformed_pickles_are_refused() {
         let error = machine::run(pickle).expect_err("it is refused").to_string();
         assert!(error.contains(part), "{pickle:?}: {error}");
     }
-    // The same name twice would be the last one's elsewhere.
     let one = write::pickle(&[four()]);
+    for length in 0..one.len() {
+        assert!(machine::run(&one[..length]).is_err(), "{length}");
+    }
+    // The same name twice would be the last one's elsewhere.
     let body = &one[4..one.len() - 2];
     let twice = [b"\x80\x02}(", body, body, b"u."].concat();
     refused(&with_pickle(&twice), &["twice"]);
@@ -392,7 +395,7 @@ fn archives_that_are_not_what_torch_writes_are_refused() {
         (change(directory + 8, &[1]), "encrypted"),
         (change(directory + 20, long), "the directory ends"),
         (change(directory + 20, &[0; 4]), "two sizes"),
-        (change(directory + 42, &[1]), "another than listed"),
+        (change(directory + 42, &[1]), "lies in something else"),
         (change(directory + 28, &[0xff, 0xff]), "ends within"),
         (change(directory, b"PX"), "is none"),
         (change(end + 16, long), "not where"),
