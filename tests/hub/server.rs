@@ -160,7 +160,8 @@ impl Repository {
         if !has_length {
             let _ = write!(head, "Content-Length: {}\r\n", answer.body.len());
         }
-        for (name, value) in &answer.headers {
+        // An empty value stands for a header that is left out.
+        for (name, value) in answer.headers.iter().filter(|(_, v)| !v.is_empty()) {
             let _ = write!(head, "{name}: {value}\r\n");
         }
         head += "\r\n";

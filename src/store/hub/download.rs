@@ -156,16 +156,19 @@ fn extent(
         // The server does not know ranges, or there was none.
         false => (0, length()),
     };
-    let wrong = |found| HubError::Length {
-        file: file.to_string(),
-        expected: promised.unwrap_or(0),
-        found,
-    };
+    let file = || file.to_string();
+    let odd = |what| HubError::Content { file: file(), what };
     match (promised, whole) {
-        _ if partial && start != have => Err(wrong(0)),
-        (Some(promised), Some(found)) if found != promised => Err(wrong(found)),
+        _ if partial && start != have => Err(odd("another part than was asked for")),
+        (Some(expected), Some(found)) if found != expected => Err(HubError::Length {
+            file: file(),
+            expected,
+            found,
+        }),
         (Some(size), _) | (None, Some(size)) => Ok((start, size)),
-        (None, None) => Err(wrong(0)),
+        (None, None) => Err(odd(
+            "no length, so that nobody could tell whether it is whole",
+        )),
     }
 }
 

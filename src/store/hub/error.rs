@@ -98,6 +98,8 @@ pub enum HubError {
         file: String,
         reason: String,
     },
+    #[error("{file:?}: the server sends {what}: check HF_ENDPOINT and the proxy's settings")]
+    Content { file: String, what: &'static str },
     #[error(
         "{file:?}: the connection ended after {have} of {size} bytes, which are kept: run the same command again to go on"
     )]
