@@ -53,6 +53,8 @@ pub fn run(args: &Verify, report: &Report) -> Result<Outcome, Failure> {
     }
     let tokenizer = file.read_tokenizer()?;
     let template = file.read_chat_template()?;
+    // Ids that are given as such need not be the tokenizer's.
+    let spelled = !matches!(given, Some(Given::Tokens(_)));
     let wanted = match given {
         Some(Given::Tokens(tokens)) => Some(tokens),
         Some(given) => {
@@ -65,7 +67,8 @@ pub fn run(args: &Verify, report: &Report) -> Result<Outcome, Failure> {
         }
         None => None,
     };
-    let texts = Texts::new(&tokenizer, &proof.statement, wanted.as_deref())?;
+    let own = wanted.as_deref().filter(|_| spelled);
+    let texts = Texts::new(&tokenizer, &proof.statement, own)?;
     if let Some(wanted) = wanted.filter(|tokens| *tokens != proof.statement.prompt) {
         return invalid(report, &proof, &other_prompt(&proof, &texts, &wanted));
     }

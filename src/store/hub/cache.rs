@@ -85,8 +85,8 @@ impl Repository {
     }
 
     /// Waits until no other process, Python's included, downloads this content; `waiting` is called
-    /// before. The lock ends with the file. It only saves work and bandwidth: what two processes mixed
-    /// up would not have the promised digest.
+    /// before. The lock ends with the file. It saves work and bandwidth: what two processes mixed
+    /// up would not have the promised digest, if it is a large file. The hub promises none of small ones.
     pub fn lock(&self, etag: &str, waiting: &dyn Fn()) -> Result<File, HubError> {
         let path = self.locks.join(format!("{etag}.lock"));
         make_parent(&path)?;

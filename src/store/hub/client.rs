@@ -128,6 +128,10 @@ impl Client {
         if !is_commit(&listing.sha) {
             return Err(answer(format!("{:?} is no commit", listing.sha)));
         }
+        if is_commit(target.revision) && listing.sha != target.revision.to_ascii_lowercase() {
+            let (asked, sha) = (target.revision, &listing.sha);
+            return Err(answer(format!("commit {sha} for commit {asked}")));
+        }
         let names = listing.siblings.into_iter().map(|s| s.rfilename);
         Ok(Listing {
             commit: listing.sha,

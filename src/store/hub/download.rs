@@ -108,7 +108,10 @@ impl Fetch<'_> {
         at(path, out.set_len(start))?;
         at(path, out.seek(SeekFrom::Start(start)))?;
         // One byte more than there may be shows that something follows.
-        let mut body = response.into_body().into_reader().take(size - start + 1);
+        let mut body = response
+            .into_body()
+            .into_reader()
+            .take((size - start).saturating_add(1));
         let (mut buffer, mut end) = (vec![0; STEP], start);
         while let Ok(read @ 1..) = body.read(&mut buffer) {
             at(path, out.write_all(&buffer[..read]))?;

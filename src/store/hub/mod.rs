@@ -34,6 +34,10 @@ pub struct Hub<'a> {
     pub progress: &'a dyn Progress,
 }
 
+/// Without `generation_config.json`, say, it would be another model.
+const AS_IT_IS: &str =
+    "the hub is not asked: what the cache does not have is taken not to be in the repository";
+
 impl Hub<'_> {
     /// The model at a revision of the repository that has one of these names, the last of which is
     /// downloaded if the cache holds none of them.
@@ -47,17 +51,18 @@ impl Hub<'_> {
         let name = names.last().expect("a name");
         let as_it_is = || self.first_cached(names, revision, true);
         if self.settings.offline {
-            return as_it_is().map_err(|lacks| HubError::Offline {
+            let found = as_it_is().map_err(|lacks| HubError::Offline {
                 repository: name.clone(),
                 revision: revision.to_string(),
                 lacks,
-            });
+            })?;
+            self.progress.note(AS_IT_IS);
+            return Ok(found);
         }
         match self.download(name, revision) {
             Err(e) if e.is_unreachable() => {
                 let found = as_it_is().map_err(|_| e)?;
-                let what = "the hub cannot be asked: the model is used as the cache has it";
-                self.progress.detail(what);
+                self.progress.note(AS_IT_IS);
                 Ok(found)
             }
             result => result,
