@@ -8,7 +8,7 @@ is what `generate` appends to each of the prompts, greedily and with an attentio
 `transformers` fails, and where it would draw weights at random that the file does not have.
 
 `walk.json` has the prompts, the answers, each once, and for every model_type the cases: what is changed, and the
-answer's index or null for an error. Answer 0 is that of the unchanged checkpoint.
+answer's index or null for an error. Answer 0 is that of the unchanged checkpoint. It has also what absent keys mean.
 """
 
 import json
@@ -18,7 +18,7 @@ import warnings
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, GenerationConfig
 
 HERE = Path(__file__).parent
 NEW_TOKENS = 8
@@ -197,6 +197,16 @@ CASES = {
 }
 
 
+def defaults(name):
+    """What an absent key means: the pairs of `config.json`, then those of `generate`."""
+    config = CONFIG_MAPPING[name]()
+    stated = {key: value for key, value in config.to_dict().items() if key not in ["id2label", "label2id"]}
+    generation = GenerationConfig._get_default_generation_params()
+    # Derived from others, which the file may state.
+    derived = {"head_dim", "num_key_value_heads", "rope_parameters", "transformers_version", "model_type"}
+    return [[key, value] for key, value in {**stated, **generation, "use_cache": True}.items() if key not in derived]
+
+
 def cases(name):
     """The changes of one model_type: those of single keys, then those of several."""
     single, several = CASES[name]
@@ -271,5 +281,5 @@ if __name__ == "__main__":
     for name in CASES:
         known = []
         found = list(walk(name, known))
-        result |= {f"{name} answers": known, f"{name} cases": found}
+        result |= {f"{name} answers": known, f"{name} cases": found, f"{name} defaults": defaults(name)}
     store(HERE / "walk.json", result)

@@ -13,7 +13,7 @@ fn line(row: &Row) -> String {
     let kinds: Vec<_> = row.kinds.iter().map(|kind| kind.name()).collect();
     let (values, text) = match row.effect {
         Effect::Read(text) => (kinds.join(", "), text.to_string()),
-        Effect::Idle(why) => (kinds.join(", "), format!("nothing: {why}")),
+        Effect::Idle(why) => (kinds.join(", "), format!("nothing ({why})")),
         Effect::Only([], why) => ("none".to_string(), why.to_string()),
         Effect::Only(values, why) => (format!("`{}`", values.join("`, `")), why.to_string()),
         Effect::Alias(of) => (
@@ -29,7 +29,7 @@ fn line(row: &Row) -> String {
 }
 
 fn table(rows: &[Row]) -> String {
-    let head = "| key | accepted | if absent | what it does |\n| --- | --- | --- | --- |\n";
+    let head = "| key | accepted | default | what it does |\n| --- | --- | --- | --- |\n";
     head.to_string() + &rows.iter().map(line).collect::<String>()
 }
 

@@ -172,6 +172,27 @@ fn keys_of_llama_mean_what_they_mean_to_transformers() {
     walked("llama", 185);
 }
 
+/// The tables' defaults are those of `transformers`.
+#[test]
+fn absent_keys_mean_what_they_mean_to_transformers() {
+    let walk = json_of(&stored("walk.json"));
+    for model in &MODEL_TYPES {
+        let defaults = walk[format!("{} defaults", model.name)].as_array();
+        let mut compared = 0;
+        for pair in defaults.expect("pairs") {
+            let key = pair[0].as_str().expect("a key");
+            let mut rows = model.tables.iter().copied().flatten();
+            let row = rows.find(|row| row.key == key);
+            let row = row.unwrap_or_else(|| panic!("{key} is in no table"));
+            if !row.default.is_empty() {
+                assert_eq!(row.default(), pair[1], "{}: {key}", model.name);
+                compared += 1;
+            }
+        }
+        assert!(compared > 50, "{}: {compared}", model.name);
+    }
+}
+
 /// No key of a table is left out of the walk, but that which is walked over with generation_config.json.
 #[test]
 fn the_walk_covers_the_tables() {
