@@ -57,7 +57,10 @@ const FUEL: u64 = 1 << 23;
 /// For a depth of calls and values that is bounded.
 const STACK: usize = 1 << 26;
 
-/// The special tokens that a template may name, as `SPECIAL_TOKENS_ATTRIBUTES` of `transformers`.
+/// The variables that a template is given beside special tokens.
+const GIVEN: [&str; 4] = ["messages", "tools", "documents", "add_generation_prompt"];
+
+/// The special tokens that every tokenizer may have, as `SPECIAL_TOKENS_ATTRIBUTES` of `transformers`.
 pub const SPECIAL_TOKENS: [&str; 7] = [
     "bos_token",
     "eos_token",
@@ -72,8 +75,9 @@ pub const SPECIAL_TOKENS: [&str; 7] = [
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatTemplate {
     source: String,
-    /// By their names of [`SPECIAL_TOKENS`]. `None`: there is none, so that the name is undefined. A name that is
-    /// absent is one of which the checkpoint says nothing: a template that reads it is refused.
+    /// By their names: [`SPECIAL_TOKENS`], and others that a tokenizer calls its own. `None`: there is none, so that the
+    /// name is undefined. Of one of [`SPECIAL_TOKENS`] that is absent the checkpoint says nothing: a template that reads
+    /// it is refused.
     tokens: BTreeMap<String, Option<String>>,
 }
 
@@ -108,7 +112,7 @@ impl From<Fault> for ChatError {
 
 impl ChatTemplate {
     /// # Errors
-    /// [`ChatError::TooLarge`], and [`ChatError::Malformed`] for a name that is none of [`SPECIAL_TOKENS`].
+    /// [`ChatError::TooLarge`], and [`ChatError::Malformed`] for a name that is no variable, or another one.
     pub fn new(
         source: String,
         tokens: BTreeMap<String, Option<String>>,
@@ -120,10 +124,13 @@ impl ChatTemplate {
         if length > MAX_TEMPLATE {
             return Err(ChatError::TooLarge(length));
         }
-        match tokens
-            .keys()
-            .find(|name| !SPECIAL_TOKENS.contains(&name.as_str()))
-        {
+        let is_name = |name: &str| {
+            let within = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+            name.starts_with(|c: char| c.is_ascii_alphabetic())
+                && name.bytes().all(within)
+                && !GIVEN.contains(&name)
+        };
+        match tokens.keys().find(|name| !is_name(name)) {
             Some(name) => Err(ChatError::Malformed(format!(
                 "{name:?} names no special token"
             ))),
@@ -184,12 +191,13 @@ impl ChatTemplate {
         let budget = Budget::new();
         let source = syntax::prepared(&self.source)?;
         let template = syntax::parsed(&source)?;
-        let mut context = BTreeMap::from([
-            ("messages", messages.to_value(&budget)?),
-            ("tools", Value::None),
-            ("documents", Value::None),
-            ("add_generation_prompt", Value::Bool(true)),
-        ]);
+        let values = [
+            messages.to_value(&budget)?,
+            Value::None,
+            Value::None,
+            Value::Bool(true),
+        ];
+        let mut context = BTreeMap::from_iter(GIVEN.into_iter().zip(values));
         for (name, token) in &self.tokens {
             if let Some(token) = token {
                 context.insert(name, Value::text(token));

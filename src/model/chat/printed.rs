@@ -137,5 +137,5 @@ fn is_printable(c: char) -> bool {
         (0x1f300, 0x1f64f),
     ];
     let of_block = |(first, last): &(u32, u32)| (*first..=*last).contains(&(c as u32));
-    c.is_alphanumeric() || BLOCKS.iter().any(of_block)
+    c <= '\u{ffff}' && c.is_alphanumeric() || BLOCKS.iter().any(of_block)
 }

@@ -1,7 +1,7 @@
 //! A template run on a chat: statements and names.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use minijinja::machinery::ast::{Expr, ForLoop, Macro, Set, SetBlock, Stmt, WithBlock};
@@ -72,9 +72,14 @@ pub(super) struct Run<'t> {
     pub date: Date,
     /// The variables that a template is given.
     context: BTreeMap<&'t str, Value>,
+    /// Those of them, and functions, that macros have read. If a template sets one later, Jinja has decided before it
+    /// runs that it is undefined until then.
+    read_by_macros: BTreeSet<String>,
     /// Special tokens of which it is not known what `transformers` would give.
     unknown: Vec<&'static str>,
     macros: Vec<Declared<'t>>,
+    /// How many macros are being run.
+    running: usize,
     depth: usize,
     namespaces: usize,
     /// Within the condition of a loop, which Jinja looks at between the loop's steps, and here before the first one.
@@ -92,8 +97,10 @@ impl<'t> Run<'t> {
             budget,
             date,
             context,
+            read_by_macros: BTreeSet::new(),
             unknown,
             macros: Vec::new(),
+            running: 0,
             depth: 0,
             namespaces: 0,
             in_condition: false,
@@ -148,15 +155,16 @@ impl<'t> Run<'t> {
     ///
     /// # Errors
     /// Where it means something that is not known here.
-    pub fn name(&self, name: &str, names: &Names<'t>) -> Result<Value, Fault> {
+    pub fn name(&mut self, name: &str, names: &Names<'t>) -> Result<Value, Fault> {
         if let Some(value) = names.0.get(name) {
             return Ok(value);
         }
-        if let Some(value) = self.context.get(name) {
-            return Ok(value.clone());
-        }
-        if let Some(function) = global(name) {
-            return Ok(Value::Function(function));
+        let given = self.context.get(name).cloned();
+        if let Some(value) = given.or_else(|| global(name).map(Value::Function)) {
+            if self.running > 0 {
+                self.read_by_macros.insert(name.to_string());
+            }
+            return Ok(value);
         }
         match name {
             _ if self.unknown.contains(&name) => Err(unsupported(format!(
@@ -213,7 +221,7 @@ impl<'t> Run<'t> {
             Stmt::SetBlock(set) => return self.set_block(set, scope),
             Stmt::Macro(ast) => {
                 self.budget.elements(1)?;
-                scope.set(ast.name, Value::Macro(self.macros.len()));
+                self.set_name(ast.name, Value::Macro(self.macros.len()), scope)?;
                 let scope = scope.clone();
                 self.macros.push(Declared { ast, scope });
             }
@@ -327,7 +335,7 @@ impl<'t> Run<'t> {
         scope: &Rc<Scope<'t>>,
     ) -> Result<(), Fault> {
         match target {
-            Expr::Var(name) => scope.set(name.id, value),
+            Expr::Var(name) => self.set_name(name.id, value, scope)?,
             Expr::GetAttr(attribute) => {
                 let Expr::Var(_) = &attribute.expr else {
                     return Err(failed("only an attribute of a namespace can be set"));
@@ -353,6 +361,18 @@ impl<'t> Run<'t> {
             _ => return Err(unsupported("this target of an assignment")),
         }
         Ok(())
+    }
+
+    fn set_name(&self, name: &'t str, value: Value, scope: &Rc<Scope<'t>>) -> Result<(), Fault> {
+        match self.read_by_macros.contains(name) {
+            true => Err(unsupported(format!(
+                "setting {name} after a macro has read it"
+            ))),
+            false => {
+                scope.set(name, value);
+                Ok(())
+            }
+        }
     }
 
     /// Calls a macro.
@@ -395,7 +415,9 @@ impl<'t> Run<'t> {
             return Err(failed(reason));
         }
         let mut text = String::new();
+        self.running += 1;
         self.block(&ast.body, &inner, &mut text)?;
+        self.running -= 1;
         self.budget.text(text)
     }
 }

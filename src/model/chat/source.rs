@@ -120,24 +120,36 @@ fn of_config(template: Option<&Json>) -> Result<Option<String>, SourceError> {
     }
 }
 
-/// The special tokens that a file states: as texts, or as objects with a `content`.
+/// The special tokens that a file states, as texts or as objects with a `content`: the known ones, what else is called
+/// `…_token` and has a text, and what `extra_special_tokens` gives a name.
 fn stated_tokens(
     file: &Map<String, Json>,
 ) -> Result<BTreeMap<String, Option<String>>, SourceError> {
-    let stated = SPECIAL_TOKENS
-        .into_iter()
-        .filter_map(|name| Some((name, file.get(name)?)));
-    let token = |(name, token): (&str, &Json)| {
-        let text = match (token, token.get("content")) {
-            (Json::Null, _) => None,
-            (Json::String(text), _) | (Json::Object(_), Some(Json::String(text))) => {
-                Some(text.clone())
-            }
-            _ => return Err(unexpected(name, token, "a token")),
-        };
-        Ok((name.to_string(), text))
+    let text = |token: &Json| match (token, token.get("content")) {
+        (Json::String(text), _) | (Json::Object(_), Some(Json::String(text))) => Some(text.clone()),
+        _ => None,
     };
-    stated.map(token).collect()
+    let mut stated = BTreeMap::new();
+    for (name, token) in file {
+        let known = SPECIAL_TOKENS.contains(&name.as_str());
+        match text(token) {
+            Some(text) if known || name.ends_with("_token") => {
+                stated.insert(name.clone(), Some(text));
+            }
+            None if known && token.is_null() => {
+                stated.insert(name.clone(), None);
+            }
+            None if known => return Err(unexpected(name, token, "a token")),
+            _ => {}
+        }
+    }
+    if let Some(Json::Object(extra)) = file.get("extra_special_tokens") {
+        for (name, token) in extra {
+            let text = text(token).ok_or_else(|| unexpected(name, token, "a token"))?;
+            stated.insert(name.clone(), Some(text));
+        }
+    }
+    Ok(stated)
 }
 
 #[cfg(test)]
@@ -196,9 +208,11 @@ mod tests {
             "bos_token=<s> eos_token=</s> pad_token=-"
         );
         let map =
-            Some(r#"{"bos_token": "<b>", "mask_token": {"content": "<m>"}, "other_token": "x"}"#);
+            Some(r#"{"bos_token": "<b>", "mask_token": {"content": "<m>"}, "add_x_token": true}"#);
         let both = "bos_token=<b> eos_token=</s> mask_token=<m> pad_token=-";
         assert_eq!(tokens(stated, map), both);
+        let more = r#""image_token": "<i>", "add_bos_token": true, "extra_special_tokens": {"end": {"content": "<e>"}}"#;
+        assert_eq!(tokens(more, None), "end=<e> image_token=<i>");
         let listed = format!(r#"{stated}, "added_tokens_decoder": {{}}"#);
         assert_eq!(
             tokens(&listed, map),

@@ -129,7 +129,11 @@ fn chats_are_rendered_as_transformers_does() {
 }
 
 /// What Jinja renders and this program refuses, of the expressions of the reference, with the name of it.
-const REFUSED: [(&str, &str); 3] = [
+const REFUSED: [(&str, &str); 4] = [
+    (
+        "{% macro f() %}{{ tools is none }}{% endmacro %}{{ f() }}{% set tools = 1 %}{{ f() }}",
+        "setting tools after a macro has read it",
+    ),
     (
         "{{ messages[1].items.a }}",
         "the attribute a of a builtin_function_or_method",
@@ -358,7 +362,7 @@ fn only_canonical_bytes_are_a_template() {
         assert!(ChatTemplate::from_bytes(&bytes[..cut]).is_err());
     }
     assert!(ChatTemplate::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
-    for (source, name) in [("", "tools"), ("", "BOS_TOKEN")] {
+    for (source, name) in [("", "tools"), ("", "bos token"), ("", "")] {
         let tokens = BTreeMap::from([(name.to_string(), None)]);
         let named = ChatTemplate {
             source: source.into(),
