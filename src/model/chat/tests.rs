@@ -257,6 +257,22 @@ fn a_template_without_end_is_ended() {
     }
 }
 
+/// A tuple that holds one tuple twice, and so on, is a key like any other.
+#[test]
+fn a_key_of_shared_tuples_is_looked_at_once() {
+    let deep = |key: &str| {
+        format!(
+            "{{% set n = namespace(t={key}) %}}{{% for i in range(60) %}}{{% set n.t = (n.t, n.t) %}}{{% endfor %}}\
+             {{% set d = {{}} %}}{{% if d[n.t] %}}a{{% else %}}b{{% endif %}}"
+        )
+    };
+    assert_eq!(render(&deep("(1, 1)")).as_deref(), Ok("b"));
+    let Reason::Failed(why) = refusal(&deep("([], 1)")).1 else {
+        panic!("a list is no key");
+    };
+    assert!(why.contains("unhashable"), "{why}");
+}
+
 /// What the user is told: the reason with the template's line, and the template's own words.
 #[test]
 fn refusals_name_the_line_and_the_reason() {

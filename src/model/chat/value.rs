@@ -65,6 +65,8 @@ pub(super) enum Function {
 pub(super) struct Items {
     values: Rc<Vec<Value>>,
     depth: u16,
+    /// Whether all of them are. (Elements are shared: a tuple of n of them can have 2^n paths.)
+    hashable: bool,
 }
 
 impl std::ops::Deref for Items {
@@ -81,8 +83,13 @@ impl Items {
     pub fn new(values: Vec<Value>, budget: &Budget) -> Result<Self, Fault> {
         budget.elements(values.len())?;
         let depth = deeper(values.iter())?;
+        let hashable = values.iter().all(hashable);
         let values = Rc::new(values);
-        Ok(Self { values, depth })
+        Ok(Self {
+            values,
+            depth,
+            hashable,
+        })
     }
 }
 
@@ -333,7 +340,7 @@ impl Stream {
 
 fn hashable(key: &Value) -> bool {
     match key {
-        Value::Tuple(items) => items.iter().all(hashable),
+        Value::Tuple(items) => items.hashable,
         Value::List(_) | Value::Dict(_) | Value::View(..) => false,
         _ => true,
     }
