@@ -190,6 +190,7 @@ fn own_attribute(value: &Value, name: &str, budget: &Budget) -> Result<Option<Va
         Value::Loop(state) => state.attribute(name),
         Value::None => Ok(None),
         Value::Text(_) | Value::Dict(_) | Value::List(_) | Value::Tuple(_) => {
+            budget.elements(1)?;
             Ok(methods::find(value, name))
         }
         Value::Bool(_) | Value::Int(_) | Value::Float(_) => match methods::of_numbers(name) {

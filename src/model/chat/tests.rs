@@ -273,6 +273,35 @@ fn a_key_of_shared_tuples_is_looked_at_once() {
     assert!(why.contains("unhashable"), "{why}");
 }
 
+/// A chain of values is as long as it is deep: dropping it takes a stack.
+#[test]
+fn no_chain_of_values_is_long() {
+    let each = "{% set n = namespace(x=[]) %}{% for i in range(99999) %}";
+    for body in [
+        "{% set n.x = loop %}",
+        "{% set n.x = [loop] %}",
+        "{% set n.x = {'a': loop} %}",
+        "{% set y = loop.changed(loop) %}",
+        "{% set y = dict(a=loop) %}",
+    ] {
+        let reason = refusal(&format!("{each}{body}{{% endfor %}}")).1;
+        let named = matches!(&reason, Reason::Unsupported(what) if what.contains("\"loop\""));
+        assert!(named, "{body}: {reason:?}");
+    }
+    for body in [
+        "{% set y = loop.changed(n.x) %}{% set n.x = [n.x] %}",
+        "{% set n.x = [n.x.copy] %}",
+        "{% set n.x = {'a': n.x.items}.copy().items() %}{% set n.x = {'a': n.x} %}",
+    ] {
+        let reason = refusal(&format!("{each}{body}{{% endfor %}}")).1;
+        assert_eq!(reason, Reason::TooDeep, "{body}");
+    }
+    // A macro may be given it.
+    let given =
+        "{% macro f(l) %}{{ l.index }}{% endmacro %}{% for a in 'bc' %}{{ f(loop) }}{% endfor %}";
+    assert_eq!(render(given).as_deref(), Ok("12"));
+}
+
 /// What the user is told: the reason with the template's line, and the template's own words.
 #[test]
 fn refusals_name_the_line_and_the_reason() {

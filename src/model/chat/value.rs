@@ -158,9 +158,16 @@ impl Dict {
     }
 }
 
-/// The depth of what holds these values.
+/// The depth of what holds these values. The variable `loop` is not held: what `loop.changed` keeps in it can change
+/// later, so that it has no depth that could be counted.
 fn deeper<'a>(values: impl IntoIterator<Item = &'a Value>) -> Result<u16, Fault> {
-    let depth = values.into_iter().map(Value::depth).max().unwrap_or(0) + 1;
+    let mut depth = 1;
+    for value in values {
+        if let Value::Loop(_) = value {
+            return Err(unsupported("\"loop\" in another value"));
+        }
+        depth = depth.max(value.depth() + 1);
+    }
     match depth {
         ..=MAX_NESTING => Ok(depth),
         _ => Err(Fault::too_deep()),
@@ -216,8 +223,7 @@ impl Value {
             Self::List(items) | Self::Tuple(items) | Self::Range(items) => items.depth,
             Self::Dict(dict) | Self::View(dict, _) => dict.depth,
             Self::Stream(stream) => stream.borrow().depth,
-            Self::Loop(state) => state.items.depth,
-            Self::Method(method) => method.0.depth(),
+            Self::Method(method) => method.0.depth() + 1,
             _ => 0,
         }
     }
