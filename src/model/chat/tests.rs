@@ -302,6 +302,42 @@ fn no_chain_of_values_is_long() {
     assert_eq!(render(given).as_deref(), Ok("12"));
 }
 
+/// The library's sort may panic where what it is given has no order.
+#[test]
+fn what_has_no_order_is_not_sorted() {
+    let many = |element: &str| format!("[{}]", vec![element; 100].join(", "));
+    for (list, said) in [
+        ("[3, 'a', 1]".to_string(), "not supported between"),
+        (many("3, 'a', 1, 'b', 2"), "not supported between"),
+        (many("2, none, 1"), "not supported between"),
+        (many("2, a, 1"), "'a' is undefined"),
+        (many("[2], [1]"), "the order of lists"),
+        (many("3, big - big, 1"), "NaN"),
+        (many("big - big, 'a'"), "not supported between"),
+    ] {
+        let big = "{% set big = 1e308 * 10 %}";
+        for sorted in ["| sort", "| reverse | sort"] {
+            let error = render(&format!("{big}{{{{ {list} {sorted} }}}}")).expect_err("no order");
+            assert!(error.to_string().contains(said), "{list}: {error}");
+        }
+    }
+    let keys = "{{ {2: 0, 'a': 1, 1: 2, 'b': 3} | tojson(sort_keys=true) }}";
+    assert!(matches!(refusal(keys).1, Reason::Failed(_)));
+    for (sorted, text) in [
+        ("[2.5, true, 3, 0.5, 1] | sort", "[0.5, True, 1, 2.5, 3]"),
+        ("['b', 'C', 'a', 'c'] | sort", "['a', 'b', 'C', 'c']"),
+        (
+            "['b', 'C', 'a', 'c'] | sort(reverse=true)",
+            "['C', 'c', 'b', 'a']",
+        ),
+        ("[none] | sort", "[None]"),
+        ("[big - big] | sort | length", "1"),
+    ] {
+        let template = format!("{{% set big = 1e308 * 10 %}}{{{{ {sorted} }}}}");
+        assert_eq!(render(&template).as_deref(), Ok(text), "{sorted}");
+    }
+}
+
 /// What the user is told: the reason with the template's line, and the template's own words.
 #[test]
 fn refusals_name_the_line_and_the_reason() {
