@@ -54,18 +54,16 @@ pub(super) fn equal(a: &Value, b: &Value, budget: &Budget) -> Result<bool, Fault
     if let (Some(a), Some(b)) = (Number::of(a), Number::of(b)) {
         return Ok(a.compare(b).is_some_and(Ordering::is_eq));
     }
-    let all = |a: &[Value], b: &[Value]| {
-        let mut pairs = a.iter().zip(b);
-        let same = pairs.try_fold(true, |same, (a, b)| Ok(same && equal(a, b, budget)?));
-        Ok(a.len() == b.len() && same?)
-    };
     match (a, b) {
         (Value::None, Value::None) | (Value::Undefined(_), Value::Undefined(_)) => Ok(true),
         (Value::Text(a) | Value::Marked(a), Value::Text(b) | Value::Marked(b)) => {
             budget.bytes(a.len().min(b.len()), 0)?;
             Ok(a == b)
         }
-        (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => all(a, b),
+        (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => {
+            all_equal(a, b, budget)
+        }
+        (Value::Dict(a), Value::Dict(b)) if a.len() != b.len() => Ok(false),
         (Value::Dict(a), Value::Dict(b)) => {
             for (key, value) in a.iter() {
                 match b.get(key, budget)? {
@@ -73,13 +71,25 @@ pub(super) fn equal(a: &Value, b: &Value, budget: &Budget) -> Result<bool, Fault
                     _ => return Ok(false),
                 }
             }
-            Ok(a.len() == b.len())
+            Ok(true)
         }
         _ if a.type_name() == b.type_name() => {
             Err(unsupported(format!("comparing a {}", a.type_name())))
         }
         _ => Ok(false),
     }
+}
+
+fn all_equal(a: &[Value], b: &[Value], budget: &Budget) -> Result<bool, Fault> {
+    if a.len() != b.len() {
+        return Ok(false);
+    }
+    for (a, b) in a.iter().zip(b) {
+        if !equal(a, b, budget)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// `a < b`.
@@ -119,7 +129,7 @@ pub(super) fn less(a: &Value, b: &Value, budget: &Budget) -> Result<bool, Fault>
 pub(super) fn contains(container: &Value, item: &Value, budget: &Budget) -> Result<bool, Fault> {
     match (container, item) {
         (Value::Text(text), Value::Text(part)) => {
-            budget.bytes(text.len(), 0)?;
+            budget.bytes(text.len() + part.len(), 0)?;
             Ok(text.contains(&**part))
         }
         (Value::Text(_), Value::Marked(_)) | (Value::Marked(_), _) => {

@@ -178,6 +178,7 @@ pub(super) fn attribute(value: &Value, name: &str, budget: &Budget) -> Result<Va
 
 /// What Python's `getattr` finds.
 fn own_attribute(value: &Value, name: &str, budget: &Budget) -> Result<Option<Value>, Fault> {
+    budget.bytes(name.len(), 0)?;
     if name.starts_with("__") {
         return Err(unsupported(format!("the attribute {name}")));
     }

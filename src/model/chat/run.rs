@@ -149,6 +149,7 @@ impl<'t> Run<'t> {
     /// # Errors
     /// Where it means something that is not known here.
     pub fn name(&self, name: &str, names: &Names<'t>) -> Result<Value, Fault> {
+        self.budget.bytes(name.len(), 0)?;
         if let Some(value) = names.0.get(name) {
             return Ok(value);
         }
@@ -336,6 +337,7 @@ impl<'t> Run<'t> {
                     return Err(failed("cannot assign attribute on non-namespace object"));
                 };
                 plain_name(attribute.name)?;
+                self.budget.bytes(attribute.name.len(), 0)?;
                 let key = Value::text(attribute.name);
                 names.borrow_mut().insert(key, value, &self.budget)?;
             }
@@ -374,6 +376,8 @@ impl<'t> Run<'t> {
             let Expr::Var(parameter) = parameter else {
                 return Err(unsupported("this parameter of a macro"));
             };
+            self.budget.elements(1)?;
+            self.budget.bytes(parameter.id.len(), 0)?;
             let named = |arguments: &mut Arguments| {
                 let at = arguments.named.iter().position(|n| n.0 == parameter.id)?;
                 Some(arguments.named.remove(at).1)

@@ -338,6 +338,68 @@ fn what_has_no_order_is_not_sorted() {
     }
 }
 
+/// What walks through megabytes is paid for by the byte, however few steps the operation is.
+#[test]
+fn long_texts_are_paid_for() {
+    let texts =
+        "{% set x = 'x' * 1000000 %}{% set y = ('x' * 999999) ~ 'y' %}{% set many = (x,) %}";
+    let each = "{% for i in range(99999) %}";
+    for operation in [
+        "x.strip('x')",
+        "'y'.strip(x)",
+        "x | trim('x')",
+        "'y' | trim(x)",
+        "'y'.find(x)",
+        "'y'.rfind(x)",
+        "'y'.count(x)",
+        "'y'.partition(x)",
+        "'y'.split(x)",
+        "'y'.replace(x, '')",
+        "'y' | replace(x, '')",
+        "x in 'y'",
+        "x < y",
+        "x == y",
+        "x | length",
+        "x is lower",
+        "x | int",
+        "x.startswith((y, y, y))",
+        "[] | map(attribute=x) | list",
+    ] {
+        let template = format!("{texts}{each}{{% set z = {operation} %}}{{% endfor %}}");
+        assert_eq!(refusal(&template).1, Reason::Exhausted, "{operation}");
+    }
+    for operation in [
+        "[] | join(attribute='a.' * 99)",
+        "[{}] | map(attribute='a.' * 64)",
+    ] {
+        let reason = refusal(&format!("{{{{ {operation} }}}}")).1;
+        let named = matches!(&reason, Reason::Unsupported(what) if what.contains("64 parts"));
+        assert!(named, "{operation}: {reason:?}");
+    }
+    let name = "a".repeat(100_000);
+    for used in [
+        format!("{{% set z = {name} %}}"),
+        format!("{{% set z = {{}}.{name} %}}"),
+        format!("{{% set n.{name} = 1 %}}"),
+    ] {
+        let template = format!("{{% set n = namespace() %}}{each}{used}{{% endfor %}}");
+        assert_eq!(refusal(&template).1, Reason::Exhausted);
+    }
+    for (template, text) in [
+        (
+            "{{ [1, 2, 3] == [1, 2] }} {{ (1, 2) == (1, 2) }} {{ {'a': 1} == {} }}",
+            "False True False",
+        ),
+        (
+            "{{ 'xyxaxy'.strip('yx') }} {{ 'xyxaxy'.lstrip('yx') }}",
+            "a axy",
+        ),
+        ("{{ [{'a': {'b': 1}}] | map(attribute='a.b') | join }}", "1"),
+    ] {
+        assert_eq!(render(template).as_deref(), Ok(text), "{template}");
+    }
+}
+
 /// What the user is told: the reason with the template's line, and the template's own words.
 #[test]
 fn refusals_name_the_line_and_the_reason() {

@@ -270,11 +270,14 @@ impl Value {
     /// `len(value)`.
     ///
     /// # Errors
-    /// Where it has none.
-    pub fn len(&self) -> Result<usize, Fault> {
+    /// Where it has none, or the budget is spent.
+    pub fn len(&self, budget: &Budget) -> Result<usize, Fault> {
         match self {
             Self::Undefined(_) => Ok(0),
-            Self::Text(text) | Self::Marked(text) => Ok(text.chars().count()),
+            Self::Text(text) | Self::Marked(text) => {
+                budget.bytes(text.len(), 0)?;
+                Ok(text.chars().count())
+            }
             Self::List(items) | Self::Tuple(items) | Self::Range(items) => Ok(items.len()),
             Self::Dict(dict) | Self::View(dict, _) => Ok(dict.len()),
             Self::Loop(_) => Err(unsupported("the length of \"loop\"")),
