@@ -18,6 +18,9 @@ const MAX_DEPTH: usize = 1000;
 /// The most namespaces that are made: they can hold each other in a chain.
 const MAX_NAMESPACES: usize = 100;
 
+/// How many elements of 64 bytes a scope counts as, beside its names: a map begins with room for eleven.
+const SCOPE_ELEMENTS: usize = 10;
+
 /// What the sequel of a statement is.
 #[derive(PartialEq, Eq)]
 enum Flow {
@@ -42,6 +45,17 @@ impl<'t> Scope<'t> {
 
     fn set(&self, name: &'t str, value: Value) {
         self.names.borrow_mut().insert(name, value);
+    }
+
+    /// How many elements of a list take as much memory as it and those around it, which a macro keeps.
+    fn elements(&self) -> usize {
+        let mut scope = Some(self);
+        let mut count = 0;
+        while let Some(here) = scope {
+            count += SCOPE_ELEMENTS + here.names.borrow().len();
+            scope = here.parent.as_deref();
+        }
+        count
     }
 
     fn get(&self, name: &str) -> Option<Value> {
@@ -213,7 +227,7 @@ impl<'t> Run<'t> {
             Stmt::Set(set) => self.set(set, scope)?,
             Stmt::SetBlock(set) => return self.set_block(set, scope),
             Stmt::Macro(ast) => {
-                self.budget.elements(1)?;
+                self.budget.elements(scope.elements())?;
                 scope.set(ast.name, Value::Macro(self.macros.len()));
                 let scope = scope.clone();
                 self.macros.push(Declared { ast, scope });

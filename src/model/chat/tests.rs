@@ -400,6 +400,30 @@ fn long_texts_are_paid_for() {
     }
 }
 
+/// What is kept is paid for, eight bytes for a step: none of these ever hold more than 64 MB.
+#[test]
+fn what_is_kept_is_paid_for() {
+    let start = "{% set k = 'x' * 1000000 %}{% set n = namespace(x=[]) %}";
+    let each = "{% for i in range(99999) %}";
+    let name = "a".repeat(100_000);
+    for kept in [
+        "{% set n.x = n.x + [dict(**{k: 1})] %}",
+        "{% macro f() %}{% endmacro %}",
+        "{% with a = 1 %}{% with b = 2 %}{% macro f() %}{% endmacro %}{% endwith %}{% endwith %}",
+        &format!("{{% set n.x = [{name}] %}}"),
+        &format!("{{% set n.x = dict({name}=1) %}}"),
+    ] {
+        let template = format!("{start}{each}{kept}{{% endfor %}}");
+        assert_eq!(refusal(&template).1, Reason::Exhausted);
+    }
+    let long = "{% set d = {} %}{{ d['x' * 1000000].y }}";
+    let Reason::Failed(why) = refusal(long).1 else {
+        panic!("there is no such attribute");
+    };
+    let said = format!("'dict object' has no attribute '{}'", "x".repeat(100));
+    assert_eq!(why, said);
+}
+
 /// What the user is told: the reason with the template's line, and the template's own words.
 #[test]
 fn refusals_name_the_line_and_the_reason() {
