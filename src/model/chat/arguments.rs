@@ -1,5 +1,6 @@
 //! The arguments of a call.
 
+use super::budget::Budget;
 use super::fault::{Fault, failed};
 use super::value::Value;
 
@@ -61,8 +62,12 @@ impl Arguments {
     /// Adds a named argument.
     ///
     /// # Errors
-    /// Where the name is given already.
-    pub fn name(&mut self, name: &str, value: Value) -> Result<(), Fault> {
+    /// Where the name is given already, or the budget is spent.
+    pub fn name(&mut self, name: &str, value: Value, budget: &Budget) -> Result<(), Fault> {
+        budget.elements(1)?;
+        budget.bytes(name.len(), 0)?;
+        // It is compared with those that there are.
+        budget.steps(self.named.len())?;
         if self.named.iter().any(|(other, _)| other == name) {
             let reason = format!("got multiple values for keyword argument '{name}'");
             return Err(failed(reason));

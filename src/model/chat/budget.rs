@@ -8,7 +8,7 @@ use super::value::Value;
 use super::{FUEL, MAX_OUTPUT};
 
 /// How many bytes of text are made or read for a step.
-const BYTES_PER_STEP: usize = 8;
+pub(super) const BYTES_PER_STEP: usize = 8;
 /// How many steps an element of a list costs: it takes up to 64 bytes.
 const STEPS_PER_ELEMENT: usize = 8;
 

@@ -25,7 +25,7 @@ pub(super) fn holds(
         }
         _ => {
             let [] = arguments.bind(name, [])?;
-            unary(name, value)
+            unary(name, value, budget)
         }
     }
 }
@@ -69,7 +69,7 @@ fn remainder(value: &Value, by: &Value) -> Result<i64, Fault> {
     }
 }
 
-fn unary(name: &str, value: &Value) -> Result<bool, Fault> {
+fn unary(name: &str, value: &Value, budget: &Budget) -> Result<bool, Fault> {
     Ok(match name {
         "defined" => !matches!(value, Value::Undefined(_)),
         "undefined" => matches!(value, Value::Undefined(_)),
@@ -102,6 +102,7 @@ fn unary(name: &str, value: &Value) -> Result<bool, Fault> {
         }
         "lower" | "upper" => match value {
             Value::Text(text) if text.is_ascii() => {
+                budget.bytes(text.len(), 0)?;
                 let wrong = match name {
                     "lower" => u8::is_ascii_uppercase,
                     _ => u8::is_ascii_lowercase,

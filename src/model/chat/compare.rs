@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::budget::Budget;
+use super::budget::{BYTES_PER_STEP, Budget};
 use super::fault::{Fault, failed, unsupported};
 use super::value::{Value, View};
 
@@ -54,18 +54,16 @@ pub(super) fn equal(a: &Value, b: &Value, budget: &Budget) -> Result<bool, Fault
     if let (Some(a), Some(b)) = (Number::of(a), Number::of(b)) {
         return Ok(a.compare(b).is_some_and(Ordering::is_eq));
     }
-    let all = |a: &[Value], b: &[Value]| {
-        let mut pairs = a.iter().zip(b);
-        let same = pairs.try_fold(true, |same, (a, b)| Ok(same && equal(a, b, budget)?));
-        Ok(a.len() == b.len() && same?)
-    };
     match (a, b) {
         (Value::None, Value::None) | (Value::Undefined(_), Value::Undefined(_)) => Ok(true),
         (Value::Text(a) | Value::Marked(a), Value::Text(b) | Value::Marked(b)) => {
             budget.bytes(a.len().min(b.len()), 0)?;
             Ok(a == b)
         }
-        (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => all(a, b),
+        (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => {
+            all_equal(a, b, budget)
+        }
+        (Value::Dict(a), Value::Dict(b)) if a.len() != b.len() => Ok(false),
         (Value::Dict(a), Value::Dict(b)) => {
             for (key, value) in a.iter() {
                 match b.get(key, budget)? {
@@ -73,13 +71,25 @@ pub(super) fn equal(a: &Value, b: &Value, budget: &Budget) -> Result<bool, Fault
                     _ => return Ok(false),
                 }
             }
-            Ok(a.len() == b.len())
+            Ok(true)
         }
         _ if a.type_name() == b.type_name() => {
             Err(unsupported(format!("comparing a {}", a.type_name())))
         }
         _ => Ok(false),
     }
+}
+
+fn all_equal(a: &[Value], b: &[Value], budget: &Budget) -> Result<bool, Fault> {
+    if a.len() != b.len() {
+        return Ok(false);
+    }
+    for (a, b) in a.iter().zip(b) {
+        if !equal(a, b, budget)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// `a < b`.
@@ -94,7 +104,10 @@ pub(super) fn less(a: &Value, b: &Value, budget: &Budget) -> Result<bool, Fault>
     match (a, b) {
         (Value::Undefined(what), _) | (_, Value::Undefined(what)) => Err(failed(what)),
         // UTF-8 has the order of its characters.
-        (Value::Text(a), Value::Text(b)) => Ok(a < b),
+        (Value::Text(a), Value::Text(b)) => {
+            budget.bytes(a.len().min(b.len()), 0)?;
+            Ok(a < b)
+        }
         (Value::List(_), Value::List(_)) | (Value::Tuple(_), Value::Tuple(_)) => {
             Err(unsupported(format!("the order of {}s", a.type_name())))
         }
@@ -116,7 +129,7 @@ pub(super) fn less(a: &Value, b: &Value, budget: &Budget) -> Result<bool, Fault>
 pub(super) fn contains(container: &Value, item: &Value, budget: &Budget) -> Result<bool, Fault> {
     match (container, item) {
         (Value::Text(text), Value::Text(part)) => {
-            budget.bytes(text.len(), 0)?;
+            budget.bytes(text.len() + part.len(), 0)?;
             Ok(text.contains(&**part))
         }
         (Value::Text(_), Value::Marked(_)) | (Value::Marked(_), _) => {
@@ -152,25 +165,41 @@ pub(super) fn contains(container: &Value, item: &Value, budget: &Budget) -> Resu
 /// Sorts by keys, equal ones staying in order.
 ///
 /// # Errors
-/// Where two keys have no order.
+/// Where the keys are not all numbers or all texts, one is a NaN, or the budget is spent. All this is found out before
+/// the first two are exchanged: the library's sort may panic where the order turns out to be none.
 pub(super) fn sort_by_key<T>(
     elements: &mut [T],
     key: impl Fn(&T) -> &Value,
     budget: &Budget,
 ) -> Result<(), Fault> {
-    let mut fault = None;
-    elements.sort_by(|a, b| {
-        let mut before = |a, b| {
-            less(key(a), key(b), budget).unwrap_or_else(|e| {
-                fault.get_or_insert(e);
-                false
-            })
+    if elements.len() < 2 {
+        return Ok(());
+    }
+    for pair in elements.windows(2) {
+        less(key(&pair[0]), key(&pair[1]), budget)?;
+    }
+    let rounds = 1 + elements.len().ilog2() as usize;
+    for element in elements.iter() {
+        let steps = match key(element) {
+            Value::Text(text) => 1 + text.len() / BYTES_PER_STEP,
+            Value::Float(value) if value.is_nan() => {
+                return Err(unsupported("sorting numbers of which one is a NaN"));
+            }
+            _ => 1,
         };
-        match before(a, b) {
-            true => Ordering::Less,
-            false if before(b, a) => Ordering::Greater,
-            false => Ordering::Equal,
-        }
-    });
-    fault.map_or(Ok(()), Err)
+        budget.steps(steps * rounds)?;
+    }
+    elements.sort_by(|a, b| ordered(key(a), key(b)));
+    Ok(())
+}
+
+/// The order of two texts, or of two numbers that are no NaN.
+fn ordered(a: &Value, b: &Value) -> Ordering {
+    match (a, b) {
+        (Value::Text(a), Value::Text(b)) => a.cmp(b),
+        _ => match (Number::of(a), Number::of(b)) {
+            (Some(a), Some(b)) => a.compare(b).unwrap_or(Ordering::Equal),
+            _ => Ordering::Equal,
+        },
+    }
 }

@@ -235,7 +235,7 @@ impl<'t> Run<'t> {
                 CallArg::Pos(value) => all.positional.push(self.expression(value, names)?),
                 CallArg::Kwarg(name, value) => {
                     let value = self.expression(value, names)?;
-                    all.name(name, value)?;
+                    all.name(name, value, &self.budget)?;
                 }
                 CallArg::PosSplat(values) => {
                     let values = self.expression(values, names)?;
@@ -249,7 +249,7 @@ impl<'t> Run<'t> {
                         let Value::Text(name) = name else {
                             return Err(failed("keywords must be strings"));
                         };
-                        all.name(name, value.clone())?;
+                        all.name(name, value.clone(), &self.budget)?;
                     }
                 }
             }
@@ -373,7 +373,7 @@ impl<'t> Run<'t> {
             _ => return Err(failed("dict expected at most 1 argument")),
         };
         for (name, value) in arguments.named {
-            dict.insert(Value::text(&name), value, &self.budget)?;
+            dict.insert(self.budget.text(name)?, value, &self.budget)?;
         }
         Ok(dict)
     }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::arguments::{Arguments, required};
+use super::budget::Budget;
 use super::checks;
 use super::compare::{Number, sort_by_key};
 use super::fault::{Fault, failed, unsupported};
@@ -29,7 +30,7 @@ impl Run<'_> {
             | "string" | "safe" => self.text_filter(name, value, arguments),
             "length" | "count" => {
                 let [] = arguments.bind(name, [])?;
-                Ok(Value::Int(value.len()? as i64))
+                Ok(Value::Int(value.len(&self.budget)? as i64))
             }
             "default" | "d" => {
                 let [default, falsy] = arguments.bind(name, ["default_value", "boolean"])?;
@@ -89,6 +90,9 @@ impl Run<'_> {
                     None | Some(Value::Int(10)) => {}
                     Some(_) => return Err(unsupported("the filter int in another base than 10")),
                 }
+                if let Value::Text(text) = &value {
+                    self.budget.bytes(text.len(), 0)?;
+                }
                 whole(&value, default.unwrap_or(Value::Int(0)))
             }
             _ => {
@@ -127,7 +131,7 @@ impl Run<'_> {
         match name {
             "trim" => {
                 let [characters] = arguments.bind(name, ["chars"])?;
-                let text = strip(&text, characters.as_ref(), [true; 2])?;
+                let text = strip(&text, characters.as_ref(), [true; 2], &self.budget)?;
                 self.budget.text(text)
             }
             "replace" => {
@@ -220,7 +224,7 @@ impl Run<'_> {
         let [separator, attribute] = arguments.bind("join", ["d", "attribute"])?;
         let separator = separator.unwrap_or_else(|| Value::text(""));
         let separator = separator.to_text(&self.budget)?;
-        let path = Path::new(attribute)?;
+        let path = Path::new(attribute, &self.budget)?;
         let mut joined = String::new();
         for (i, value) in value.elements(&self.budget)?.into_iter().enumerate() {
             if i > 0 {
@@ -242,7 +246,7 @@ impl Run<'_> {
         let mut mapped = Vec::new();
         if by_attribute {
             let [attribute, default] = arguments.bind("map", ["attribute", "default"])?;
-            let path = Path::new(attribute)?;
+            let path = Path::new(attribute, &self.budget)?;
             let default = default.filter(|default| !matches!(default, Value::None));
             for value in values {
                 mapped.push(path.follow_or(value, default.as_ref(), self)?);
@@ -283,7 +287,7 @@ impl Run<'_> {
             true if arguments.positional.is_empty() => {
                 return Err(failed("Missing parameter for attribute name"));
             }
-            true => Path::new(Some(arguments.positional.remove(0)))?,
+            true => Path::new(Some(arguments.positional.remove(0)), &self.budget)?,
             false => Path::default(),
         };
         let test = match arguments.positional.is_empty() {
@@ -311,7 +315,7 @@ impl Run<'_> {
         if matches!(&attribute, Some(Value::Text(names)) if names.contains(',')) {
             return Err(unsupported("sorting by several attributes"));
         }
-        let path = Path::new(attribute)?;
+        let path = Path::new(attribute, &self.budget)?;
         let flag = |value: Option<Value>| value.is_some_and(|value| value.is_true());
         let (reverse, exact) = (flag(reverse), flag(exact));
         let mut keyed = Vec::new();
@@ -372,19 +376,30 @@ impl Run<'_> {
     }
 }
 
+/// The most parts of a [`Path`].
+const MAX_PARTS: usize = 64;
+
 /// An attribute of an attribute …, as filters name it: `function.name`, or a place such as `0`.
 #[derive(Default)]
 struct Path(Vec<Value>);
 
 impl Path {
-    fn new(attribute: Option<Value>) -> Result<Self, Fault> {
+    fn new(attribute: Option<Value>, budget: &Budget) -> Result<Self, Fault> {
         let part = |part: &str| match part.parse() {
             Ok(place) if part.bytes().all(|b| b.is_ascii_digit()) => Value::Int(place),
             _ => Value::text(part),
         };
         match attribute {
             None | Some(Value::None) => Ok(Self::default()),
-            Some(Value::Text(path)) => Ok(Self(path.split('.').map(part).collect())),
+            Some(Value::Text(path)) => {
+                budget.bytes(path.len(), 0)?;
+                let parts: Vec<&str> = path.splitn(MAX_PARTS + 1, '.').collect();
+                if parts.len() > MAX_PARTS {
+                    let what = format!("an attribute of more than {MAX_PARTS} parts");
+                    return Err(unsupported(what));
+                }
+                Ok(Self(parts.into_iter().map(part).collect()))
+            }
             Some(place @ Value::Int(_)) => Ok(Self(vec![place])),
             Some(_) => Err(unsupported("an attribute that is no text")),
         }
@@ -401,6 +416,7 @@ impl Path {
         run: &Run,
     ) -> Result<Value, Fault> {
         for part in &self.0 {
+            run.budget.steps(1)?;
             value = item(&value, part, &run.budget)?;
             if let (Value::Undefined(_), Some(default)) = (&value, default) {
                 value = default.clone();

@@ -1,5 +1,6 @@
 //! Methods of texts, dicts, lists and tuples, as Python's.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use super::arguments::{Arguments, required};
@@ -176,22 +177,36 @@ pub(super) fn strip<'a>(
     text: &'a str,
     characters: Option<&Value>,
     [left, right]: [bool; 2],
+    budget: &Budget,
 ) -> Result<&'a str, Fault> {
     let set = match characters {
         None | Some(Value::None) => None,
         Some(Value::Text(set)) => Some(set),
         Some(_) => return Err(failed("strip arg must be None or str")),
     };
-    let stripped = |c: char| set.map_or_else(|| is_space(c), |set| set.contains(c));
+    let set: Option<HashSet<char>> = match set {
+        Some(set) => {
+            budget.steps(set.len())?;
+            Some(set.chars().collect())
+        }
+        None => None,
+    };
+    let whole = text.len();
+    let stripped = |c: char| match &set {
+        Some(set) => set.contains(&c),
+        None => is_space(c),
+    };
     let text = if left {
         text.trim_start_matches(stripped)
     } else {
         text
     };
-    Ok(match right {
+    let text = match right {
         true => text.trim_end_matches(stripped),
         false => text,
-    })
+    };
+    budget.steps(whole - text.len())?;
+    Ok(text)
 }
 
 /// `text.replace(old, new, count)`; a negative count is all.
@@ -204,6 +219,7 @@ pub(super) fn replace(
     count: i64,
     budget: &Budget,
 ) -> Result<Value, Fault> {
+    budget.bytes(old.len(), 0)?;
     let limit = usize::try_from(count).unwrap_or(usize::MAX);
     let found = match old {
         // Before every character and at the end.
@@ -274,10 +290,13 @@ fn title(text: &str) -> Result<String, Fault> {
     Ok(text.chars().map(letter).collect())
 }
 
-/// The argument of a method, which must be a text.
-fn text_argument(name: &str, value: Option<Value>) -> Result<Rc<str>, Fault> {
+/// The argument of a method, which must be a text. That it is read is paid for.
+fn text_argument(name: &str, value: Option<Value>, budget: &Budget) -> Result<Rc<str>, Fault> {
     match required(name, value)? {
-        Value::Text(text) => Ok(text),
+        Value::Text(text) => {
+            budget.bytes(text.len(), 0)?;
+            Ok(text)
+        }
         Value::Marked(_) => Err(unsupported(format!("{name} with a text marked \"safe\""))),
         other => Err(failed(format!(
             "{name}() argument must be str, not {}",
@@ -296,7 +315,7 @@ fn of_text(
         "strip" | "lstrip" | "rstrip" => {
             let [characters] = arguments.bind(name, [""])?;
             let sides = [name != "rstrip", name != "lstrip"];
-            budget.text(strip(text, characters.as_ref(), sides)?)
+            budget.text(strip(text, characters.as_ref(), sides, budget)?)
         }
         "upper" | "lower" | "capitalize" | "title" => {
             let [] = arguments.bind(name, [])?;
@@ -309,22 +328,25 @@ fn of_text(
         }
         "replace" => {
             let [old, new, count] = arguments.bind(name, ["", "", "count"])?;
-            let (old, new) = (text_argument(name, old)?, text_argument(name, new)?);
+            let (old, new) = (
+                text_argument(name, old, budget)?,
+                text_argument(name, new, budget)?,
+            );
             let count = count.as_ref().map_or(Ok(-1), integer)?;
             replace(text, [&old, &new], count, budget)
         }
         "startswith" | "endswith" => {
             let [affix] = arguments.bind(name, [""])?;
-            affixed(text, name, required(name, affix)?).map(Value::Bool)
+            affixed(text, name, required(name, affix)?, budget).map(Value::Bool)
         }
         "removeprefix" => {
             let [prefix] = arguments.bind(name, [""])?;
-            let prefix = text_argument(name, prefix)?;
+            let prefix = text_argument(name, prefix, budget)?;
             budget.text(text.strip_prefix(&*prefix).unwrap_or(text))
         }
         "removesuffix" => {
             let [suffix] = arguments.bind(name, [""])?;
-            let suffix = text_argument(name, suffix)?;
+            let suffix = text_argument(name, suffix, budget)?;
             budget.text(text.strip_suffix(&*suffix).unwrap_or(text))
         }
         _ => parts_of_text(text, name, arguments, budget),
@@ -350,7 +372,7 @@ fn parts_of_text(
         }
         "partition" | "rpartition" => {
             let [separator] = arguments.bind(name, [""])?;
-            partition(text, name, &text_argument(name, separator)?, budget)
+            partition(text, name, &text_argument(name, separator, budget)?, budget)
         }
         "join" => {
             let [parts] = arguments.bind(name, [""])?;
@@ -361,7 +383,7 @@ fn parts_of_text(
             Ok(Value::Int(find_text(
                 text,
                 name,
-                &text_argument(name, part)?,
+                &text_argument(name, part, budget)?,
             )))
         }
         "isalpha" | "isdigit" | "isalnum" | "isspace" | "isupper" | "islower" => {
@@ -372,13 +394,13 @@ fn parts_of_text(
     }
 }
 
-fn affixed(text: &str, name: &str, affix: Value) -> Result<bool, Fault> {
+fn affixed(text: &str, name: &str, affix: Value, budget: &Budget) -> Result<bool, Fault> {
     let affixes = match &affix {
         Value::Tuple(affixes) => &affixes[..],
         _ => std::slice::from_ref(&affix),
     };
     for affix in affixes {
-        let affix = text_argument(name, Some(affix.clone()))?;
+        let affix = text_argument(name, Some(affix.clone()), budget)?;
         let found = match name {
             "startswith" => text.starts_with(&*affix),
             _ => text.ends_with(&*affix),
@@ -407,7 +429,7 @@ fn split(
     let parts_at_most = usize::try_from(limit).map_or(usize::MAX, |n| n.saturating_add(1));
     let separator = match separator {
         None | Some(Value::None) => None,
-        given => Some(text_argument("split", given)?),
+        given => Some(text_argument("split", given, budget)?),
     };
     match separator {
         Some(separator) if separator.is_empty() => Err(failed("empty separator")),

@@ -6,6 +6,9 @@ use super::fault::{Fault, failed, unsupported};
 use super::methods;
 use super::value::{Function, Items, Loop, Value};
 
+/// How much of a name is said where there is no such attribute, in characters.
+const MAX_NAME: usize = 100;
+
 /// An arithmetic operator.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arithmetic {
@@ -169,15 +172,16 @@ pub(super) fn attribute(value: &Value, name: &str, budget: &Budget) -> Result<Va
         None => match value {
             Value::Dict(dict) => match dict.get(&Value::text(name), budget)? {
                 Some(found) => Ok(found.clone()),
-                None => Ok(missing(value, &format!("attribute '{name}'"))),
+                None => Ok(without(value, name)),
             },
-            _ => Ok(missing(value, &format!("attribute '{name}'"))),
+            _ => Ok(without(value, name)),
         },
     }
 }
 
 /// What Python's `getattr` finds.
 fn own_attribute(value: &Value, name: &str, budget: &Budget) -> Result<Option<Value>, Fault> {
+    budget.bytes(name.len(), 0)?;
     if name.starts_with("__") {
         return Err(unsupported(format!("the attribute {name}")));
     }
@@ -190,6 +194,7 @@ fn own_attribute(value: &Value, name: &str, budget: &Budget) -> Result<Option<Va
         Value::Loop(state) => state.attribute(name),
         Value::None => Ok(None),
         Value::Text(_) | Value::Dict(_) | Value::List(_) | Value::Tuple(_) => {
+            budget.elements(1)?;
             Ok(methods::find(value, name))
         }
         Value::Bool(_) | Value::Int(_) | Value::Float(_) => match methods::of_numbers(name) {
@@ -201,6 +206,12 @@ fn own_attribute(value: &Value, name: &str, budget: &Budget) -> Result<Option<Va
             value.type_name()
         ))),
     }
+}
+
+/// What stands for an attribute that is not there. Of a long name it keeps the beginning.
+fn without(value: &Value, name: &str) -> Value {
+    let name: String = name.chars().take(MAX_NAME).collect();
+    missing(value, &format!("attribute '{name}'"))
 }
 
 fn missing(value: &Value, what: &str) -> Value {
@@ -239,7 +250,7 @@ pub(super) fn item(value: &Value, key: &Value, budget: &Budget) -> Result<Value,
         (Some(found), _) => Ok(found),
         (None, Value::Text(name)) => {
             let own = own_attribute(value, name, budget)?;
-            Ok(own.unwrap_or_else(|| missing(value, &format!("attribute '{name}'"))))
+            Ok(own.unwrap_or_else(|| without(value, name)))
         }
         (None, _) => Ok(missing(value, "such element")),
     }

@@ -18,6 +18,9 @@ const MAX_DEPTH: usize = 1000;
 /// The most namespaces that are made: they can hold each other in a chain.
 const MAX_NAMESPACES: usize = 100;
 
+/// How many elements of 64 bytes a scope counts as, beside its names: a map begins with room for eleven.
+const SCOPE_ELEMENTS: usize = 10;
+
 /// What the sequel of a statement is.
 #[derive(PartialEq, Eq)]
 enum Flow {
@@ -42,6 +45,17 @@ impl<'t> Scope<'t> {
 
     fn set(&self, name: &'t str, value: Value) {
         self.names.borrow_mut().insert(name, value);
+    }
+
+    /// How many elements of a list take as much memory as it and those around it, which a macro keeps.
+    fn elements(&self) -> usize {
+        let mut scope = Some(self);
+        let mut count = 0;
+        while let Some(here) = scope {
+            count += SCOPE_ELEMENTS + here.names.borrow().len();
+            scope = here.parent.as_deref();
+        }
+        count
     }
 
     fn get(&self, name: &str) -> Option<Value> {
@@ -155,7 +169,12 @@ impl<'t> Run<'t> {
     ///
     /// # Errors
     /// Where it means something that is not known here.
+<<<<<<< HEAD
     pub fn name(&mut self, name: &str, names: &Names<'t>) -> Result<Value, Fault> {
+=======
+    pub fn name(&self, name: &str, names: &Names<'t>) -> Result<Value, Fault> {
+        self.budget.bytes(name.len(), 0)?;
+>>>>>>> fix
         if let Some(value) = names.0.get(name) {
             return Ok(value);
         }
@@ -220,8 +239,13 @@ impl<'t> Run<'t> {
             Stmt::Set(set) => self.set(set, scope)?,
             Stmt::SetBlock(set) => return self.set_block(set, scope),
             Stmt::Macro(ast) => {
+<<<<<<< HEAD
                 self.budget.elements(1)?;
                 self.set_name(ast.name, Value::Macro(self.macros.len()), scope)?;
+=======
+                self.budget.elements(scope.elements())?;
+                scope.set(ast.name, Value::Macro(self.macros.len()));
+>>>>>>> fix
                 let scope = scope.clone();
                 self.macros.push(Declared { ast, scope });
             }
@@ -344,6 +368,7 @@ impl<'t> Run<'t> {
                     return Err(failed("cannot assign attribute on non-namespace object"));
                 };
                 plain_name(attribute.name)?;
+                self.budget.bytes(attribute.name.len(), 0)?;
                 let key = Value::text(attribute.name);
                 names.borrow_mut().insert(key, value, &self.budget)?;
             }
@@ -394,6 +419,8 @@ impl<'t> Run<'t> {
             let Expr::Var(parameter) = parameter else {
                 return Err(unsupported("this parameter of a macro"));
             };
+            self.budget.elements(1)?;
+            self.budget.bytes(parameter.id.len(), 0)?;
             let named = |arguments: &mut Arguments| {
                 let at = arguments.named.iter().position(|n| n.0 == parameter.id)?;
                 Some(arguments.named.remove(at).1)

@@ -261,6 +261,173 @@ fn a_template_without_end_is_ended() {
     }
 }
 
+/// A tuple that holds one tuple twice, and so on, is a key like any other.
+#[test]
+fn a_key_of_shared_tuples_is_looked_at_once() {
+    let deep = |key: &str| {
+        format!(
+            "{{% set n = namespace(t={key}) %}}{{% for i in range(60) %}}{{% set n.t = (n.t, n.t) %}}{{% endfor %}}\
+             {{% set d = {{}} %}}{{% if d[n.t] %}}a{{% else %}}b{{% endif %}}"
+        )
+    };
+    assert_eq!(render(&deep("(1, 1)")).as_deref(), Ok("b"));
+    let Reason::Failed(why) = refusal(&deep("([], 1)")).1 else {
+        panic!("a list is no key");
+    };
+    assert!(why.contains("unhashable"), "{why}");
+}
+
+/// A chain of values is as long as it is deep: dropping it takes a stack.
+#[test]
+fn no_chain_of_values_is_long() {
+    let each = "{% set n = namespace(x=[]) %}{% for i in range(99999) %}";
+    for body in [
+        "{% set n.x = loop %}",
+        "{% set n.x = [loop] %}",
+        "{% set n.x = {'a': loop} %}",
+        "{% set y = loop.changed(loop) %}",
+        "{% set y = dict(a=loop) %}",
+    ] {
+        let reason = refusal(&format!("{each}{body}{{% endfor %}}")).1;
+        let named = matches!(&reason, Reason::Unsupported(what) if what.contains("\"loop\""));
+        assert!(named, "{body}: {reason:?}");
+    }
+    for body in [
+        "{% set y = loop.changed(n.x) %}{% set n.x = [n.x] %}",
+        "{% set n.x = [n.x.copy] %}",
+        "{% set n.x = {'a': n.x.items}.copy().items() %}{% set n.x = {'a': n.x} %}",
+    ] {
+        let reason = refusal(&format!("{each}{body}{{% endfor %}}")).1;
+        assert_eq!(reason, Reason::TooDeep, "{body}");
+    }
+    // A macro may be given it.
+    let given =
+        "{% macro f(l) %}{{ l.index }}{% endmacro %}{% for a in 'bc' %}{{ f(loop) }}{% endfor %}";
+    assert_eq!(render(given).as_deref(), Ok("12"));
+}
+
+/// The library's sort may panic where what it is given has no order.
+#[test]
+fn what_has_no_order_is_not_sorted() {
+    let many = |element: &str| format!("[{}]", vec![element; 100].join(", "));
+    for (list, said) in [
+        ("[3, 'a', 1]".to_string(), "not supported between"),
+        (many("3, 'a', 1, 'b', 2"), "not supported between"),
+        (many("2, none, 1"), "not supported between"),
+        (many("2, a, 1"), "'a' is undefined"),
+        (many("[2], [1]"), "the order of lists"),
+        (many("3, big - big, 1"), "NaN"),
+        (many("big - big, 'a'"), "not supported between"),
+    ] {
+        let big = "{% set big = 1e308 * 10 %}";
+        for sorted in ["| sort", "| reverse | sort"] {
+            let error = render(&format!("{big}{{{{ {list} {sorted} }}}}")).expect_err("no order");
+            assert!(error.to_string().contains(said), "{list}: {error}");
+        }
+    }
+    let keys = "{{ {2: 0, 'a': 1, 1: 2, 'b': 3} | tojson(sort_keys=true) }}";
+    assert!(matches!(refusal(keys).1, Reason::Failed(_)));
+    for (sorted, text) in [
+        ("[2.5, true, 3, 0.5, 1] | sort", "[0.5, True, 1, 2.5, 3]"),
+        ("['b', 'C', 'a', 'c'] | sort", "['a', 'b', 'C', 'c']"),
+        (
+            "['b', 'C', 'a', 'c'] | sort(reverse=true)",
+            "['C', 'c', 'b', 'a']",
+        ),
+        ("[none] | sort", "[None]"),
+        ("[big - big] | sort | length", "1"),
+    ] {
+        let template = format!("{{% set big = 1e308 * 10 %}}{{{{ {sorted} }}}}");
+        assert_eq!(render(&template).as_deref(), Ok(text), "{sorted}");
+    }
+}
+
+/// What walks through megabytes is paid for by the byte, however few steps the operation is.
+#[test]
+fn long_texts_are_paid_for() {
+    let texts =
+        "{% set x = 'x' * 1000000 %}{% set y = ('x' * 999999) ~ 'y' %}{% set many = (x,) %}";
+    let each = "{% for i in range(99999) %}";
+    for operation in [
+        "x.strip('x')",
+        "'y'.strip(x)",
+        "x | trim('x')",
+        "'y' | trim(x)",
+        "'y'.find(x)",
+        "'y'.rfind(x)",
+        "'y'.count(x)",
+        "'y'.partition(x)",
+        "'y'.split(x)",
+        "'y'.replace(x, '')",
+        "'y' | replace(x, '')",
+        "x in 'y'",
+        "x < y",
+        "x == y",
+        "x | length",
+        "x is lower",
+        "x | int",
+        "x.startswith((y, y, y))",
+        "[] | map(attribute=x) | list",
+    ] {
+        let template = format!("{texts}{each}{{% set z = {operation} %}}{{% endfor %}}");
+        assert_eq!(refusal(&template).1, Reason::Exhausted, "{operation}");
+    }
+    for operation in [
+        "[] | join(attribute='a.' * 99)",
+        "[{}] | map(attribute='a.' * 64)",
+    ] {
+        let reason = refusal(&format!("{{{{ {operation} }}}}")).1;
+        let named = matches!(&reason, Reason::Unsupported(what) if what.contains("64 parts"));
+        assert!(named, "{operation}: {reason:?}");
+    }
+    let name = "a".repeat(100_000);
+    for used in [
+        format!("{{% set z = {name} %}}"),
+        format!("{{% set z = {{}}.{name} %}}"),
+        format!("{{% set n.{name} = 1 %}}"),
+    ] {
+        let template = format!("{{% set n = namespace() %}}{each}{used}{{% endfor %}}");
+        assert_eq!(refusal(&template).1, Reason::Exhausted);
+    }
+    for (template, text) in [
+        (
+            "{{ [1, 2, 3] == [1, 2] }} {{ (1, 2) == (1, 2) }} {{ {'a': 1} == {} }}",
+            "False True False",
+        ),
+        (
+            "{{ 'xyxaxy'.strip('yx') }} {{ 'xyxaxy'.lstrip('yx') }}",
+            "a axy",
+        ),
+        ("{{ [{'a': {'b': 1}}] | map(attribute='a.b') | join }}", "1"),
+    ] {
+        assert_eq!(render(template).as_deref(), Ok(text), "{template}");
+    }
+}
+
+/// What is kept is paid for, eight bytes for a step: none of these ever hold more than 64 MB.
+#[test]
+fn what_is_kept_is_paid_for() {
+    let start = "{% set k = 'x' * 1000000 %}{% set n = namespace(x=[]) %}";
+    let each = "{% for i in range(99999) %}";
+    let name = "a".repeat(100_000);
+    for kept in [
+        "{% set n.x = n.x + [dict(**{k: 1})] %}",
+        "{% macro f() %}{% endmacro %}",
+        "{% with a = 1 %}{% with b = 2 %}{% macro f() %}{% endmacro %}{% endwith %}{% endwith %}",
+        &format!("{{% set n.x = [{name}] %}}"),
+        &format!("{{% set n.x = dict({name}=1) %}}"),
+    ] {
+        let template = format!("{start}{each}{kept}{{% endfor %}}");
+        assert_eq!(refusal(&template).1, Reason::Exhausted);
+    }
+    let long = "{% set d = {} %}{{ d['x' * 1000000].y }}";
+    let Reason::Failed(why) = refusal(long).1 else {
+        panic!("there is no such attribute");
+    };
+    let said = format!("'dict object' has no attribute '{}'", "x".repeat(100));
+    assert_eq!(why, said);
+}
+
 /// What the user is told: the reason with the template's line, and the template's own words.
 #[test]
 fn refusals_name_the_line_and_the_reason() {

@@ -65,6 +65,8 @@ pub(super) enum Function {
 pub(super) struct Items {
     values: Rc<Vec<Value>>,
     depth: u16,
+    /// Whether all of them are. (Elements are shared: a tuple of n of them can have 2^n paths.)
+    hashable: bool,
 }
 
 impl std::ops::Deref for Items {
@@ -81,8 +83,13 @@ impl Items {
     pub fn new(values: Vec<Value>, budget: &Budget) -> Result<Self, Fault> {
         budget.elements(values.len())?;
         let depth = deeper(values.iter())?;
+        let hashable = values.iter().all(hashable);
         let values = Rc::new(values);
-        Ok(Self { values, depth })
+        Ok(Self {
+            values,
+            depth,
+            hashable,
+        })
     }
 }
 
@@ -151,9 +158,16 @@ impl Dict {
     }
 }
 
-/// The depth of what holds these values.
+/// The depth of what holds these values. The variable `loop` is not held: what `loop.changed` keeps in it can change
+/// later, so that it has no depth that could be counted.
 fn deeper<'a>(values: impl IntoIterator<Item = &'a Value>) -> Result<u16, Fault> {
-    let depth = values.into_iter().map(Value::depth).max().unwrap_or(0) + 1;
+    let mut depth = 1;
+    for value in values {
+        if let Value::Loop(_) = value {
+            return Err(unsupported("\"loop\" in another value"));
+        }
+        depth = depth.max(value.depth() + 1);
+    }
     match depth {
         ..=MAX_NESTING => Ok(depth),
         _ => Err(Fault::too_deep()),
@@ -209,8 +223,7 @@ impl Value {
             Self::List(items) | Self::Tuple(items) | Self::Range(items) => items.depth,
             Self::Dict(dict) | Self::View(dict, _) => dict.depth,
             Self::Stream(stream) => stream.borrow().depth,
-            Self::Loop(state) => state.items.depth,
-            Self::Method(method) => method.0.depth(),
+            Self::Method(method) => method.0.depth() + 1,
             _ => 0,
         }
     }
@@ -257,11 +270,14 @@ impl Value {
     /// `len(value)`.
     ///
     /// # Errors
-    /// Where it has none.
-    pub fn len(&self) -> Result<usize, Fault> {
+    /// Where it has none, or the budget is spent.
+    pub fn len(&self, budget: &Budget) -> Result<usize, Fault> {
         match self {
             Self::Undefined(_) => Ok(0),
-            Self::Text(text) | Self::Marked(text) => Ok(text.chars().count()),
+            Self::Text(text) | Self::Marked(text) => {
+                budget.bytes(text.len(), 0)?;
+                Ok(text.chars().count())
+            }
             Self::List(items) | Self::Tuple(items) | Self::Range(items) => Ok(items.len()),
             Self::Dict(dict) | Self::View(dict, _) => Ok(dict.len()),
             Self::Loop(_) => Err(unsupported("the length of \"loop\"")),
@@ -333,7 +349,7 @@ impl Stream {
 
 fn hashable(key: &Value) -> bool {
     match key {
-        Value::Tuple(items) => items.iter().all(hashable),
+        Value::Tuple(items) => items.hashable,
         Value::List(_) | Value::Dict(_) | Value::View(..) => false,
         _ => true,
     }

@@ -79,6 +79,7 @@ fn metadata() -> Vec<(String, Value)> {
             write::texts(letters.iter().map(|(letter, _)| letter)),
         ),
         ("tokenizer.ggml.merges".into(), write::texts([""; 0])),
+        ("tokenizer.ggml.bos_token_id".into(), Value::U32(0)),
         ("tokenizer.ggml.eos_token_id".into(), Value::U32(127)),
     ]
 }
