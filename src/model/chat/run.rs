@@ -169,12 +169,8 @@ impl<'t> Run<'t> {
     ///
     /// # Errors
     /// Where it means something that is not known here.
-<<<<<<< HEAD
     pub fn name(&mut self, name: &str, names: &Names<'t>) -> Result<Value, Fault> {
-=======
-    pub fn name(&self, name: &str, names: &Names<'t>) -> Result<Value, Fault> {
         self.budget.bytes(name.len(), 0)?;
->>>>>>> fix
         if let Some(value) = names.0.get(name) {
             return Ok(value);
         }
@@ -239,13 +235,8 @@ impl<'t> Run<'t> {
             Stmt::Set(set) => self.set(set, scope)?,
             Stmt::SetBlock(set) => return self.set_block(set, scope),
             Stmt::Macro(ast) => {
-<<<<<<< HEAD
-                self.budget.elements(1)?;
-                self.set_name(ast.name, Value::Macro(self.macros.len()), scope)?;
-=======
                 self.budget.elements(scope.elements())?;
-                scope.set(ast.name, Value::Macro(self.macros.len()));
->>>>>>> fix
+                self.set_name(ast.name, Value::Macro(self.macros.len()), scope)?;
                 let scope = scope.clone();
                 self.macros.push(Declared { ast, scope });
             }
