@@ -353,6 +353,23 @@ fn chat_templates() {
     for (row, template) in [
         ("template: long texts held", texts),
         ("template: a growing list", held("a")),
+        (
+            "template: macros with what is around them",
+            format!(
+                "{each}{{% with b = 1 %}}{{% macro f() %}}{{% endmacro %}}{{% endwith %}}{{% endfor %}}"
+            ),
+        ),
+        (
+            "template: long keys",
+            format!("{{% set k = 'x' * 1048576 %}}{}", held("dict(**{k: 1})")),
+        ),
+        (
+            "template: long names of what is not there",
+            format!(
+                "{{% set k = 'x' * 1048576 %}}{{% set d = {{}} %}}{}",
+                held("d[k]")
+            ),
+        ),
         ("template: lists in a list", held("[a, a, a, a]")),
         (
             "template: steps",

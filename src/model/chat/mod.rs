@@ -51,7 +51,8 @@ pub const MAX_TEMPLATE: usize = 1 << 18;
 /// The most bytes of messages, of a prompt and of each text that is made on the way.
 pub const MAX_OUTPUT: usize = 1 << 20;
 
-/// How many steps rendering may take: below a second, and about 100 MB.
+/// How many steps rendering may take. A step is an operation, eight bytes of text made or read, or an eighth of an
+/// element of 64 bytes: what is counted and held is at most 64 MB. tests/costs.rs asserts what it is with all else.
 const FUEL: u64 = 1 << 23;
 
 /// For a depth of calls and values that is bounded.

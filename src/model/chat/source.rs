@@ -13,11 +13,19 @@ use super::{ChatError, ChatTemplate, SPECIAL_TOKENS};
 /// A file of a checkpoint: its name and its content.
 pub type File<'a> = (&'a str, &'a [u8]);
 
+/// The largest `tokenizer_config.json` and `special_tokens_map.json`. Published ones reach about 1.5 MB, by their lists of
+/// added tokens; as JSON in memory they take dozens of times their size.
+const MAX_JSON: usize = 1 << 22;
+
 /// Why a checkpoint's template is refused.
 #[derive(Debug, Error)]
 pub enum SourceError {
     #[error("not JSON: {0}")]
     Json(String),
+    #[error(
+        "{0} bytes, more than {MAX_JSON}: leave out entries of \"added_tokens_decoder\" that are no special tokens"
+    )]
+    TooLarge(usize),
     #[error("not UTF-8")]
     Utf8,
     #[error("\"{key}\" is {found}, expected {expected}")]
@@ -87,6 +95,9 @@ pub fn find(
 }
 
 fn object(json: &[u8]) -> Result<Map<String, Json>, SourceError> {
+    if json.len() > MAX_JSON {
+        return Err(SourceError::TooLarge(json.len()));
+    }
     serde_json::from_slice(json).map_err(|e| SourceError::Json(e.to_string()))
 }
 
@@ -279,6 +290,23 @@ mod tests {
             let (name, error) = find(template, config, map).expect_err(named);
             assert_eq!(name, file);
             assert!(error.to_string().contains(named), "{named}: {error}");
+        }
+        let padded = |json: &str, length: usize| {
+            (json.to_string() + &" ".repeat(length - json.len())).into_bytes()
+        };
+        let config = r#"{"chat_template": ""}"#;
+        let (most, more) = (padded(config, MAX_JSON), padded(config, MAX_JSON + 1));
+        let map = Some(("special_tokens_map.json", &more[..]));
+        assert!(find(None, Some(("c.json", &most)), None).is_ok());
+        for (config, map, file) in [
+            (&more, None, "c.json"),
+            (&most, map, "special_tokens_map.json"),
+        ] {
+            let (name, error) = find(None, Some(("c.json", config)), map).expect_err("large");
+            assert!(
+                name == file && error.to_string().contains("4194305 bytes"),
+                "{error}"
+            );
         }
         let long = "x".repeat(super::super::MAX_TEMPLATE + 1);
         let (name, error) = find(Some(("t.jinja", long.as_bytes())), None, None).expect_err("long");
