@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::sync::OnceLock;
 
 use common::{Ran, arg, base, command, directory, names, nanozk, read};
+use nanozk::model::{Checkpoint, Messages};
 use nanozk::proof::{KeyFile, Kind, container};
 use serde_json::{Value, json};
 
@@ -364,6 +365,53 @@ fn what_cannot_be_rendered_is_said_and_nothing_is_written() {
         prove(&["--model", arg(other.path())], &hello).failed(said);
     }
     assert!(names(folder.path()).is_empty());
+}
+
+/// The files of a template are those that transformers reads, in its order.
+#[test]
+fn templates_are_found_where_transformers_finds_them() {
+    let tokens = json!({"bos_token": "<|endoftext|>", "chat_template": "configured"});
+    let folder = model("file\n", &tokens);
+    let rendered = || {
+        let template = Checkpoint::open(folder.path())
+            .expect("a checkpoint")
+            .chat_template?;
+        let day = DAY.parse().expect("a day");
+        Some(
+            template
+                .render(&Messages::of_user("", None), day)
+                .expect("rendered"),
+        )
+    };
+    let at = |name: &str| folder.path().join(name);
+    assert_eq!(rendered().as_deref(), Some("file"));
+    fs::create_dir(at("additional_chat_templates")).expect("a folder");
+    fs::write(at("additional_chat_templates/tool_use.jinja"), "tools").expect("written");
+    assert_eq!(rendered().as_deref(), Some("file"));
+    fs::remove_file(at("chat_template.jinja")).expect("removed");
+    assert_eq!(
+        rendered(),
+        None,
+        "there are named ones, and none is the default"
+    );
+    fs::write(at("additional_chat_templates/default.jinja"), "additional").expect("written");
+    assert_eq!(rendered().as_deref(), Some("additional"));
+    fs::remove_dir_all(at("additional_chat_templates")).expect("removed");
+    assert_eq!(rendered().as_deref(), Some("configured"));
+    let checkpoint = Checkpoint::open(folder.path()).expect("a checkpoint");
+    let named = checkpoint
+        .files
+        .iter()
+        .any(|(name, _)| name == "tokenizer_config.json");
+    assert!(named, "what was read is in the provenance");
+    fs::write(at("tokenizer_config.json"), r#"{"chat_template": 3}"#).expect("written");
+    let error = Checkpoint::open(folder.path())
+        .expect_err("no template")
+        .to_string();
+    assert!(
+        error.contains("tokenizer_config.json: \"chat_template\" is 3"),
+        "{error}"
+    );
 }
 
 /// The id covers the template: a key with another one, or without it, is not used.

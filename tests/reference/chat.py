@@ -30,7 +30,7 @@ class Day(datetime.datetime):
 utils.datetime = Day
 
 TEMPLATES = {
-    # Of HuggingFaceTB/SmolLM2-135M-Instruct, tokenizer_config.json.
+    # Of HuggingFaceTB/SmolLM2-135M-Instruct, as it stands in the GGUF file that models/smollm2/fetch gets.
     "smollm2": (
         "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
         "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}{{'<|im_start|>' "

@@ -404,7 +404,7 @@ fn long_texts_are_paid_for() {
     }
 }
 
-/// What is kept is paid for, eight bytes for a step: none of these ever hold more than 64 MB.
+/// What is kept is paid for, eight bytes for a step. (tests/costs.rs measures the memory.)
 #[test]
 fn what_is_kept_is_paid_for() {
     let start = "{% set k = 'x' * 1000000 %}{% set n = namespace(x=[]) %}";

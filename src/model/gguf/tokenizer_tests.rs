@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::super::{Tokenizer, synthetic};
+use super::super::{Messages, Tokenizer, synthetic};
 use super::tests::{llama, open, text};
 use super::write::{self, GgmlDType, Value};
 use super::{Gguf, GgufError};
@@ -275,4 +275,47 @@ fn merges_are_listed_by_score_then_by_length() {
         ["b", "ab"],
     ]);
     assert_eq!(json(&merges).unwrap()["model"]["merges"], expected);
+}
+
+/// The chat template with the tokens that the ids of the metadata mean; other special tokens are not known.
+#[test]
+fn a_chat_template_comes_with_its_tokens() {
+    let read = |more: &[(&'static str, Value)]| {
+        let mut metadata = llama();
+        metadata.retain(|(key, _)| !key.starts_with("tokenizer"));
+        metadata.push((
+            "tokenizer.ggml.tokens",
+            write::texts(["<unk>", "<s>", "</s>"]),
+        ));
+        metadata.extend(more.to_vec());
+        let norm = write::tensor(&[1], vec![1.0], GgmlDType::F32);
+        let file = write::file(&metadata, &[("output_norm.weight", norm)]);
+        open(&file).unwrap().chat_template()
+    };
+    assert!(matches!(read(&[]), Ok(None)));
+    let template = (
+        "tokenizer.chat_template",
+        text("{{ bos_token }}{{ eos_token }}"),
+    );
+    let id = |key, id| (key, Value::U32(id));
+    let bos = id("tokenizer.ggml.bos_token_id", 1);
+    let found = read(&[
+        template.clone(),
+        bos.clone(),
+        id("tokenizer.ggml.eos_token_id", 2),
+    ]);
+    let found = found.unwrap().unwrap().unwrap();
+    let messages = Messages::of_user("x", None);
+    let day = "2025-07-06".parse().unwrap();
+    assert_eq!(found.render(&messages, day).unwrap(), "<s></s>");
+    let found = read(&[template.clone(), bos]).unwrap().unwrap().unwrap();
+    let error = found.render(&messages, day).unwrap_err().to_string();
+    assert!(
+        error.contains("eos_token, which the checkpoint does not state"),
+        "{error}"
+    );
+    let beyond = read(&[template, id("tokenizer.ggml.padding_token_id", 3)]);
+    assert!(
+        matches!(beyond, Err(GgufError::Malformed(reason)) if reason.contains("padding_token_id"))
+    );
 }
