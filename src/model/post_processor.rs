@@ -159,7 +159,7 @@ mod tests {
             template(&[]),
             template(&[token("<s>")]),
             template(&[text(), text()]),
-            template(&[second.clone()]),
+            template(std::slice::from_ref(&second)),
             template(&[second, text()]),
             template(&[token("unknown"), text()]),
             template(&[token("none"), text()]),

@@ -83,11 +83,16 @@ fn unary(name: &str, value: &Value, budget: &Budget) -> Result<bool, Fault> {
         "string" => matches!(value, Value::Text(_) | Value::Marked(_)),
         "mapping" => matches!(value, Value::Dict(_)),
         // What has a length and items; a dict is one.
-        "sequence" => match value {
-            Value::Text(_) | Value::Marked(_) | Value::List(_) | Value::Tuple(_) => true,
-            Value::Range(_) | Value::Dict(_) | Value::Undefined(_) => true,
-            _ => false,
-        },
+        "sequence" => matches!(
+            value,
+            Value::Text(_)
+                | Value::Marked(_)
+                | Value::List(_)
+                | Value::Tuple(_)
+                | Value::Range(_)
+                | Value::Dict(_)
+                | Value::Undefined(_)
+        ),
         "iterable" => match value {
             Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) => false,
             Value::Namespace(_) | Value::Macro(_) | Value::Function(_) | Value::Method(_) => false,

@@ -216,12 +216,8 @@ fn a_template_without_end_is_ended() {
         format!(
             "{{% set n = namespace(x='x') %}}{each}{{% set n.x = n.x | replace('x', 'xx') %}}{{% endfor %}}"
         ),
-        format!(
-            "{{% set n = namespace(x=[0]) %}}{{% for i in range(40) %}}{{% set n.x = [n.x, n.x] %}}{{% endfor %}}{{{{ n.x }}}}"
-        ),
-        format!(
-            "{{% set n = namespace(x=[0]) %}}{{% for i in range(40) %}}{{% set n.x = [n.x, n.x] %}}{{% endfor %}}{{{{ n.x | tojson }}}}"
-        ),
+        "{% set n = namespace(x=[0]) %}{% for i in range(40) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}".to_string(),
+        "{% set n = namespace(x=[0]) %}{% for i in range(40) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x | tojson }}".to_string(),
     ] {
         let reason = refusal(&template).1;
         assert!(
