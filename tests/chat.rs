@@ -423,8 +423,11 @@ fn a_key_with_another_template_is_refused() {
     let file = || -> KeyFile { container::read(Kind::VerifyingKey, &kept).expect("a key") };
     let template = file().chat_template.expect("a template");
     let other = {
-        let text = String::from_utf8(template.clone()).expect("postcard of a text");
-        text.replace("Assistant:", "Assistent:").into_bytes()
+        // Of the same length, so that it can still be read.
+        let (from, to) = (b"Assistant:", b"Assistent:");
+        let at = template.windows(from.len()).position(|w| w == from);
+        let at = at.expect("the template has it");
+        [&template[..at], to, &template[at + from.len()..]].concat()
     };
     assert_ne!(template, other);
     for template in [Some(other), Some(template[1..].to_vec()), None] {

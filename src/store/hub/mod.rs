@@ -56,13 +56,13 @@ impl Hub<'_> {
                 revision: revision.to_string(),
                 lacks,
             })?;
-            self.progress.note(AS_IT_IS);
+            self.progress.detail(AS_IT_IS);
             return Ok(found);
         }
         match self.download(name, revision) {
             Err(e) if e.is_unreachable() => {
                 let found = as_it_is().map_err(|_| e)?;
-                self.progress.note(AS_IT_IS);
+                self.progress.detail(AS_IT_IS);
                 Ok(found)
             }
             result => result,
