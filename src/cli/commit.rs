@@ -20,11 +20,7 @@ pub fn run(args: &Commit, report: &Report) -> Result<Outcome, Failure> {
     let given = args.prompt.read()?.expect("one way is required");
     let store = store(report);
     let ProvableModel { model, tokenizer } = store.open(args.model.name(), args.model.headroom)?;
-    let prompt = given.prompt(Source {
-        tokenizer: &tokenizer,
-        template: model.read_chat_template(),
-        foreign: false,
-    })?;
+    let prompt = given.prompt(Source::own(&model, &tokenizer))?;
     let setup = store.setup();
     report.progress("running and committing");
     let (file, secret) = commit(setup, &model, &prompt.tokens, args.max_new_tokens as usize)?;

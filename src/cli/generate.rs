@@ -14,11 +14,7 @@ pub fn run(args: &Generate, report: &Report) -> Result<Outcome, Failure> {
     let given = args.prompt.read()?.expect("one way is required");
     let opened = store(report).open(args.model.name(), args.model.headroom)?;
     let ProvableModel { model, tokenizer } = opened;
-    let prompt = given.prompt(Source {
-        tokenizer: &tokenizer,
-        template: model.read_chat_template(),
-        foreign: false,
-    })?;
+    let prompt = given.prompt(Source::own(&model, &tokenizer))?;
     report.progress("generating");
 
     let mut shown = Shown {

@@ -8,7 +8,7 @@ use clap::Args as ClapArgs;
 use super::Failure;
 use crate::files;
 use crate::model::{ChatError, ChatTemplate, Date, Messages, Tokenizer};
-use crate::proof::KeyError;
+use crate::proof::{KeyError, OpenedModel};
 
 /// The largest file of a prompt: longer than any context.
 const MAX_FILE: u64 = 1 << 26;
@@ -54,6 +54,17 @@ pub struct Source<'a> {
     pub template: Result<Option<ChatTemplate>, KeyError>,
     /// Whether they are somebody else's, whose template may make much of little.
     pub foreign: bool,
+}
+
+impl<'a> Source<'a> {
+    /// That of the model which is to answer.
+    pub fn own(model: &OpenedModel, tokenizer: &'a Tokenizer) -> Self {
+        Self {
+            tokenizer,
+            template: model.read_chat_template(),
+            foreign: false,
+        }
+    }
 }
 
 /// A prompt's text and its tokens.

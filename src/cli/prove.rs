@@ -43,12 +43,7 @@ pub fn run(args: &Prove, report: &Report) -> Result<Outcome, Failure> {
         }
         None => {
             let given = given.expect("required without --commit");
-            let source = Source {
-                tokenizer: &tokenizer,
-                template: model.read_chat_template(),
-                foreign: false,
-            };
-            let prompt = given.prompt(source)?.tokens;
+            let prompt = given.prompt(Source::own(&model, &tokenizer))?.tokens;
             let (blocks, id) = (model.model.manifest.architecture.layers, model.committed.id);
             let options = ProveOptions {
                 max_new_tokens: args.max_new_tokens as usize,

@@ -21,6 +21,10 @@ use crate::files;
 
 use super::chat::{self, ChatTemplate, SourceError};
 use super::gguf::{self, FACTORS, Gguf, GgufError, PartName};
+use super::layout::{
+    CONFIG, GENERATION, MERGES, PICKLE, TEMPLATE, TOKENIZER, TOKENIZER_CONFIG, TOKENS_MAP,
+    VOCABULARY, WEIGHTS,
+};
 use super::wanted::Wanted;
 use super::weights::LM_HEAD;
 use super::{
@@ -29,27 +33,9 @@ use super::{
 };
 use crate::quant::{PAIR_FACTORS, Scaling};
 
-const CONFIG: &str = "config.json";
-const GENERATION: &str = "generation_config.json";
-/// (weights in one file, index of several, their suffix), in the order in which they are looked for.
-const WEIGHTS: [[&str; 3]; 2] = [
-    [
-        "model.safetensors",
-        "model.safetensors.index.json",
-        ".safetensors",
-    ],
-    ["pytorch_model.bin", "pytorch_model.bin.index.json", PICKLE],
-];
-const PICKLE: &str = ".bin";
-const TOKENIZER: &str = "tokenizer.json";
-const VOCABULARY: &str = "vocab.json";
-const MERGES: &str = "merges.txt";
-const TEMPLATE: &str = "chat_template.jinja";
 /// More templates, with names.
 const TEMPLATES: &str = "additional_chat_templates";
 const DEFAULT_TEMPLATE: &str = "additional_chat_templates/default.jinja";
-const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
-const TOKENS_MAP: &str = "special_tokens_map.json";
 
 /// The largest JSON or text file that is read: above any tokenizer in use.
 const MAX_TEXT: u64 = 1 << 26;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::gguf::PartName;
+use super::layout::CONFIG;
 
 /// No model has more files than this, and no directory is looked through for more.
 const MAX_FILES: usize = 1 << 10;
@@ -25,21 +26,30 @@ impl Located {
     pub fn at(path: &Path) -> Option<Self> {
         let found = path.to_path_buf();
         if path.is_dir() {
-            let is_checkpoint = path.join("config.json").is_file();
+            let is_checkpoint = path.join(CONFIG).is_file();
             return if is_checkpoint {
                 Some(Located::Directory(found))
             } else {
                 only_gguf(path).map(Located::Gguf)
             };
         }
-        let suffix = path.extension()?.to_str()?.to_ascii_lowercase();
-        match suffix.as_str() {
-            _ if !path.is_file() => None,
-            "nzk" => Some(Located::Quantized(found)),
-            "gguf" => Some(Located::Gguf(found)),
-            "safetensors" => Some(Located::Directory(found)),
-            _ => None,
-        }
+        let kind = of_suffix(path)?;
+        path.is_file().then(|| kind(found))
+    }
+
+    /// Whether a file of this name is a model.
+    pub fn is_file_name(name: &str) -> bool {
+        of_suffix(Path::new(name)).is_some()
+    }
+}
+
+/// What a file is by its suffix.
+fn of_suffix(path: &Path) -> Option<fn(PathBuf) -> Located> {
+    match &*path.extension()?.to_str()?.to_ascii_lowercase() {
+        "nzk" => Some(Located::Quantized),
+        "gguf" => Some(Located::Gguf),
+        "safetensors" => Some(Located::Directory),
+        _ => None,
     }
 }
 

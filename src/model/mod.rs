@@ -14,6 +14,7 @@ pub mod embedded;
 mod fisher;
 mod float;
 mod gguf;
+pub mod layout;
 mod locate;
 mod pickle;
 mod pipeline;

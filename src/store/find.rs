@@ -122,11 +122,10 @@ fn is_repository(name: &str) -> bool {
     let valid = |part: &str| {
         (1..=96).contains(&part.len()) && !part.starts_with('.') && part.chars().all(allowed)
     };
-    let suffix = Path::new(name).extension().unwrap_or_default();
-    let is_file = ["nzk", "gguf", "safetensors"]
-        .iter()
-        .any(|s| suffix.eq_ignore_ascii_case(s));
-    !is_file && name.split('/').count() <= 2 && name.split('/').all(valid) && !name.contains("--")
+    !Located::is_file_name(name)
+        && name.split('/').count() <= 2
+        && name.split('/').all(valid)
+        && !name.contains("--")
 }
 
 /// Whether a branch, a tag or a commit can be called so. It becomes a path below `refs/`.

@@ -14,12 +14,6 @@ const WINDOW: &str = "attention over a window is not supported";
 /// Keys under the prefix `gpt2.`.
 #[rustfmt::skip]
 pub(in crate::model) const GPT2: &[Row] = &[
-    read("vocab_size", INTEGER, "", "the number of embeddings; absent: as many as are stored"),
-    read("context_length", INTEGER, "", "the context"),
-    read("embedding_length", INTEGER, "", "the width"),
-    read("block_count", INTEGER, "", "the number of blocks"),
-    read("feed_forward_length", INTEGER, "", "the width of the feed-forward part"),
-    read("attention.head_count", INTEGER, "", "the number of heads"),
     read("attention.head_count_kv", INTEGER, "", "as many as heads"),
     read("attention.layer_norm_epsilon", FLOAT, "", "ε of the norms"),
 ];
@@ -27,12 +21,6 @@ pub(in crate::model) const GPT2: &[Row] = &[
 /// Keys under the prefix `llama.`.
 #[rustfmt::skip]
 pub(in crate::model) const LLAMA: &[Row] = &[
-    read("vocab_size", INTEGER, "", "the number of embeddings; absent: as many as are stored"),
-    read("context_length", INTEGER, "", "the context"),
-    read("embedding_length", INTEGER, "", "the width"),
-    read("block_count", INTEGER, "", "the number of blocks"),
-    read("feed_forward_length", INTEGER, "", "the width of the feed-forward part"),
-    read("attention.head_count", INTEGER, "", "the number of heads"),
     read("attention.head_count_kv", INTEGER, "", "heads of keys and values; absent: as many as heads"),
     read("attention.layer_norm_rms_epsilon", FLOAT, "", "ε of the norms"),
     read("rope.dimension_count", INTEGER, "", "the width of a head"),
@@ -55,6 +43,12 @@ pub(in crate::model) const LLAMA: &[Row] = &[
 /// Keys under either prefix.
 #[rustfmt::skip]
 pub(in crate::model) const SHARED: &[Row] = &[
+    read("vocab_size", INTEGER, "", "the number of embeddings; absent: as many as are stored"),
+    read("context_length", INTEGER, "", "the context"),
+    read("embedding_length", INTEGER, "", "the width"),
+    read("block_count", INTEGER, "", "the number of blocks"),
+    read("feed_forward_length", INTEGER, "", "the width of the feed-forward part"),
+    read("attention.head_count", INTEGER, "", "the number of heads"),
     read("attention.key_length", INTEGER, "", "the width of a head"),
     read("attention.value_length", INTEGER, "", "the width of a head"),
     only("attention.causal", &["true"], "tokens would see those after them"),

@@ -24,6 +24,7 @@ use plan::is_plain;
 use super::Progress;
 use super::find::{Found, Revision};
 use crate::model::Located;
+use crate::model::layout::CONFIG;
 
 /// The revision that is meant where none is named.
 pub const MAIN: &str = "main";
@@ -98,7 +99,7 @@ impl Hub<'_> {
     /// The model in the cache, or the first file that it lacks. `as_it_is`: what is not there is taken not
     /// to be in the repository either, if a model can do without.
     fn cached(&self, id: &str, revision: &str, as_it_is: bool) -> Result<Found, String> {
-        let nothing = || "config.json".to_string();
+        let nothing = || CONFIG.to_string();
         let cache = self.settings.cache.as_ref().ok_or_else(nothing)?;
         let repository = Repository::new(cache, id);
         let Some(commit) = repository.commit(revision) else {

@@ -4,30 +4,25 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::files;
+use crate::model::layout::{
+    self, CONFIG, GENERATION, MERGES, TEMPLATE, TOKENIZER, TOKENIZER_CONFIG, TOKENS_MAP, VOCABULARY,
+};
 use crate::model::shard_names;
 
-const CONFIG: &str = "config.json";
-
 /// The tokenizer, in the order in which it is looked for.
-const TOKENIZERS: [&[&str]; 2] = [&["tokenizer.json"], &["vocab.json", "merges.txt"]];
+const TOKENIZERS: [&[&str]; 2] = [&[TOKENIZER], &[VOCABULARY, MERGES]];
 
 /// The weights, in the order in which they are looked for: one file or the index of several, of each
 /// suffix.
 const WEIGHTS: [&[&str]; 4] = [
-    &["model.safetensors"],
-    &["model.safetensors.index.json"],
-    &["pytorch_model.bin"],
-    &["pytorch_model.bin.index.json"],
+    &[layout::WEIGHTS[0][0]],
+    &[layout::WEIGHTS[0][1]],
+    &[layout::WEIGHTS[1][0]],
+    &[layout::WEIGHTS[1][1]],
 ];
-const SUFFIXES: [&str; 2] = [".safetensors", ".bin"];
 
 /// What a model may come without.
-const OPTIONAL: [&str; 4] = [
-    "generation_config.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-];
+const OPTIONAL: [&str; 4] = [GENERATION, TOKENIZER_CONFIG, TOKENS_MAP, TEMPLATE];
 
 /// The longest index that is read, in bytes.
 const MAX_INDEX: u64 = 1 << 24;
@@ -51,7 +46,7 @@ impl Weights {
     fn of(number: usize) -> Self {
         Self {
             file: WEIGHTS[number][0],
-            shards: (number % 2 == 1).then_some(SUFFIXES[number / 2]),
+            shards: (number % 2 == 1).then_some(layout::WEIGHTS[number / 2][2]),
         }
     }
 
