@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::gguf::PartName;
+use super::gguf::one_model;
 use super::layout::CONFIG;
 
 /// No model has more files than this, and no directory is looked through for more.
@@ -30,7 +30,7 @@ impl Located {
             return if is_checkpoint {
                 Some(Located::Directory(found))
             } else {
-                only_gguf(path).map(Located::Gguf)
+                gguf_in(path).map(Located::Gguf)
             };
         }
         let kind = of_suffix(path)?;
@@ -53,9 +53,9 @@ fn of_suffix(path: &Path) -> Option<fn(PathBuf) -> Located> {
     }
 }
 
-/// The `.gguf` file in a directory, if there is one and only one, or the first if all are parts of one model: others
-/// are the same model in other types.
-fn only_gguf(directory: &Path) -> Option<PathBuf> {
+/// The `.gguf` file in a directory, if there is one and only one, or the first of those that are there if all are parts
+/// of one model.
+pub fn gguf_in(directory: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(directory).ok()?.flatten();
     let mut files = entries.map(|entry| entry.path()).filter(|path| {
         let suffix = path.extension().unwrap_or_default();
@@ -63,15 +63,12 @@ fn only_gguf(directory: &Path) -> Option<PathBuf> {
     });
     let mut found: Vec<PathBuf> = files.by_ref().take(MAX_FILES).collect();
     found.sort();
-    let mut names = found
+    let names: Option<Vec<&str>> = found
         .iter()
-        .map(|path| path.file_name().unwrap_or_default().to_str());
-    let first = PartName::parse(names.next()??);
-    let same = |other: PartName| {
-        first.is_some_and(|first| first.with(other.number) == other.with(other.number))
-    };
-    let one = names.all(|name| name.and_then(PartName::parse).is_some_and(same));
-    one.then(|| found.swap_remove(0))
+        .map(|path| path.file_name().unwrap_or_default().to_str())
+        .collect();
+    one_model(&names?)?;
+    Some(found.swap_remove(0))
 }
 
 #[cfg(test)]

@@ -43,8 +43,8 @@ pub use float::{
     FloatError, FloatModel, Observer, Stage, argmax, mean_negative_log_likelihood,
     negative_log_likelihood,
 };
-pub use gguf::GgufError;
-pub use locate::Located;
+pub use gguf::{GgufError, one_model};
+pub use locate::{Located, gguf_in};
 pub use pickle::{ArchiveError, PickleError};
 pub use shard::ShardError;
 pub use tokenizer::{Tokenizer, TokenizerError};

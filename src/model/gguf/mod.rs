@@ -28,6 +28,7 @@ use header::{Header, Info, Input};
 use metadata::Architecture;
 pub use metadata::FACTORS;
 pub(super) use split::PartName;
+pub use split::one_model;
 
 use super::chat::{ChatError, ChatTemplate};
 use super::shard::{skip, take};

@@ -68,6 +68,20 @@ impl<'a> PartName<'a> {
     }
 }
 
+/// The names of all files of the one model that these GGUF files are of, in order. `None` where they are of several, which
+/// mostly are the same model in other types.
+pub fn one_model(names: &[&str]) -> Option<Vec<String>> {
+    let first = names.first()?;
+    let Some(part) = PartName::parse(first) else {
+        return (names.len() == 1).then(|| vec![first.to_string()]);
+    };
+    let one = names
+        .iter()
+        .all(|name| PartName::parse(name).is_some_and(|other| other.with(part.number) == *first));
+    let all = || (1..=part.count).map(|number| part.with(number));
+    (one && part.count <= MAX_PARTS).then(|| all().collect())
+}
+
 /// Refuses headers that are not those of the parts of one model, in order.
 pub fn check(headers: &[&Header]) -> Result<(), (usize, GgufError)> {
     let count = headers.len() as u64;
@@ -152,5 +166,26 @@ mod tests {
         assert!(error.contains("a-b-00001-of-00003.GGUF"), "{error}");
         let many = PartName::parse("m-00001-of-00257.gguf").map(|part| part.all().is_err());
         assert_eq!(many, Some(true));
+    }
+
+    /// Parts are one model, whichever of them are there; others are never taken for one.
+    #[test]
+    fn the_files_of_one_model_are_told() {
+        assert_eq!(one_model(&["a.gguf"]), Some(vec!["a.gguf".to_string()]));
+        let parts = ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"];
+        for found in [&parts[..], &parts[1..]] {
+            assert_eq!(one_model(found), Some(parts.map(String::from).to_vec()));
+        }
+        for several in [
+            &[][..],
+            &["a.gguf", "b.gguf"],
+            &["m-00001-of-00002.gguf", "a.gguf"],
+            &["m-00001-of-00002.gguf", "n-00002-of-00002.gguf"],
+            &["m-00001-of-00002.gguf", "m-00002-of-00003.gguf"],
+            &["m-00001-of-00002.gguf", "m-00002-of-00002.GGUF"],
+            &["m-00001-of-00257.gguf"],
+        ] {
+            assert_eq!(one_model(several), None, "{several:?}");
+        }
     }
 }
