@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 pub const ID: &str = "openai-community/gpt2";
@@ -186,7 +187,7 @@ impl Repository {
         let file = path.strip_prefix(&format!("/{ID}/resolve/{COMMIT}/"));
         match file {
             None => missing("RepoNotFound"),
-            Some(file) if file.ends_with(".json") => self.content(file),
+            Some(file) if file.ends_with(".json") || file.ends_with(".jinja") => self.content(file),
             Some(file) => match self.files.get(file) {
                 None => missing("EntryNotFound"),
                 Some(content) => Answer::new(302, b"moved".to_vec())
@@ -210,9 +211,8 @@ impl Repository {
         let file = path.split('?').next().unwrap_or_default();
         match self.files.get(file) {
             None => missing("EntryNotFound"),
-            // Not git's digest, but as long.
             Some(content) => Answer::new(200, content.clone())
-                .with("ETag", &format!("\"{}\"", &sha256(content)[..40])),
+                .with("ETag", &format!("\"{}\"", git_sha1(content))),
         }
     }
 }
@@ -240,7 +240,16 @@ fn ranged(answer: Answer, range: Option<&String>) -> Answer {
     }
 }
 
+/// What git calls a file's content.
+pub fn git_sha1(content: &[u8]) -> String {
+    let head = format!("blob {}\0", content.len());
+    hex(&Sha1::new_with_prefix(head).chain_update(content).finalize())
+}
+
 pub fn sha256(content: &[u8]) -> String {
-    let digest = Sha256::digest(content);
+    hex(&Sha256::digest(content))
+}
+
+pub fn hex(digest: &[u8]) -> String {
     digest.iter().map(|b| format!("{b:02x}")).collect()
 }

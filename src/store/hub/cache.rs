@@ -86,7 +86,7 @@ impl Repository {
 
     /// Waits until no other process, Python's included, downloads this content; `waiting` is called
     /// before. The lock ends with the file. It saves work and bandwidth: what two processes mixed
-    /// up would not have the promised digest, if it is a large file. The hub promises none of small ones.
+    /// up would not have the promised digest.
     pub fn lock(&self, etag: &str, waiting: &dyn Fn()) -> Result<File, HubError> {
         let path = self.locks.join(format!("{etag}.lock"));
         make_parent(&path)?;

@@ -1,19 +1,20 @@
 //! One file into the cache.
 //!
 //! Its content grows in `blobs/ETAG.incomplete` and goes on from there, in this run or a later one. It
-//! gets its name when its length is what the hub promised and, for a large file, its SHA-256. Nothing of
-//! a content is held in memory but what is on its way to the disk.
+//! gets its name when its length and its digest are what the hub promised. Nothing of a content is held in
+//! memory but what is on its way to the disk.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use ureq::Body;
 use ureq::http::{Response, StatusCode, header};
 
 use super::cache::{Repository, at};
-use super::client::{Client, Metadata, Target};
+use super::client::{Client, Target};
 use super::{HubError, is_plain};
 use crate::store::Progress;
 
@@ -52,7 +53,7 @@ impl Fetch<'_> {
         if !blob.is_file() {
             let incomplete = blob.with_extension("incomplete");
             self.fill(&incomplete, file, target, content.size)?;
-            check_digest(&incomplete, file, &content)?;
+            check_digest(&incomplete, file, etag)?;
             at(&blob, fs::rename(&incomplete, &blob))?;
         }
         self.cache.link(etag, self.commit, file)?;
@@ -192,13 +193,34 @@ fn discard(path: &Path, file: &str, expected: u64, found: u64) -> HubError {
     }
 }
 
-/// Compares a content with the SHA-256 that its etag is, if it is one.
-fn check_digest(path: &Path, file: &str, content: &Metadata) -> Result<(), HubError> {
-    let etag = &content.etag;
-    if etag.len() != 64 || !etag.bytes().all(|b| b.is_ascii_hexdigit()) {
+/// Compares a content with the digest that its etag is, if it is one: of large files the SHA-256, of others the SHA-1 by
+/// which git knows them. Also a weak etag is compared: other bytes than git's are another file, whoever made them so.
+fn check_digest(path: &Path, file: &str, etag: &str) -> Result<(), HubError> {
+    let length = at(path, fs::metadata(path))?.len();
+    let git = format!("blob {length}\0");
+    let is_hex = etag.bytes().all(|b| b.is_ascii_hexdigit());
+    let (digest, found) = match etag.len() {
+        64 if is_hex => ("SHA-256", digest_of::<Sha256>(path, "")?),
+        40 if is_hex => ("SHA-1 (git's)", digest_of::<Sha1>(path, &git)?),
+        _ => return Ok(()),
+    };
+    let is_promised = |found: &str| found.eq_ignore_ascii_case(etag);
+    // Mirrors that keep files by their plain SHA-1 have that for an etag.
+    if is_promised(&found) || etag.len() == 40 && is_promised(&digest_of::<Sha1>(path, "")?) {
         return Ok(());
     }
-    let mut hash = Sha256::new();
+    let _ = fs::remove_file(path);
+    Err(HubError::Digest {
+        file: file.to_string(),
+        digest,
+        expected: etag.to_string(),
+        found,
+    })
+}
+
+/// The digest of a file's content behind a prefix, in hexadecimal digits.
+fn digest_of<D: Digest>(path: &Path, prefix: &str) -> Result<String, HubError> {
+    let mut hash = D::new_with_prefix(prefix);
     let mut input = at(path, File::open(path))?;
     let mut buffer = vec![0; STEP];
     loop {
@@ -207,16 +229,8 @@ fn check_digest(path: &Path, file: &str, content: &Metadata) -> Result<(), HubEr
             read => hash.update(&buffer[..read]),
         }
     }
-    let found: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
-    if found.eq_ignore_ascii_case(etag) {
-        return Ok(());
-    }
-    let _ = fs::remove_file(path);
-    Err(HubError::Digest {
-        file: file.to_string(),
-        expected: etag.clone(),
-        found,
-    })
+    let digest = hash.finalize();
+    Ok(digest.iter().map(|b| format!("{b:02x}")).collect())
 }
 
 #[cfg(test)]

@@ -114,11 +114,13 @@ pub enum HubError {
         found: u64,
     },
     #[error(
-        "{file:?}: its SHA-256 is {found}, the hub promised {expected}: it was damaged on its way; nothing of it is used: run \
+        "{file:?}: its {digest} is {found}, the hub promised {expected}: it was damaged on its way; nothing of it is used: run \
          the same command again, from another network if it fails again"
     )]
     Digest {
         file: String,
+        /// Which digest.
+        digest: &'static str,
         expected: String,
         found: String,
     },
