@@ -22,8 +22,8 @@ use crate::files;
 use super::chat::{self, ChatTemplate, SourceError};
 use super::gguf::{self, FACTORS, Gguf, GgufError, PartName};
 use super::layout::{
-    CONFIG, GENERATION, MERGES, PICKLE, TEMPLATE, TOKENIZER, TOKENIZER_CONFIG, TOKENS_MAP,
-    VOCABULARY, WEIGHTS,
+    CONFIG, DEFAULT_TEMPLATE, GENERATION, MERGES, PICKLE, TEMPLATE, TEMPLATE_SUFFIX, TEMPLATES,
+    TOKENIZER, TOKENIZER_CONFIG, TOKENS_MAP, VOCABULARY, WEIGHTS,
 };
 use super::wanted::Wanted;
 use super::weights::LM_HEAD;
@@ -32,10 +32,6 @@ use super::{
     pickle, shard,
 };
 use crate::quant::{PAIR_FACTORS, Scaling};
-
-/// More templates, with names.
-const TEMPLATES: &str = "additional_chat_templates";
-const DEFAULT_TEMPLATE: &str = "additional_chat_templates/default.jinja";
 
 /// The largest JSON or text file that is read: above any tokenizer in use.
 const MAX_TEXT: u64 = 1 << 26;
@@ -416,8 +412,9 @@ impl Loader {
     /// there are only templates with other names than "default", none is taken.
     fn find_chat_template(&mut self) -> Result<(), CheckpointError> {
         let others = std::fs::read_dir(self.path(TEMPLATES));
-        let named = others.is_ok_and(|mut entries| {
-            entries.any(|entry| entry.is_ok_and(|entry| has_suffix(&entry.path(), "jinja")))
+        let named = others.into_iter().flatten().flatten().any(|entry| {
+            let name = entry.file_name();
+            name.to_string_lossy().ends_with(TEMPLATE_SUFFIX) && entry.path().is_file()
         });
         let name = match [DEFAULT_TEMPLATE, TEMPLATE]
             .into_iter()

@@ -22,3 +22,8 @@ pub const MERGES: &str = "merges.txt";
 pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 pub const TOKENS_MAP: &str = "special_tokens_map.json";
 pub const TEMPLATE: &str = "chat_template.jinja";
+/// The folder of templates with names.
+pub const TEMPLATES: &str = "additional_chat_templates";
+pub const TEMPLATE_SUFFIX: &str = ".jinja";
+/// What goes before [`TEMPLATE`].
+pub const DEFAULT_TEMPLATE: &str = "additional_chat_templates/default.jinja";

@@ -6,14 +6,20 @@
 //!   refs/REVISION                the commit that a branch or a tag was when it was last asked for
 //!   snapshots/COMMIT/FILE        a link to ../../blobs/ETAG
 //!   .no_exist/COMMIT/FILE        empty: the commit has no such file
+//!   trees/COMMIT.json            all files of the commit, which `hf download` keeps and we only read
 //! .locks/models--OWNER--NAME/ETAG.lock
 //! ```
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
 use super::HubError;
+use super::client::MAX_LISTING;
 use crate::files;
 
 /// A repository in the cache.
@@ -63,6 +69,21 @@ impl Repository {
 
     fn absent(&self, commit: &str) -> PathBuf {
         self.path.join(".no_exist").join(commit)
+    }
+
+    /// The commit's files, if Python kept the list.
+    pub fn listing(&self, commit: &str) -> Option<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Tree {
+            format_version: u32,
+            files: BTreeMap<String, IgnoredAny>,
+        }
+        let mut json = Vec::new();
+        let path = self.path.join("trees").join(format!("{commit}.json"));
+        let file = files::open(&path).ok()?;
+        file.take(MAX_LISTING).read_to_end(&mut json).ok()?;
+        let tree: Tree = serde_json::from_slice(&json).ok()?;
+        (tree.format_version == 1).then(|| tree.files.into_keys().collect())
     }
 
     pub fn mark_absent(&self, commit: &str, file: &str) -> Result<(), HubError> {
@@ -115,7 +136,8 @@ impl Repository {
         make_parent(&path)?;
         // A link to what is no longer there.
         let _ = fs::remove_file(&path);
-        let target = Path::new("..").join("..").join("blobs").join(etag);
+        let depth = 2 + file.matches('/').count();
+        let target = PathBuf::from("../".repeat(depth)).join("blobs").join(etag);
         match symlink(&target, &path) {
             Ok(()) => Ok(()),
             // Where there are no links, as for most users of Windows, the file itself lies there.
@@ -210,10 +232,12 @@ mod tests {
         repository.set_revision("main", COMMIT).expect("it");
         repository.set_revision("refs/pr/1", COMMIT).expect("it");
         repository.mark_absent(COMMIT, "merges.txt").expect("it");
+        repository.link("abc", COMMIT, "a/b.jinja").expect("it");
 
         let root = cache.path().join("models--owner--name");
         let read = |path: String| fs::read_to_string(root.join(path)).expect("there");
         assert_eq!(read(format!("snapshots/{COMMIT}/config.json")), "content");
+        assert_eq!(read(format!("snapshots/{COMMIT}/a/b.jinja")), "content");
         assert_eq!(read("refs/main".into()), COMMIT);
         assert_eq!(read("refs/refs/pr/1".into()), COMMIT);
         assert_eq!(read(format!(".no_exist/{COMMIT}/merges.txt")), "");
@@ -223,11 +247,35 @@ mod tests {
         {
             let link = fs::read_link(root.join(format!("snapshots/{COMMIT}/config.json")));
             assert_eq!(link.expect("a link"), Path::new("../../blobs/abc"));
+            let link = fs::read_link(root.join(format!("snapshots/{COMMIT}/a/b.jinja")));
+            assert_eq!(link.expect("a link"), Path::new("../../../blobs/abc"));
         }
         assert!(
             repository.has(COMMIT, "config.json") && repository.is_absent(COMMIT, "merges.txt")
         );
         assert!(!repository.has(COMMIT, "merges.txt"));
+    }
+
+    /// A list in another form than is known says nothing.
+    #[test]
+    fn the_list_of_a_commit_is_read_as_python_keeps_it() {
+        let cache = tempfile::tempdir().expect("a directory");
+        let repository = Repository::new(cache.path(), "x");
+        assert_eq!(repository.listing(COMMIT), None);
+        let path = cache.path().join(format!("models--x/trees/{COMMIT}.json"));
+        let files = r#""files": {"b": {"size": 1, "blob_id": "c"}, "a/d": {"lfs_size": 2}}}"#;
+        let read = |text: &str| {
+            write_whole(&path, text).expect("written");
+            repository.listing(COMMIT)
+        };
+        let expected = ["a/d", "b"].map(String::from).to_vec();
+        assert_eq!(
+            read(&format!(r#"{{"format_version": 1, {files}"#)),
+            Some(expected)
+        );
+        assert_eq!(read(&format!(r#"{{"format_version": 2, {files}"#)), None);
+        assert_eq!(read(&format!("{{{files}")), None);
+        assert_eq!(read(""), None);
     }
 
     /// A link whose content was removed is no file, and is replaced.

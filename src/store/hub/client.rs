@@ -26,7 +26,7 @@ use super::{HubError, Settings};
 const MAX_REDIRECTS: usize = 5;
 
 /// The longest listing of a repository that is read, in bytes: some hundred thousand files.
-const MAX_LISTING: u64 = 1 << 25;
+pub const MAX_LISTING: u64 = 1 << 25;
 
 const CONNECTING: Duration = Duration::from_secs(20);
 /// How long nothing may arrive before a connection counts as cut.
@@ -122,7 +122,13 @@ impl Client {
             host: self.origin.to_string(),
             reason,
         };
-        let json = body.read_to_vec().map_err(|e| answer(e.to_string()))?;
+        let json = body.read_to_vec().map_err(|e| match e {
+            ureq::Error::BodyExceedsLimit(_) => answer(e.to_string()),
+            cut => HubError::Unreachable {
+                host: self.origin.to_string(),
+                reason: cut.to_string(),
+            },
+        })?;
         let listing: Answer = serde_json::from_slice(&json)
             .map_err(|e| answer(format!("no listing of a repository: {e}")))?;
         if !is_commit(&listing.sha) {
@@ -170,7 +176,8 @@ impl Client {
     }
 
     fn resolve(&self, target: Target) -> String {
-        let file = quoted(target.file.unwrap_or_default());
+        let file = target.file.unwrap_or_default().split('/').map(quoted);
+        let file = file.collect::<Vec<_>>().join("/");
         let (endpoint, repository) = (&self.endpoint, target.repository);
         format!(
             "{endpoint}/{repository}/resolve/{}/{file}",
@@ -231,6 +238,8 @@ impl Client {
         let (host, status) = (host_of(uri), response.status().as_u16());
         let headers = response.headers();
         let repository = target.repository.to_string();
+        let page = format!("{}/{repository}", self.endpoint);
+        let with_token = self.token.is_some();
         // What a host that keeps contents for the hub refuses says nothing of the repository.
         let of_hub = Origin::of(uri).is_some_and(|origin| origin == self.origin);
         match (status, text(headers, "x-error-code")) {
@@ -241,12 +250,19 @@ impl Client {
             },
             (500..=599, _) => HubError::Server { host, status },
             _ if !of_hub => HubError::Status { host, status },
-            (401 | 403, _) => HubError::Denied {
-                page: format!("{}/{repository}", self.endpoint),
+            (401 | 403, Some("GatedRepo")) => HubError::Gated {
+                page,
                 repository,
                 host,
                 status,
-                with_token: self.token.is_some(),
+                with_token,
+            },
+            (401 | 403, _) => HubError::Denied {
+                page,
+                repository,
+                host,
+                status,
+                with_token,
             },
             (404, Some("RevisionNotFound")) => HubError::NoRevision {
                 repository,

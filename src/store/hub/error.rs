@@ -3,6 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+/// The most files that a message names.
+const MAX_SHOWN: usize = 12;
+
 /// Names, revisions and file names in messages come from users and servers: they are shown quoted.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
@@ -53,6 +56,17 @@ pub enum HubError {
         status: u16,
         with_token: bool,
     },
+    #[error(
+        "{repository:?} is for those who have accepted its terms ({host} answers {status}): accept them at {page}, and {}",
+        token_advice(*with_token)
+    )]
+    Gated {
+        repository: String,
+        host: String,
+        page: String,
+        status: u16,
+        with_token: bool,
+    },
     #[error("{host} has no repository {repository:?}: check its name (owner/name)")]
     NoRepository { repository: String, host: String },
     #[error(
@@ -84,13 +98,14 @@ pub enum HubError {
     )]
     Answer { host: String, reason: String },
     #[error(
-        "{repository:?} holds no model that this program reads: no {lacks}{}", several(*gguf)
+        "{repository:?} holds no model that this program reads: no {lacks}{}",
+        several(repository, gguf)
     )]
     NoModel {
         repository: String,
         lacks: String,
-        /// How many GGUF files it has.
-        gguf: usize,
+        /// The GGUF files that it has, of which none is meant.
+        gguf: Vec<String>,
     },
     #[error("{file:?} of {repository:?}: {reason}")]
     Index {
@@ -163,11 +178,23 @@ fn waiting(seconds: Option<u32>) -> String {
     }
 }
 
-fn several(gguf: usize) -> String {
-    match gguf {
+/// What to do with GGUF files of which none is meant.
+fn several(repository: &str, gguf: &[String]) -> String {
+    let Some(one) = gguf.first() else {
+        return String::new();
+    };
+    let shown: Vec<String> = gguf
+        .iter()
+        .take(MAX_SHOWN)
+        .map(|f| format!("{f:?}"))
+        .collect();
+    let more = match gguf.len() - shown.len() {
         0 => String::new(),
-        n => format!(
-            ", and {n} GGUF files: download the one that you mean (`hf download`) and give its path"
-        ),
-    }
+        more => format!(" and {more} more"),
+    };
+    format!(
+        ", but GGUF files: {}{more}: download the one that you mean, with all its parts if it has several, as by \
+         `hf download {repository} {one:?}`, and give the path of it: --model PATH",
+        shown.join(", ")
+    )
 }

@@ -11,7 +11,7 @@ mod error;
 mod plan;
 mod settings;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use error::HubError;
 pub use settings::Settings;
@@ -19,12 +19,12 @@ pub use settings::Settings;
 use cache::Repository;
 use client::{Client, Listing};
 use download::Fetch;
-use plan::is_plain;
+use plan::{Plan, is_inside, is_plain};
 
 use super::Progress;
 use super::find::{Found, Revision};
-use crate::model::Located;
 use crate::model::layout::CONFIG;
+use crate::model::{Located, gguf_in, one_model};
 
 /// The revision that is meant where none is named.
 pub const MAIN: &str = "main";
@@ -35,52 +35,79 @@ pub struct Hub<'a> {
     pub progress: &'a dyn Progress,
 }
 
-/// Without `generation_config.json`, say, it would be another model.
-const AS_IT_IS: &str =
-    "the hub is not asked: what the cache does not have is taken not to be in the repository";
+/// A model as the cache has it.
+struct Cached {
+    found: Found,
+    /// The files that may be in the repository too, as far as the cache shows: with them it would be another model.
+    unknown: Vec<String>,
+}
+
+/// What the hub answers, and where what it has comes to lie.
+struct Asked {
+    client: Client,
+    cache: Repository,
+    listing: Listing,
+}
 
 impl Hub<'_> {
     /// The model at a revision of the repository that has one of these names, the last of which is
-    /// downloaded if the cache holds none of them.
+    /// downloaded if the cache holds none of them whole. What is used although it may not be whole is said.
     ///
     /// # Errors
     /// [`HubError`], with nothing half-written under its final name.
     pub fn find(&self, names: &[String], revision: &str) -> Result<Found, HubError> {
-        if let Ok(whole) = self.first_cached(names, revision, false) {
-            return Ok(whole);
+        if let Some(found) = self.whole(names, revision) {
+            return Ok(found);
         }
         let name = names.last().expect("a name");
-        let as_it_is = || self.first_cached(names, revision, true);
         if self.settings.offline {
-            let found = as_it_is().map_err(|lacks| HubError::Offline {
+            let offline = |lacks| HubError::Offline {
                 repository: name.clone(),
                 revision: revision.to_string(),
                 lacks,
-            })?;
-            self.progress.detail(AS_IT_IS);
-            return Ok(found);
+            };
+            let why = "HF_HUB_OFFLINE is set";
+            return self.as_it_is(names, revision, why).map_err(offline);
         }
-        match self.download(name, revision) {
-            Err(e) if e.is_unreachable() => {
-                let found = as_it_is().map_err(|_| e)?;
-                self.progress.detail(AS_IT_IS);
-                Ok(found)
+        let asked = self.ask(name, revision);
+        let answered = asked.is_ok();
+        match asked.and_then(|asked| self.fetch(name, revision, &asked)) {
+            // Of several GGUF files, the one that was put into the cache.
+            Err(e @ HubError::NoModel { .. }) => self.whole(names, revision).ok_or(e),
+            Err(e) if !answered || e.is_unreachable() => {
+                let why = "the hub could not be asked (--verbose says why)";
+                let found = self.as_it_is(names, revision, why);
+                if found.is_ok() {
+                    self.progress.detail(&e.to_string());
+                }
+                found.map_err(|_| e)
             }
             result => result,
         }
     }
 
-    /// The first of these that the cache has, or what it lacks of the last.
-    fn first_cached(
-        &self,
-        names: &[String],
-        revision: &str,
-        as_it_is: bool,
-    ) -> Result<Found, String> {
+    /// The first of these of which the cache shows that nothing is left to ask for.
+    fn whole(&self, names: &[String], revision: &str) -> Option<Found> {
+        let mut cached = names.iter().filter_map(|name| {
+            let cached = self.cached(name, revision).ok()?;
+            cached.unknown.is_empty().then_some(cached.found)
+        });
+        cached.next()
+    }
+
+    /// The first of these with which something can be done, or what the cache lacks of the last.
+    fn as_it_is(&self, names: &[String], revision: &str, why: &str) -> Result<Found, String> {
         let mut lacks = String::new();
         for name in names {
-            match self.cached(name, revision, as_it_is) {
-                Ok(found) => return Ok(found),
+            match self.cached(name, revision) {
+                Ok(Cached { found, unknown }) => {
+                    let also = unknown.join(" or ");
+                    self.progress.note(&format!(
+                        "{name} is used as the cache has it, since {why}: if the repository also has {also}, a download of it \
+                         is another model, with another id; run the command once with a network to settle it"
+                    ));
+                    return Ok(found);
+                }
                 Err(file) => lacks = file,
             }
         }
@@ -96,49 +123,80 @@ impl Hub<'_> {
         })
     }
 
-    /// The model in the cache, or the first file that it lacks. `as_it_is`: what is not there is taken not
-    /// to be in the repository either, if a model can do without.
-    fn cached(&self, id: &str, revision: &str, as_it_is: bool) -> Result<Found, String> {
+    /// The model in the cache, or the first file that it lacks.
+    fn cached(&self, id: &str, revision: &str) -> Result<Cached, String> {
         let nothing = || CONFIG.to_string();
         let cache = self.settings.cache.as_ref().ok_or_else(nothing)?;
         let repository = Repository::new(cache, id);
         let Some(commit) = repository.commit(revision) else {
             // Files that were put there by hand.
             let by_hand = Located::at(repository.path()).filter(|_| revision == MAIN);
-            return by_hand.map(Found::local).ok_or_else(nothing);
+            let found = by_hand.map(Found::local).ok_or_else(nothing)?;
+            let unknown = Vec::new();
+            return Ok(Cached { found, unknown });
         };
         let snapshot = repository.snapshot(&commit);
-        let located = Located::at(&snapshot).ok_or_else(nothing)?;
-        if let Located::Directory(_) = located {
-            let absent = |file: &str| as_it_is || repository.is_absent(&commit, file);
-            if let Some(file) = plan::lacking(&snapshot, &absent) {
-                return Err(file);
+        let listing = repository.listing(&commit);
+        let has = |file: &str| repository.has(&commit, file);
+        let absent = |file: &str| match &listing {
+            Some(files) => !files.iter().any(|f| f == file),
+            None => repository.is_absent(&commit, file),
+        };
+        let (located, unknown) = match plan::plan(&has) {
+            Ok(plan) => {
+                if let Some(shard) = plan.weights.lacking(&snapshot) {
+                    return Err(shard);
+                }
+                let named = listing.as_deref().and_then(plan::named_template);
+                let mut unknown = plan::unknown(&has, &absent);
+                unknown.extend(named.filter(|file| !has(file)).map(String::from));
+                (Located::Directory(snapshot), unknown)
             }
-        }
-        Ok(found(id, commit, located))
+            Err(file) => {
+                let gguf = whole_gguf(&snapshot).ok_or(file)??;
+                // In its place, that would be fetched.
+                let other = plan::plan(&|file| !absent(file)).ok();
+                let unknown = other.map(|plan| plan.weights.file.to_string());
+                (Located::Gguf(gguf), unknown.into_iter().collect())
+            }
+        };
+        let found = found(id, commit, located);
+        Ok(Cached { found, unknown })
     }
 
-    /// Fetches what the cache lacks.
-    fn download(&self, id: &str, revision: &str) -> Result<Found, HubError> {
+    /// Asks which files the repository has.
+    fn ask(&self, id: &str, revision: &str) -> Result<Asked, HubError> {
         let cache = self.settings.cache.as_ref().ok_or(HubError::NoCache)?;
         let client = Client::new(&self.settings)?;
         let what = format!("asking {} for {id}", client.endpoint());
         self.progress.progress(&what);
-        let Listing { commit, files } = client.listing(id, revision)?;
-        let repository = Repository::new(cache, id);
+        Ok(Asked {
+            listing: client.listing(id, revision)?,
+            cache: Repository::new(cache, id),
+            client,
+        })
+    }
+
+    /// Fetches what the cache lacks of them.
+    fn fetch(&self, id: &str, revision: &str, asked: &Asked) -> Result<Found, HubError> {
+        let Asked {
+            client,
+            cache,
+            listing: Listing { commit, files },
+        } = asked;
         let fetch = Fetch {
-            client: &client,
-            cache: &repository,
+            client,
+            cache,
             repository: id,
-            commit: &commit,
+            commit,
             progress: self.progress,
         };
-        let located = fetch_model(&fetch, &files)?;
-        repository.set_revision(revision, &commit)?;
+        let located = fetch_model(&fetch, files)?;
+        cache.set_revision(revision, commit)?;
         let endpoint = client.endpoint();
         let what = format!("downloaded {id} at commit {commit} from {endpoint}");
         self.progress.detail(&what);
-        Ok(found(id, commit, located))
+        Ok(found(id, commit.clone(), located))
     }
 }
 
@@ -155,47 +213,75 @@ fn found(id: &str, commit: String, located: Located) -> Found {
 /// Fetches the files of a model among those of a commit.
 fn fetch_model(fetch: &Fetch, files: &[String]) -> Result<Located, HubError> {
     let has = |file: &str| files.iter().any(|f| f == file);
-    let snapshot = fetch.cache.snapshot(fetch.commit);
-    let plan = match plan::plan(&has) {
-        Ok(plan) => plan,
-        Err(lacks) => {
-            let gguf = only_gguf(files).map_err(|count| HubError::NoModel {
-                repository: fetch.repository.to_string(),
-                lacks: lacks.to_string(),
-                gguf: count,
-            })?;
-            fetch.file(gguf)?;
-            return Ok(Located::Gguf(snapshot.join(gguf)));
-        }
+    let fetched = match plan::plan(&has) {
+        Ok(plan) => fetch_planned(fetch, &plan, plan::named_template(files)),
+        Err(lacks) => fetch_gguf(fetch, files, lacks),
     };
-    for file in &plan.files {
-        fetch.file(file)?;
+    if matches!(fetched, Ok(_) | Err(HubError::NoModel { .. })) {
+        // So that the next run knows that nothing is left to ask for. Python asks for none of the templates with
+        // names before it has seen them listed: that one is marked says that the listing was read.
+        for file in plan::candidates().filter(|file| !has(file)) {
+            fetch.cache.mark_absent(fetch.commit, file)?;
+        }
     }
-    fetch.file(plan.weights.file)?;
-    let shards = plan.weights.shards(&snapshot);
-    let shards = shards.map_err(|reason| HubError::Index {
+    fetched
+}
+
+/// Fetches a model in Hugging Face's layout.
+fn fetch_planned(fetch: &Fetch, plan: &Plan, named: Option<&str>) -> Result<Located, HubError> {
+    let refused = |file: &str, reason: String| HubError::Index {
         repository: fetch.repository.to_string(),
-        file: plan.weights.file.to_string(),
+        file: file.to_string(),
         reason,
-    })?;
-    for file in &shards {
+    };
+    if let Some(file) = named {
+        if !is_inside(file) {
+            return Err(refused(file, "it is not a plain file name".to_string()));
+        }
         fetch.file(file)?;
     }
-    // So that the next run knows that nothing is left to ask for.
-    for file in plan::candidates().filter(|file| !has(file)) {
-        fetch.cache.mark_absent(fetch.commit, file)?;
+    for file in plan.files.iter().chain([&plan.weights.file]) {
+        fetch.file(file)?;
+    }
+    let snapshot = fetch.cache.snapshot(fetch.commit);
+    let shards = plan.weights.shards(&snapshot);
+    for file in shards.map_err(|reason| refused(plan.weights.file, reason))? {
+        fetch.file(&file)?;
     }
     Ok(Located::Directory(snapshot))
 }
 
-/// The GGUF file of a repository, if it has one and only one; otherwise how many.
-fn only_gguf(files: &[String]) -> Result<&str, usize> {
-    let is_gguf = |file: &&String| is_plain(file) && file.to_ascii_lowercase().ends_with(".gguf");
-    let found: Vec<&String> = files.iter().filter(is_gguf).collect();
-    match found[..] {
-        [file] => Ok(file),
-        _ => Err(found.len()),
+/// Fetches a repository's only GGUF file, or all parts of its only one in several.
+fn fetch_gguf(fetch: &Fetch, files: &[String], lacks: &str) -> Result<Located, HubError> {
+    let parts = gguf_files(files).map_err(|found| HubError::NoModel {
+        repository: fetch.repository.to_string(),
+        lacks: lacks.to_string(),
+        gguf: found.into_iter().map(String::from).collect(),
+    })?;
+    for file in &parts {
+        fetch.file(file)?;
     }
+    let snapshot = fetch.cache.snapshot(fetch.commit);
+    Ok(Located::Gguf(snapshot.join(&parts[0])))
+}
+
+/// The files of a repository's GGUF model, if it has only one outside of folders; otherwise all GGUF files that it has.
+fn gguf_files(files: &[String]) -> Result<Vec<String>, Vec<&str>> {
+    let is_gguf = |file: &&str| file.to_ascii_lowercase().ends_with(".gguf");
+    let all: Vec<&str> = files.iter().map(String::as_str).filter(is_gguf).collect();
+    let here: Vec<&str> = all.iter().copied().filter(|file| is_plain(file)).collect();
+    let parts = one_model(&here).filter(|parts| parts.iter().all(|p| files.contains(p)));
+    parts.ok_or(all)
+}
+
+/// The GGUF model of a snapshot that has only one, or the part of it that is lacking.
+fn whole_gguf(snapshot: &Path) -> Option<Result<PathBuf, String>> {
+    let found = gguf_in(snapshot)?;
+    let parts = one_model(&[found.file_name()?.to_str()?])?;
+    Some(match parts.iter().find(|p| !snapshot.join(p).is_file()) {
+        Some(part) => Err(part.clone()),
+        None => Ok(snapshot.join(&parts[0])),
+    })
 }
 
 #[cfg(test)]
@@ -203,11 +289,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_repository_may_hold_one_gguf_file() {
-        let files = |names: &str| names.split(' ').map(String::from).collect::<Vec<_>>();
-        let of = |names| only_gguf(&files(names)).map(String::from);
+    fn a_repository_may_hold_one_gguf_model() {
+        let of = |names: &str| {
+            let files: Vec<String> = names.split(' ').map(String::from).collect();
+            let join = |names: &[&str]| names.join(" ");
+            match gguf_files(&files) {
+                Ok(parts) => Ok(parts.join(" ")),
+                Err(found) => Err(join(&found)),
+            }
+        };
         assert_eq!(of("README.md a.GGUF b/c.gguf"), Ok("a.GGUF".to_string()));
-        assert_eq!(of("a.gguf b.gguf"), Err(2));
-        assert_eq!(of("../a.gguf README.md"), Err(0));
+        let parts = "a-00001-of-00002.gguf a-00002-of-00002.gguf";
+        assert_eq!(of(parts), Ok(parts.to_string()));
+        for several in [
+            "a.gguf b.gguf",
+            "a-00001-of-00002.gguf",
+            "../a.gguf",
+            "b/a.gguf",
+        ] {
+            assert_eq!(of(several), Err(several.to_string()));
+        }
     }
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::files;
 use crate::model::layout::{
-    self, CONFIG, GENERATION, MERGES, TEMPLATE, TOKENIZER, TOKENIZER_CONFIG, TOKENS_MAP, VOCABULARY,
+    self, CONFIG, DEFAULT_TEMPLATE, GENERATION, MERGES, TEMPLATE, TEMPLATE_SUFFIX, TEMPLATES,
+    TOKENIZER, TOKENIZER_CONFIG, TOKENS_MAP, VOCABULARY,
 };
 use crate::model::shard_names;
 
@@ -22,7 +23,13 @@ const WEIGHTS: [&[&str]; 4] = [
 ];
 
 /// What a model may come without.
-const OPTIONAL: [&str; 4] = [GENERATION, TOKENIZER_CONFIG, TOKENS_MAP, TEMPLATE];
+const OPTIONAL: [&str; 5] = [
+    GENERATION,
+    TOKENIZER_CONFIG,
+    TOKENS_MAP,
+    TEMPLATE,
+    DEFAULT_TEMPLATE,
+];
 
 /// The longest index that is read, in bytes.
 const MAX_INDEX: u64 = 1 << 24;
@@ -68,6 +75,15 @@ impl Weights {
             None => Ok(names),
         }
     }
+
+    /// The first file that the index names and the snapshot lacks. Of an index that cannot be read, opening the
+    /// model says why.
+    pub fn lacking(&self, snapshot: &Path) -> Option<String> {
+        let names = self.shards(snapshot).unwrap_or_default();
+        names
+            .into_iter()
+            .find(|file| !snapshot.join(file).is_file())
+    }
 }
 
 /// What to fetch of a repository whose files are told by `has`.
@@ -75,58 +91,51 @@ impl Weights {
 /// # Errors
 /// The file that it lacks.
 pub fn plan(has: &dyn Fn(&str) -> bool) -> Result<Plan, &'static str> {
-    let absent = |file: &str| !has(file);
-    if absent(CONFIG) {
+    if !has(CONFIG) {
         return Err(CONFIG);
     }
-    let weights = Weights::of(first(&WEIGHTS, has, &absent)?);
-    let tokenizer = TOKENIZERS[first(&TOKENIZERS, has, &absent)?];
+    let weights = first(&WEIGHTS, has).ok_or(WEIGHTS[0][0])?;
+    let tokenizer = first(&TOKENIZERS, has).ok_or(TOKENIZERS[0][0])?;
     let mut files = vec![CONFIG];
-    files.extend(tokenizer);
+    files.extend(TOKENIZERS[tokenizer]);
     files.extend(OPTIONAL.iter().filter(|file| has(file)));
-    Ok(Plan { files, weights })
+    Ok(Plan {
+        files,
+        weights: Weights::of(weights),
+    })
 }
 
-/// The first file that a snapshot lacks of a model in Hugging Face's layout. `absent` tells the files
-/// that the repository is known not to have.
-pub fn lacking(snapshot: &Path, absent: &dyn Fn(&str) -> bool) -> Option<String> {
-    let has = |file: &str| snapshot.join(file).is_file();
-    let lacks = |file: &str| !has(file) && !absent(file);
-    if !has(CONFIG) {
-        return Some(CONFIG.to_string());
+/// A template with a name, where there are no others: `transformers` then does not look into [`TOKENIZER_CONFIG`]. Nothing
+/// else is read of them, so one stands for all.
+pub fn named_template(files: &[String]) -> Option<&str> {
+    if files.iter().any(|f| f == TEMPLATE || f == DEFAULT_TEMPLATE) {
+        return None;
     }
-    let weights = match first(&WEIGHTS, &has, absent) {
-        Ok(number) => Weights::of(number),
-        Err(file) => return Some(file.to_string()),
+    let is_named = |file: &&str| {
+        let name = file.strip_prefix(TEMPLATES);
+        let name = name.and_then(|rest| rest.strip_prefix('/'));
+        name.is_some_and(|name| name.ends_with(TEMPLATE_SUFFIX) && !name.contains('/'))
     };
-    if let Err(file) = first(&TOKENIZERS, &has, absent) {
-        return Some(file.to_string());
-    }
-    if let Some(file) = OPTIONAL.iter().find(|file| lacks(file)) {
-        return Some(file.to_string());
-    }
-    match weights.shards(snapshot) {
-        Ok(shards) => shards.into_iter().find(|file| !has(file)),
-        // It cannot be read: opening the model says why.
-        Err(_) => None,
-    }
+    let named = files.iter().map(String::as_str).filter(is_named);
+    // One that cannot be fetched comes last, and is refused.
+    named.min_by_key(|file| !is_inside(file))
 }
 
-/// The first of several sets of files that is there, if those before it are known not to be; otherwise
-/// the file that has to be asked for.
-fn first(
-    sets: &[&[&'static str]],
-    has: &dyn Fn(&str) -> bool,
-    absent: &dyn Fn(&str) -> bool,
-) -> Result<usize, &'static str> {
-    for (number, set) in sets.iter().enumerate() {
-        match set.iter().find(|file| !has(file)) {
-            None => return Ok(number),
-            Some(file) if !absent(file) => return Err(file),
-            Some(_) => {}
-        }
-    }
-    Err(sets[0][0])
+/// The files that would go before or beside those of a snapshot in Hugging Face's layout, if the repository
+/// has them: `absent` tells those that it is known not to have.
+pub fn unknown(has: &dyn Fn(&str) -> bool, absent: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let before = |sets: &'static [&[&'static str]]| {
+        let sets = &sets[..first(sets, has).unwrap_or(sets.len())];
+        sets.iter().copied().flatten().copied()
+    };
+    let all = before(&WEIGHTS).chain(before(&TOKENIZERS)).chain(OPTIONAL);
+    let open = all.filter(|file| !has(file) && !absent(file));
+    open.map(String::from).collect()
+}
+
+/// The first of several sets of files that is there.
+fn first(sets: &[&[&str]], has: &dyn Fn(&str) -> bool) -> Option<usize> {
+    sets.iter().position(|set| set.iter().all(|file| has(file)))
 }
 
 /// Every file that is looked for by its name.
@@ -136,6 +145,11 @@ pub fn candidates() -> impl Iterator<Item = &'static str> {
         .into_iter()
         .chain(sets.flat_map(|set| set.iter().copied()))
         .chain(OPTIONAL)
+}
+
+/// Whether a path leads to a file in a directory or in one below it.
+pub fn is_inside(path: &str) -> bool {
+    path.split('/').all(is_plain)
 }
 
 /// Whether a name is one of a file in its own directory, on every platform, and safe to show.
@@ -180,30 +194,67 @@ mod tests {
         }
     }
 
-    /// A snapshot that another program fetched in part is not taken for whole.
+    /// What a snapshot that another program fetched leaves open: what would be read too, and what before that which
+    /// is there.
     #[test]
-    fn what_a_snapshot_lacks() {
+    fn what_a_snapshot_leaves_open() {
+        let of = |files: &'static str, known: &'static str| -> Vec<String> {
+            let among = |files: &'static str| move |file: &str| files.split(' ').any(|f| f == file);
+            unknown(&among(files), &among(known))
+        };
+        let least = "config.json tokenizer.json model.safetensors";
+        assert_eq!(of(least, ""), OPTIONAL);
+        let known =
+            "tokenizer_config.json special_tokens_map.json additional_chat_templates/default.jinja";
+        let open = ["generation_config.json", "chat_template.jinja"];
+        assert_eq!(of(least, known), open);
+        let old = "config.json vocab.json merges.txt pytorch_model.bin generation_config.json chat_template.jinja";
+        let before = [
+            "model.safetensors",
+            "model.safetensors.index.json",
+            "tokenizer.json",
+        ];
+        assert_eq!(of(old, known), before);
+    }
+
+    /// A shard that is not there is seen.
+    #[test]
+    fn what_an_index_lacks() {
         let dir = tempfile::tempdir().expect("a directory");
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("it");
-        let unknown = |_: &str| false;
-        let nothing_more = |_: &str| true;
-        let lacks = |absent: &dyn Fn(&str) -> bool| lacking(dir.path(), absent);
-        assert_eq!(lacks(&nothing_more).as_deref(), Some("config.json"));
-        write("config.json", "{}");
-        assert_eq!(lacks(&nothing_more).as_deref(), Some("model.safetensors"));
         let index = r#"{"weight_map": {"a": "x-1.safetensors", "b": "x-2.safetensors"}}"#;
-        write("model.safetensors.index.json", index);
-        // One file may be there, which would win.
-        assert_eq!(lacks(&unknown).as_deref(), Some("model.safetensors"));
-        assert_eq!(lacks(&nothing_more).as_deref(), Some("tokenizer.json"));
-        write("tokenizer.json", "{}");
-        assert_eq!(lacks(&nothing_more).as_deref(), Some("x-1.safetensors"));
-        write("x-1.safetensors", "");
-        assert_eq!(lacks(&nothing_more).as_deref(), Some("x-2.safetensors"));
-        write("x-2.safetensors", "");
-        assert_eq!(lacks(&nothing_more), None);
-        let known = |file: &str| file != "generation_config.json";
-        assert_eq!(lacks(&known).as_deref(), Some("generation_config.json"));
+        write(WEIGHTS[1][0], index);
+        for name in ["x-1.safetensors", "x-2.safetensors"] {
+            let lacking = Weights::of(1).lacking(dir.path());
+            assert_eq!(lacking.as_deref(), Some(name));
+            write(name, "");
+        }
+        assert_eq!(Weights::of(1).lacking(dir.path()), None);
+    }
+
+    /// One of the templates with names, where it changes what is read; a name that leads elsewhere only if
+    /// there is no other.
+    #[test]
+    fn one_named_template_is_enough() {
+        let of = |names: &str| {
+            let files: Vec<String> = names.split(' ').map(String::from).collect();
+            named_template(&files).map(String::from)
+        };
+        let folder = |name: &str| format!("additional_chat_templates/{name}");
+        let (rag, tools, odd) = (
+            folder("rag.jinja"),
+            folder("tools.jinja"),
+            folder("..\\x.jinja"),
+        );
+        assert_eq!(of(&format!("{odd} {tools} {rag}")), Some(tools.clone()));
+        assert_eq!(of(&odd), Some(odd.clone()));
+        assert!(!is_inside(&odd) && is_inside(&tools) && is_inside(DEFAULT_TEMPLATE));
+        for other in [TEMPLATE, DEFAULT_TEMPLATE] {
+            assert_eq!(of(&format!("{tools} {other}")), None);
+        }
+        let none = "a.jinja additional_chat_templates/a/b.jinja additional_chat_templates/a.JINJA \
+                    additional_chat_templates.jinja";
+        assert_eq!(of(none), None);
     }
 
     /// An index leads nowhere but into its own directory.
