@@ -21,4 +21,6 @@ pub const MERGES: &str = "merges.txt";
 
 pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 pub const TOKENS_MAP: &str = "special_tokens_map.json";
+/// Of older checkpoints, as the one before.
+pub const ADDED_TOKENS: &str = "added_tokens.json";
 pub const TEMPLATE: &str = "chat_template.jinja";

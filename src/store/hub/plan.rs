@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::files;
 use crate::model::layout::{
-    self, CONFIG, GENERATION, MERGES, TEMPLATE, TOKENIZER, TOKENIZER_CONFIG, TOKENS_MAP, VOCABULARY,
+    self, ADDED_TOKENS, CONFIG, GENERATION, MERGES, TEMPLATE, TOKENIZER, TOKENIZER_CONFIG,
+    TOKENS_MAP, VOCABULARY,
 };
 use crate::model::shard_names;
 
@@ -22,7 +23,13 @@ const WEIGHTS: [&[&str]; 4] = [
 ];
 
 /// What a model may come without.
-const OPTIONAL: [&str; 4] = [GENERATION, TOKENIZER_CONFIG, TOKENS_MAP, TEMPLATE];
+const OPTIONAL: [&str; 5] = [
+    GENERATION,
+    TOKENIZER_CONFIG,
+    TOKENS_MAP,
+    ADDED_TOKENS,
+    TEMPLATE,
+];
 
 /// The longest index that is read, in bytes.
 const MAX_INDEX: u64 = 1 << 24;
