@@ -1,6 +1,8 @@
 //! The command as its users meet it: exit codes, what is printed where, which files are written.
 
 mod common;
+#[path = "cli/refused.rs"]
+mod refused;
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
