@@ -55,7 +55,7 @@ fn scene() -> &'static Scene {
     SCENE.get_or_init(|| {
         let folder = model(
             TEMPLATE,
-            &json!({"bos_token": {"content": "<|endoftext|>"}}),
+            &json!({"bos_token": {"__type": "AddedToken", "content": "<|endoftext|>"}}),
         );
         let proof = base().join("chat.bin");
         let args = [

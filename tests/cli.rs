@@ -1,6 +1,8 @@
 //! The command as its users meet it: exit codes, what is printed where, which files are written.
 
 mod common;
+#[path = "cli/refused.rs"]
+mod refused;
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -106,6 +108,50 @@ fn a_proof_verifies_and_says_what_was_proved() {
     }
     let shown = nanozk(&["inspect", arg(&scene.first)]).success().stdout;
     assert!(shown.starts_with("not verified"), "{shown}");
+}
+
+/// Which token ended an answer, or that none did: alike by every command.
+#[test]
+fn what_ended_an_answer_is_said_alike() {
+    let folder = directory();
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny-gpt2");
+    for file in ["config.json", "tokenizer.json", "model.safetensors"] {
+        fs::copy(from.join(file), folder.path().join(file)).expect("copied");
+    }
+    // The fourth token of this answer (tests/reference/ends.json).
+    let end = folder.path().join("generation_config.json");
+    fs::write(end, r#"{"eos_token_id": [7, 344]}"#).expect("written");
+    let out = folder.path().join("proof.bin");
+    let asked = |new| {
+        let model = [
+            "--model",
+            arg(folder.path()),
+            "--prompt-tokens",
+            "10,20,30,40",
+        ];
+        [&model[..], &["--max-new-tokens", new]].concat()
+    };
+    for (new, stop, said) in [
+        (
+            "4",
+            Value::from(344),
+            "stopped by token 344, which ends a text",
+        ),
+        ("3", "length".into(), "stopped by length"),
+    ] {
+        let asked = asked(new);
+        let generate = [&["generate"][..], &asked].concat();
+        let prove = [&["prove", "--out", arg(&out)][..], &asked].concat();
+        let (verify, inspect) = (vec!["verify", arg(&out)], vec!["inspect", arg(&out)]);
+        for args in [&prove, &verify, &inspect] {
+            let words = nanozk(args).success().stdout;
+            assert!(words.contains(said), "{words}");
+        }
+        for args in [generate, prove, verify, inspect] {
+            let json = nanozk(&[&args[..], &["--json"]].concat()).success().json();
+            assert_eq!(json["stop"], stop, "{args:?}");
+        }
+    }
 }
 
 /// The keys that scripts rely on.

@@ -112,3 +112,44 @@ fn prompts_begin_and_end_as_the_references() {
         }
     }
 }
+
+/// Without a `tokenizer.json`, `tokenizer_config.json` says what is put around a prompt; and it names the class, which is
+/// refused by name where its parts are not known.
+#[test]
+fn the_files_beside_a_tokenizer_are_read() {
+    let folder = changed("config.json", &json!({}), &[]);
+    let write = |name: &str, content: &str| {
+        fs::write(folder.path().join(name), content).expect("written");
+    };
+    let own = folder.path().join("tokenizer.json");
+    let tokenizer: Value = serde_json::from_slice(&fs::read(&own).expect("read")).expect("JSON");
+    let model = &tokenizer["model"];
+    let merges = list(&model["merges"]).iter().map(|merge| match merge {
+        Value::Array(pair) => format!(
+            "{} {}\n",
+            pair[0].as_str().expect("a token"),
+            pair[1].as_str().expect("a token")
+        ),
+        merge => format!("{}\n", merge.as_str().expect("two tokens")),
+    });
+    write("vocab.json", &model["vocab"].to_string());
+    write("merges.txt", &merges.collect::<String>());
+    let encoded = || {
+        let checkpoint = Checkpoint::open(folder.path()).map_err(|e| e.to_string())?;
+        Ok::<_, String>(checkpoint.tokenizer.encode("The king").expect("tokens"))
+    };
+    let begins = json!({"add_bos_token": true, "bos_token": "<|endoftext|>"});
+    write("tokenizer_config.json", &begins.to_string());
+    assert_eq!(encoded(), Ok(vec![344, 630]));
+    fs::remove_file(&own).expect("it was there");
+    assert_eq!(encoded(), Ok(vec![0, 344, 630]));
+    write(
+        "tokenizer_config.json",
+        r#"{"tokenizer_class": "Qwen2Tokenizer"}"#,
+    );
+    let said = encoded().expect_err("another class");
+    assert!(
+        said.contains("tokenizer_config.json: \"tokenizer_class\" is \"Qwen2Tokenizer\""),
+        "{said}"
+    );
+}

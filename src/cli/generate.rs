@@ -5,7 +5,7 @@ use serde_json::json;
 use super::args::Generate;
 use super::prompt::{Given, Source};
 use super::report::Report;
-use super::{Failure, Outcome, store};
+use super::{Failure, Outcome, stop, store};
 use crate::layers;
 use crate::model::Tokenizer;
 use crate::store::{Progress, ProvableModel};
@@ -30,7 +30,9 @@ pub fn run(args: &Generate, report: &Report) -> Result<Outcome, Failure> {
     let (integers, new) = (&model.model, args.max_new_tokens as usize);
     let told = |tokens: &[u32]| shown.show(tokens);
     let answer = layers::generate_telling(integers, model.op_tables(), &prompt.tokens, new, told);
-    let answer = answer.inspect_err(|_| shown.end(""))?.output;
+    let answer = answer.inspect_err(|_| shown.end(""))?;
+    let end = answer.output.last().copied().filter(|_| answer.stopped);
+    let answer = answer.output;
     let output = tokenizer.decode(&answer)?;
     let json = json!({
         "model_id": model.committed.id.to_string(),
@@ -38,6 +40,7 @@ pub fn run(args: &Generate, report: &Report) -> Result<Outcome, Failure> {
         "output": output,
         "prompt_tokens": prompt.tokens,
         "output_tokens": answer,
+        "stop": stop::to_json(end),
         "tokens_in": prompt.tokens.len(),
         "tokens_out": answer.len(),
     });
@@ -47,6 +50,7 @@ pub fn run(args: &Generate, report: &Report) -> Result<Outcome, Failure> {
     } else {
         shown.end(&human);
     }
+    report.detail(&stop::in_words(end));
     Ok(Outcome::Success)
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::args::Inspect;
 use super::report::{Report, bytes};
 use super::selection::in_words;
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, stop};
 use crate::proof::{Kind, LayerProofs, ModelId, ProofFile, Selection, container};
 
 pub fn run(args: &Inspect, report: &Report) -> Result<Outcome, Failure> {
@@ -38,7 +38,7 @@ pub fn describe(proof: &ProofFile) -> (Value, String) {
         "model_id": s.model_id.to_string(),
         "prompt_tokens": s.prompt,
         "output_tokens": s.output,
-        "stop": format!("{:?}", s.stop),
+        "stop": stop::to_json(s.stop.end(&s.output)),
         "positions": s.padded,
         "mode": mode,
         "layers": layers,
@@ -48,11 +48,11 @@ pub fn describe(proof: &ProofFile) -> (Value, String) {
         "proof_bytes": size,
     });
     let human = format!(
-        "not verified: these are the file's own claims\n  model     {}\n  prompt    {:?}\n  output    {:?} (stopped: {:?})\n  positions {}\n  layers    {of}: {listed}\n            {mode}; {selection}\n  size      {}\n  chain     {}",
+        "not verified: these are the file's own claims\n  model     {}\n  prompt    {:?}\n  output    {:?}\n            {}\n  positions {}\n  layers    {of}: {listed}\n            {mode}; {selection}\n  size      {}\n  chain     {}",
         s.model_id,
         s.prompt,
         s.output,
-        s.stop,
+        stop::in_words(s.stop.end(&s.output)),
         s.padded,
         bytes(size),
         chain.join("\n            "),

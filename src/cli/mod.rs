@@ -20,6 +20,7 @@ mod prove;
 mod quantize;
 mod report;
 mod selection;
+mod stop;
 mod verify;
 
 use std::process::ExitCode;

@@ -10,7 +10,7 @@ use super::coverage::{own_draw_warning, selection_name};
 use super::output::check_writable;
 use super::prompt::Source;
 use super::report::{Report, bytes, peak_rss_bytes};
-use super::{Failure, Outcome, selection, store};
+use super::{Failure, Outcome, selection, stop, store};
 use crate::proof::{
     Challenge, CommitFile, Kind, Mode, OpenedModel, ProofFile, ProveOptions, ProveSummary,
     RunFolder, RunSeed, Selection, container, prove, prove_challenged, prove_resumable,
@@ -152,6 +152,7 @@ impl Said<'_> {
             "output": self.output,
             "prompt_tokens": statement.prompt,
             "output_tokens": statement.output,
+            "stop": stop::to_json(statement.stop.end(&statement.output)),
             "tokens_in": statement.prompt.len(),
             "tokens_out": statement.output.len(),
             "layers": layers,
@@ -185,7 +186,7 @@ impl Said<'_> {
         };
         format!(
             "{what}: model {} answered {:?} to {:?}\n{own}  {} + {} tokens, {} positions, {proved}{of} \
-             layers, {:.2} s on {} threads\n",
+             layers, {:.2} s on {} threads\n  {}\n",
             s.model_id,
             self.output,
             self.prompt,
@@ -193,7 +194,8 @@ impl Said<'_> {
             s.output.len(),
             s.padded,
             summary.seconds,
-            rayon::current_num_threads()
+            rayon::current_num_threads(),
+            stop::in_words(s.stop.end(&s.output)),
         )
     }
 

@@ -10,7 +10,7 @@ use super::coverage::{Coverage, Odds, selection_name};
 use super::prompt::{Given, Source};
 use super::report::Report;
 use super::selection::{table_if_known, weights};
-use super::{Failure, Outcome, store};
+use super::{Failure, Outcome, stop, store};
 use crate::layers::FisherTable;
 use crate::proof::{
     Challenge, CommitFile, Kind, ProofFile, Selection, Texts, VerifyError, container, verify,
@@ -153,6 +153,7 @@ fn say(
 ) -> Result<(), Failure> {
     let (statement, verified) = (coverage.statement, coverage.verified);
     let id = statement.model_id;
+    let end = statement.stop.end(&statement.output);
     let mut machine = json!({
         "valid": verified.complete(),
         "layers_valid": true,
@@ -161,6 +162,7 @@ fn say(
         "output": texts.output,
         "prompt_tokens": statement.prompt,
         "output_tokens": statement.output,
+        "stop": stop::to_json(end),
         "prompt_is_tokenizers": texts.own_tokens,
         "layers": statement.layers,
         "layers_proved": verified.layers.len(),
@@ -202,8 +204,9 @@ fn say(
     let output = shown(texts.output.as_deref(), &statement.output);
     let prompt = shown(texts.prompt.as_deref(), &statement.prompt);
     let human = format!(
-        "{}{unusual}: model {id} {verb} {output} to {prompt}\n{}{tokens}{pinned}",
+        "{}{unusual}: model {id} {verb} {output} to {prompt}\n  {}\n{}{tokens}{pinned}",
         coverage.verdict(),
+        stop::in_words(end),
         coverage.words(seconds),
     );
     report.result(&machine, &human)

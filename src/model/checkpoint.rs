@@ -22,9 +22,10 @@ use crate::files;
 use super::chat::{self, ChatTemplate, SourceError};
 use super::gguf::{self, FACTORS, Gguf, GgufError, PartName};
 use super::layout::{
-    CONFIG, DEFAULT_TEMPLATE, GENERATION, MERGES, PICKLE, TEMPLATE, TEMPLATE_SUFFIX, TEMPLATES,
-    TOKENIZER, TOKENIZER_CONFIG, TOKENS_MAP, VOCABULARY, WEIGHTS,
+    ADDED_TOKENS, CONFIG, DEFAULT_TEMPLATE, GENERATION, MERGES, PICKLE, TEMPLATE, TEMPLATE_SUFFIX,
+    TEMPLATES, TOKENIZER, TOKENIZER_CONFIG, TOKENS_MAP, VOCABULARY, WEIGHTS,
 };
+use super::tokenizer_config::{self, TokenizerConfig};
 use super::wanted::Wanted;
 use super::weights::LM_HEAD;
 use super::{
@@ -90,6 +91,13 @@ pub enum CheckpointError {
         #[source]
         source: ShardError,
     },
+    #[error("{}: {source} (sizes are said by {sizes})", file.display())]
+    GgufWeights {
+        file: PathBuf,
+        sizes: String,
+        #[source]
+        source: Box<ShardError>,
+    },
     #[error(
         "{}: is missing: the model is in {count} files, all of which must lie in one directory; download it", file.display()
     )]
@@ -131,8 +139,9 @@ impl Checkpoint {
         let json = loader.read_text(CONFIG)?;
         let mut config = loader.config(CONFIG, &json)?;
         loader.find_generation(&mut config)?;
-        let tokenizer = loader.find_tokenizer(&config)?;
-        loader.find_chat_template()?;
+        let beside = loader.find_beside()?;
+        let tokenizer = loader.find_tokenizer(&config, &json, &beside)?;
+        loader.find_chat_template(&beside)?;
         let (shards, whole) = if single {
             let name = path.file_name().unwrap_or_default();
             let name = name.to_string_lossy().into_owned();
@@ -208,7 +217,11 @@ impl Checkpoint {
         let mut loader = Loader::new(directory.to_path_buf());
         let file = file.file_name().unwrap_or_default().to_string_lossy();
         let gguf = Gguf::open(parts).map_err(refused)?;
-        let config = loader.config(&file, &gguf.config().map_err(refused)?)?;
+        let config = Config::parse(&gguf.config().map_err(refused)?);
+        let config = config.map_err(|e| CheckpointError::Config {
+            file: loader.path(&file),
+            source: e.renamed(&gguf.names()),
+        })?;
         let json = gguf.tokenizer().map_err(refused)?;
         let tokenizer = loader.tokenizer(&file, Tokenizer::from_json(&json), &config)?;
         let template = gguf.chat_template().map_err(refused)?;
@@ -235,9 +248,9 @@ impl Checkpoint {
         let mut loader = Loader::new(PathBuf::from(name));
         loader.record(CONFIG, config);
         loader.record(TOKENIZER, tokenizer);
-        let config = loader.config(CONFIG, without_mark(config))?;
-        let tokenizer = Tokenizer::from_json(without_mark(tokenizer));
-        let tokenizer = loader.tokenizer(TOKENIZER, tokenizer, &config)?;
+        let (json, tokenizer) = (without_mark(config), without_mark(tokenizer));
+        let config = loader.config(CONFIG, json)?;
+        let tokenizer = loader.built(&config, json, Some(tokenizer), &Beside::default())?;
         let whole = match &weights[..] {
             [(name, _)] => name.clone(),
             _ => WEIGHTS[0][1].to_string(),
@@ -332,6 +345,24 @@ pub fn shard_names(index: &[u8], suffix: &str) -> Result<Vec<String>, String> {
     }
 }
 
+/// What is said beside a tokenizer, where the files are there.
+#[derive(Default)]
+struct Beside {
+    config: Option<Vec<u8>>,
+    tokens_map: Option<Vec<u8>>,
+    added_tokens: Option<Vec<u8>>,
+}
+
+impl Beside {
+    fn files(&self) -> tokenizer_config::Files<'_> {
+        tokenizer_config::Files {
+            config: self.config.as_deref(),
+            tokens_map: self.tokens_map.as_deref(),
+            added_tokens: self.added_tokens.as_deref(),
+        }
+    }
+}
+
 /// Reads a checkpoint's files, recording the digest of each.
 struct Loader {
     directory: PathBuf,
@@ -395,22 +426,69 @@ impl Loader {
             })
     }
 
-    fn find_tokenizer(&mut self, config: &Config) -> Result<Tokenizer, CheckpointError> {
+    /// Reads what is said beside a tokenizer.
+    fn find_beside(&mut self) -> Result<Beside, CheckpointError> {
+        let mut read = |name| match self.path(name).is_file() {
+            true => self.read_text(name).map(Some),
+            false => Ok(None),
+        };
+        Ok(Beside {
+            config: read(TOKENIZER_CONFIG)?,
+            tokens_map: read(TOKENS_MAP)?,
+            added_tokens: read(ADDED_TOKENS)?,
+        })
+    }
+
+    fn find_tokenizer(
+        &mut self,
+        config: &Config,
+        json: &[u8],
+        beside: &Beside,
+    ) -> Result<Tokenizer, CheckpointError> {
         if self.path(TOKENIZER).is_file() {
-            let json = self.read_text(TOKENIZER)?;
-            return self.tokenizer(TOKENIZER, Tokenizer::from_json(&json), config);
+            let tokenizer = self.read_text(TOKENIZER)?;
+            return self.built(config, json, Some(&tokenizer), beside);
         }
         if !(self.path(VOCABULARY).is_file() && self.path(MERGES).is_file()) {
             return Err(CheckpointError::NoTokenizer(self.directory.clone()));
         }
-        let (vocabulary, merges) = (self.read_text(VOCABULARY)?, self.read_text(MERGES)?);
-        let tokenizer = Tokenizer::from_vocabulary(&vocabulary, &merges);
-        self.tokenizer(VOCABULARY, tokenizer, config)
+        self.built(config, json, None, beside)
+    }
+
+    /// The tokenizer that a `tokenizer.json`, or else `vocab.json` with `merges.txt`, becomes by what is said beside it;
+    /// `json` is the `config.json`.
+    fn built(
+        &mut self,
+        config: &Config,
+        json: &[u8],
+        tokenizer: Option<&[u8]>,
+        beside: &Beside,
+    ) -> Result<Tokenizer, CheckpointError> {
+        let class = Config::tokenizer_class(json).map_err(|source| CheckpointError::Config {
+            file: self.path(CONFIG),
+            source,
+        })?;
+        let gpt2 = matches!(config.family, Family::Gpt2);
+        let read = TokenizerConfig::read(gpt2, &class, tokenizer, beside.files());
+        let read = read.map_err(|(file, source)| CheckpointError::Tokenizer {
+            file: self.path(file),
+            source,
+        })?;
+        let (name, plain) = match tokenizer {
+            Some(json) => (TOKENIZER, Ok(Cow::Borrowed(json))),
+            None => {
+                let (vocabulary, merges) = (self.read_text(VOCABULARY)?, self.read_text(MERGES)?);
+                let json = Tokenizer::vocabulary_json(&vocabulary, &merges);
+                (VOCABULARY, json.map(Cow::Owned))
+            }
+        };
+        let built = plain.and_then(|json| Tokenizer::from_json(&read.apply(&json)?));
+        self.tokenizer(name, built, config)
     }
 
     /// Reads the chat template, if there is one: from the files that transformers takes it from, in their order. Where
     /// there are only templates with other names than "default", none is taken.
-    fn find_chat_template(&mut self) -> Result<(), CheckpointError> {
+    fn find_chat_template(&mut self, beside: &Beside) -> Result<(), CheckpointError> {
         let others = std::fs::read_dir(self.path(TEMPLATES));
         let named = others.into_iter().flatten().flatten().any(|entry| {
             let name = entry.file_name();
@@ -423,14 +501,14 @@ impl Loader {
             None if named => return Ok(()),
             name => name,
         };
-        let mut read = |name: &'static str| match self.path(name).is_file() {
-            true => self.read_text(name).map(|content| Some((name, content))),
-            false => Ok(None),
-        };
-        let template = name.map(&mut read).transpose()?.flatten();
-        let (config, tokens) = (read(TOKENIZER_CONFIG)?, read(TOKENS_MAP)?);
-
-        let found = chat::find(as_file(&template), as_file(&config), as_file(&tokens));
+        let template = name.map(|name| self.read_text(name)).transpose()?;
+        let template = name.zip(template.as_deref());
+        let [config, tokens] = [
+            (TOKENIZER_CONFIG, &beside.config),
+            (TOKENS_MAP, &beside.tokens_map),
+        ]
+        .map(|(name, content)| content.as_deref().map(|content| (name, content)));
+        let found = chat::find(template, config, tokens);
         self.chat_template = found.map_err(|(file, source)| CheckpointError::ChatTemplate {
             file: self.path(&file),
             source,
@@ -529,7 +607,23 @@ impl Loader {
             values: &mut factors,
         }));
         let mut wanted = Wanted::new(config, slots);
-        let refused = |file: PathBuf| |source| CheckpointError::Weights { file, source };
+        let sizes = sources.iter().find_map(|source| match source {
+            Source::Gguf(gguf) => Some(gguf.sizes()),
+            Source::File { .. } | Source::Bytes { .. } => None,
+        });
+        let refused = |file: PathBuf| {
+            let sizes = sizes.clone();
+            move |source: ShardError| match (sizes, &source) {
+                (Some(sizes), ShardError::Tensor { source: e, .. }) if e.is_of_sizes() => {
+                    CheckpointError::GgufWeights {
+                        file,
+                        sizes,
+                        source: Box::new(source),
+                    }
+                }
+                _ => CheckpointError::Weights { file, source },
+            }
+        };
         for source in sources {
             let name = source.name().unwrap_or(whole.to_string());
             let file = self.path(&name);
@@ -562,10 +656,6 @@ impl Loader {
 /// A text without the mark of its byte order, which Python refuses in JSON; it cannot mean anything else.
 fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
-}
-
-fn as_file<'a>(file: &'a Option<(&'static str, Vec<u8>)>) -> Option<chat::File<'a>> {
-    file.as_ref().map(|(name, content)| (*name, &content[..]))
 }
 
 fn has_suffix(path: &Path, suffix: &str) -> bool {

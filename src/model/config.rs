@@ -131,12 +131,46 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// The same with other names for some keys: (name in a `config.json`, name to say).
+    pub(super) fn renamed(self, names: &[(&str, String)]) -> Self {
+        let rename = |key: String| match names.iter().find(|(name, _)| *name == key) {
+            Some((_, other)) => other.clone(),
+            None => key,
+        };
+        match self {
+            Self::Unsupported {
+                model,
+                key,
+                value,
+                supported,
+            } => {
+                let replace =
+                    |text: String, (name, other): &(&str, String)| text.replace(name, other);
+                Self::Unsupported {
+                    model,
+                    key: rename(key),
+                    value,
+                    supported: names.iter().fold(supported, replace),
+                }
+            }
+            other => other,
+        }
+    }
+}
+
 /// How many characters of a key or a value a message shows.
 const SHOWN: usize = 120;
 
 /// A value as a message shows it: the beginning of a long one.
 #[derive(Debug)]
 pub struct Shown(Value);
+
+impl Shown {
+    pub(super) fn new(value: &Value) -> Self {
+        Self(value.clone())
+    }
+}
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -207,6 +241,15 @@ impl Config {
     pub fn read_generation(&mut self, json: &[u8]) -> Result<(), ConfigError> {
         self.end_of_text = ends::parse(json, self.vocabulary)?;
         Ok(())
+    }
+
+    /// The class of tokenizers that a `config.json` names, or `null`.
+    ///
+    /// # Errors
+    /// Where it is no JSON.
+    pub(super) fn tokenizer_class(json: &[u8]) -> Result<Value, ConfigError> {
+        let class = parse_object(json)?.remove("tokenizer_class");
+        Ok(class.unwrap_or_default())
     }
 
     /// The number of weights, or a few more.

@@ -21,6 +21,8 @@ pub const MERGES: &str = "merges.txt";
 
 pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 pub const TOKENS_MAP: &str = "special_tokens_map.json";
+/// Of older checkpoints, as the one before.
+pub const ADDED_TOKENS: &str = "added_tokens.json";
 pub const TEMPLATE: &str = "chat_template.jinja";
 /// The folder of templates with names.
 pub const TEMPLATES: &str = "additional_chat_templates";

@@ -23,6 +23,7 @@ mod reproducible;
 mod shard;
 pub mod synthetic;
 mod tokenizer;
+mod tokenizer_config;
 mod wanted;
 mod weights;
 

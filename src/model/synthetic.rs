@@ -102,7 +102,8 @@ pub fn checkpoint(config: Config, seed: u64) -> Checkpoint {
 
 /// Every byte as a token, in the byte-level alphabet's order, and `<|endoftext|>` as token 256.
 pub fn tokenizer() -> Tokenizer {
-    Tokenizer::byte_level(&byte_vocabulary(), &[]).expect("the bytes are a vocabulary")
+    let vocabulary = serde_json::to_vec(&byte_vocabulary()).expect("plain data");
+    Tokenizer::from_vocabulary(&vocabulary, b"").expect("the bytes are a vocabulary")
 }
 
 pub(super) fn byte_vocabulary() -> BTreeMap<String, u32> {

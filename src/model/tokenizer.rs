@@ -7,11 +7,11 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokenizers::{ModelWrapper, PostProcessorWrapper};
 
+use super::chat::SourceError;
+use super::config::Shown;
 use super::pipeline::{self, Parts};
 use super::post_processor::Around;
-
-/// The token that ends a text in GPT-2's vocabulary.
-const END_OF_TEXT: &str = "<|endoftext|>";
+use super::tokenizer_config::TokenizerConfig;
 
 /// The largest file of a tokenizer. Gemma 3's, among the largest published, has 33 MB.
 const MAX_FILE: usize = 1 << 26;
@@ -65,6 +65,16 @@ pub enum TokenizerError {
          prompt's tokens themselves, by --prompt-tokens"
     )]
     TooLong { bytes: usize, of: usize },
+    #[error(
+        "\"{key}\" is {value}, but only {supported} is supported: prompts would have other tokens"
+    )]
+    Key {
+        key: String,
+        value: Shown,
+        supported: String,
+    },
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error("the text cannot be encoded: {0}")]
     Encode(String),
     #[error("the tokens cannot be decoded: {0}")]
@@ -113,36 +123,27 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::Unreadable`] or [`TokenizerError::Merge`].
     pub fn from_vocabulary(vocabulary: &[u8], merges: &[u8]) -> Result<Self, TokenizerError> {
+        let json = Self::vocabulary_json(vocabulary, merges)?;
+        Self::from_json(&TokenizerConfig::gpt2().apply(&json)?)
+    }
+
+    /// The same pair as a `tokenizer.json` with a decoder, to which the class adds the rest.
+    pub(super) fn vocabulary_json(
+        vocabulary: &[u8],
+        merges: &[u8],
+    ) -> Result<Vec<u8>, TokenizerError> {
         let unreadable = |e: &dyn std::fmt::Display| TokenizerError::Unreadable(e.to_string());
         let vocabulary: BTreeMap<String, u32> =
             serde_json::from_slice(vocabulary).map_err(|e| unreadable(&e))?;
         let merges = std::str::from_utf8(merges).map_err(|e| unreadable(&e))?;
         let merges = parse_merges(merges)?;
-        Self::byte_level(&vocabulary, &merges)
-    }
-
-    /// Byte-level BPE with GPT-2's splitting into words and no space put before the text.
-    pub(super) fn byte_level(
-        vocabulary: &BTreeMap<String, u32>,
-        merges: &[(&str, &str)],
-    ) -> Result<Self, TokenizerError> {
-        let special = vocabulary.get(END_OF_TEXT).map(|id| {
-            json!({
-                "id": id, "content": END_OF_TEXT, "special": true, "normalized": false,
-                "single_word": false, "lstrip": false, "rstrip": false,
-            })
-        });
-        let byte_level = json!({
+        let decoder = json!({
             "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
             "use_regex": true,
         });
-        let tokenizer = json!({
-            "version": "1.0", "truncation": null, "padding": null, "normalizer": null,
-            "added_tokens": Vec::from_iter(special),
-            "pre_tokenizer": byte_level, "post_processor": null, "decoder": byte_level,
-            "model": {"type": "BPE", "vocab": vocabulary, "merges": merges},
-        });
-        Self::from_json(tokenizer.to_string().as_bytes())
+        let model = json!({"type": "BPE", "vocab": vocabulary, "merges": merges});
+        let json = json!({"version": "1.0", "decoder": decoder, "model": model});
+        Ok(json.to_string().into_bytes())
     }
 
     /// The token ids of a prompt: of its text, and around them those that the tokenizer puts around every text, as
@@ -283,12 +284,11 @@ fn ids_are_contiguous(tokenizer: &tokenizers::Tokenizer) -> bool {
     })
 }
 
-/// The pairs of a `merges.txt`, whose first line may be a `#version` remark.
+/// The pairs of a `merges.txt`, of which lines that begin with `#version` are none, wherever they are.
 fn parse_merges(text: &str) -> Result<Vec<(&str, &str)>, TokenizerError> {
-    let remark = |i: usize, line: &str| i == 0 && line.starts_with("#version");
     let lines = text.lines().enumerate();
     lines
-        .filter(|(i, line)| !line.is_empty() && !remark(*i, line))
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with("#version"))
         .map(|(i, line)| match line.split_once(' ') {
             Some((a, b)) if !a.is_empty() && !b.is_empty() && !b.contains(' ') => Ok((a, b)),
             _ => Err(TokenizerError::Merge { line: i + 1 }),
@@ -300,6 +300,8 @@ fn parse_merges(text: &str) -> Result<Vec<(&str, &str)>, TokenizerError> {
 mod tests {
     use super::*;
     use crate::model::synthetic;
+
+    const END_OF_TEXT: &str = "<|endoftext|>";
 
     /// "hello" from the bytes up, so that merging has something to do.
     fn hello() -> (String, &'static str) {
@@ -468,9 +470,9 @@ mod tests {
             parse_merges("h e\n\nl l\n\n").unwrap(),
             [("h", "e"), ("l", "l")]
         );
-        // Only the first line is a remark: `#version` can be a token.
-        let text = "#version: 0.2\n#version x\n";
-        assert_eq!(parse_merges(text).unwrap(), [("#version", "x")]);
+        // As in the `tokenizers` crate, with which Python reads the file.
+        let text = "#version: 0.2\nh e\n#version x\n# x\n";
+        assert_eq!(parse_merges(text).unwrap(), [("h", "e"), ("#", "x")]);
         for bad in ["ab", " b", "a ", " ", "a b c", "a  b", "a b "] {
             let text = format!("h e\n{bad}\n");
             let found = parse_merges(&text);

@@ -20,9 +20,9 @@ const WRAPPERS: [&str; 4] = ["module.", "_orig_mod.", "model.", "transformer."];
 /// What is wrong with one tensor.
 #[derive(Debug, Error, PartialEq)]
 pub enum TensorError {
-    #[error("is missing: expected shape {expected:?} by config.json")]
+    #[error("is missing: expected shape {expected:?} by the configuration")]
     Missing { expected: Vec<usize> },
-    #[error("does not belong to the {family} model that config.json describes: {reason}")]
+    #[error("does not belong to the {family} model that the configuration describes: {reason}")]
     Unexpected {
         family: &'static str,
         reason: &'static str,
@@ -33,7 +33,7 @@ pub enum TensorError {
         "has another prefix than \"{other}\": the names of one model's tensors begin alike; rename them"
     )]
     Prefix { other: String },
-    #[error("has shape {found:?}, expected {expected:?} by config.json")]
+    #[error("has shape {found:?}, expected {expected:?} by the configuration")]
     Shape {
         expected: Vec<usize>,
         found: Vec<usize>,
@@ -66,6 +66,14 @@ pub enum TensorError {
 }
 
 impl TensorError {
+    /// Whether another configuration might be meant.
+    pub(super) fn is_of_sizes(&self) -> bool {
+        matches!(
+            self,
+            Self::Missing { .. } | Self::Unexpected { .. } | Self::Shape { .. }
+        )
+    }
+
     /// This error as one of the tensor called `name`.
     pub(super) fn of(self, name: &str) -> ShardError {
         ShardError::Tensor {

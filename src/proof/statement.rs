@@ -58,6 +58,16 @@ pub enum Stop {
     Length,
 }
 
+impl Stop {
+    /// The token that ended an answer, if one did.
+    pub fn end(self, answer: &[u32]) -> Option<u32> {
+        match self {
+            Self::EndOfText => answer.last().copied(),
+            Self::Length => None,
+        }
+    }
+}
+
 /// What a proof file claims: this model turned this prompt into this output, greedily.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statement {

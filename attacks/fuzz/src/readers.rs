@@ -225,7 +225,7 @@ pub fn smallest() -> Config {
 const SMALLEST_TOKENIZER: &[u8] = br#"{"version": "1.0", "added_tokens": [],
     "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true},
     "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true},
-    "model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}}"#;
+    "model": {"type": "BPE", "vocab": {"a": 0, "<|endoftext|>": 1}, "merges": []}}"#;
 
 /// Weights: a whole file; a header, behind a length that fits it and before as many zeros as two
 /// bytes say; the index of several files; or two files, cut where two bytes say.

@@ -42,7 +42,8 @@ pub use fault::Reason;
 pub use messages::Messages;
 use run::Run;
 pub use source::SourceError;
-pub(super) use source::{File, find};
+pub(super) use source::find;
+pub(in crate::model) use source::json_object;
 use value::Value;
 
 /// The largest template. The longest published ones have 25 KB.

@@ -62,7 +62,7 @@ pub fn find(
         move |source| (file, source)
     };
     let (config_name, config) = match config {
-        Some((name, json)) => (name, object(json).map_err(of(name))?),
+        Some((name, json)) => (name, json_object(json).map_err(of(name))?),
         None => ("tokenizer_config.json", Map::new()),
     };
     let (name, source) = match template {
@@ -80,7 +80,7 @@ pub fn find(
     if !config.contains_key("added_tokens_decoder")
         && let Some((name, json)) = tokens
     {
-        let older = object(json).and_then(|map| stated_tokens(&map));
+        let older = json_object(json).and_then(|map| stated_tokens(&map));
         stated.extend(older.map_err(of(name))?);
     }
     // The class of any tokenizer has no tokens of its own; other classes may.
@@ -94,7 +94,8 @@ pub fn find(
     template.map(Some).map_err(|e| of(name)(e.into()))
 }
 
-fn object(json: &[u8]) -> Result<Map<String, Json>, SourceError> {
+/// A file that is an object of JSON, and not too large.
+pub fn json_object(json: &[u8]) -> Result<Map<String, Json>, SourceError> {
     if json.len() > MAX_JSON {
         return Err(SourceError::TooLarge(json.len()));
     }

@@ -69,7 +69,7 @@ pub(super) const KEYS: &[Row] = &[
     idle("tf_legacy_loss", ANY, "", TRAINING),
     idle("task_specific_params", ANY, "", PIPELINE),
     only("prefix", &["null"], PIPELINE),
-    idle("tokenizer_class", ANY, "", TOKENIZER),
+    read("tokenizer_class", ANY, "null", "the tokenizer's class where tokenizer_config.json does not say it"),
     idle("model_max_length", ANY, "", TOKENIZER),
     idle("max_sequence_length", ANY, "", "these models do not read it"),
     idle("sep_token_id", ANY, "", TOKENIZER),

@@ -5,6 +5,7 @@ use std::fs;
 use super::table::{Effect, Row};
 use super::{MODEL_TYPES, common, generation, rope};
 use crate::model::gguf::keys;
+use crate::model::tokenizer_config;
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/models.md");
 
@@ -44,6 +45,10 @@ fn the_document_has_the_tables() {
         ("Rotations".to_string(), rope::KEYS),
         ("Every model_type".to_string(), common::KEYS),
         ("Options of `generate`".to_string(), generation::KEYS),
+        (
+            "`tokenizer_config.json`".to_string(),
+            tokenizer_config::KEYS,
+        ),
         ("`gpt2.*`".to_string(), keys::GPT2),
         ("`llama.*`".to_string(), keys::LLAMA),
         ("Both".to_string(), keys::SHARED),

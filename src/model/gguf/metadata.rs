@@ -121,11 +121,22 @@ impl Metadata {
         Self::required(self.integer(key)?, key)
     }
 
-    /// Refuses another width of a head than `head`.
-    fn expect_width(&self, key: &str, head: Option<u64>) -> Result<(), GgufError> {
+    /// Refuses another width of a head than `head`, which `said` gives.
+    fn expect_width(&self, key: &str, head: Option<u64>, said: &str) -> Result<(), GgufError> {
         match self.integer(key)? {
-            Some(width) if Some(width) != head => Err(self.unsupported(key, "the width of a head")),
+            Some(width) if Some(width) != head => {
+                Err(self.unsupported(key, &format!("the width of a head, by {said},")))
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// The keys that say how wide a Llama's head is.
+    fn head_width(&self) -> &'static str {
+        const OWN: &str = "llama.attention.key_length";
+        match self.has(OWN) {
+            true => OWN,
+            false => "llama.embedding_length / llama.attention.head_count",
         }
     }
 
@@ -226,6 +237,45 @@ pub(super) fn config(header: &Header, architecture: Architecture) -> Result<Json
     }
 }
 
+/// What the keys of [`config`] are called in the metadata.
+pub(super) fn names(
+    metadata: &Metadata,
+    architecture: Architecture,
+) -> Vec<(&'static str, String)> {
+    const GPT2: [(&str, &str); 7] = [
+        ("layer_norm_epsilon", "attention.layer_norm_epsilon"),
+        ("n_positions", "context_length"),
+        ("vocab_size", "vocab_size"),
+        ("n_inner", "feed_forward_length"),
+        ("n_layer", "block_count"),
+        ("n_head", "attention.head_count"),
+        ("n_embd", "embedding_length"),
+    ];
+    const LLAMA: [(&str, &str); 9] = [
+        ("max_position_embeddings", "context_length"),
+        ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
+        ("vocab_size", "vocab_size"),
+        ("intermediate_size", "feed_forward_length"),
+        ("num_hidden_layers", "block_count"),
+        ("num_key_value_heads", "attention.head_count_kv"),
+        ("num_attention_heads", "attention.head_count"),
+        ("hidden_size", "embedding_length"),
+        ("rope_theta", "rope.freq_base"),
+    ];
+    let (prefix, names) = match architecture {
+        Architecture::Gpt2 => ("gpt2", &GPT2[..]),
+        Architecture::Llama { .. } => ("llama", &LLAMA[..]),
+    };
+    let full = |name: &str| format!("{prefix}.{name}");
+    let names = names.iter().map(|(name, key)| (*name, full(key)));
+    let others = [
+        ("head_dim", metadata.head_width().to_string()),
+        ("rope_scaling", full("rope.scaling.factor")),
+        ("eos_token_id", "tokenizer.ggml.eos_token_id".to_string()),
+    ];
+    names.chain(others).collect()
+}
+
 /// The tokens that end a text: of the text itself, of a turn, of a message to a tool.
 fn ends(metadata: &Metadata) -> Result<Vec<u64>, GgufError> {
     const TEXT: &str = "tokenizer.ggml.eos_token_id";
@@ -246,8 +296,9 @@ fn gpt2(header: &Header) -> Result<Json, GgufError> {
         return Err(metadata.unsupported(shared, "as many as there are heads"));
     }
     let head = width.checked_div(heads);
-    metadata.expect_width("gpt2.attention.key_length", head)?;
-    metadata.expect_width("gpt2.attention.value_length", head)?;
+    let said = "gpt2.embedding_length / gpt2.attention.head_count";
+    metadata.expect_width("gpt2.attention.key_length", head, said)?;
+    metadata.expect_width("gpt2.attention.value_length", head, said)?;
     let epsilon = "gpt2.attention.layer_norm_epsilon";
     Ok(json!({
         "model_type": "gpt2",
@@ -273,8 +324,9 @@ fn llama(header: &Header, heads: u64, key_value_heads: u64) -> Result<Json, Gguf
         None => width.checked_div(heads),
         given => given,
     };
-    metadata.expect_width("llama.attention.value_length", head)?;
-    metadata.expect_width("llama.rope.dimension_count", head)?;
+    let said = metadata.head_width();
+    metadata.expect_width("llama.attention.value_length", head, said)?;
+    metadata.expect_width("llama.rope.dimension_count", head, said)?;
     let epsilon = "llama.attention.layer_norm_rms_epsilon";
     Ok(json!({
         "model_type": "llama",

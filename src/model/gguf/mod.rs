@@ -118,6 +118,31 @@ impl<R: Read> Gguf<R> {
         Ok(config.to_string().into_bytes())
     }
 
+    /// (key of the `config.json`, key of the metadata that says it).
+    pub fn names(&self) -> Vec<(&'static str, String)> {
+        metadata::names(&self.header.metadata, self.architecture)
+    }
+
+    /// The keys from which the shapes of tensors follow.
+    pub fn sizes(&self) -> String {
+        const SIZES: [&str; 8] = [
+            "vocab_size",
+            "embedding_length",
+            "block_count",
+            "feed_forward_length",
+            "context_length",
+            "attention.head_count",
+            "attention.head_count_kv",
+            "attention.key_length",
+        ];
+        let (prefix, sizes) = match self.architecture {
+            Architecture::Gpt2 => ("gpt2", &SIZES[..5]),
+            Architecture::Llama { .. } => ("llama", &SIZES[..]),
+        };
+        let keys: Vec<_> = sizes.iter().map(|key| format!("{prefix}.{key}")).collect();
+        keys.join(", ")
+    }
+
     /// The `tokenizer.json`.
     pub fn tokenizer(&self) -> Result<Vec<u8>, GgufError> {
         let json = tokenizer::json(&self.header.metadata, self.architecture)?;

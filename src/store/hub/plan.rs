@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::files;
 use crate::model::layout::{
-    self, CONFIG, DEFAULT_TEMPLATE, GENERATION, MERGES, TEMPLATE, TEMPLATE_SUFFIX, TEMPLATES,
-    TOKENIZER, TOKENIZER_CONFIG, TOKENS_MAP, VOCABULARY,
+    self, ADDED_TOKENS, CONFIG, DEFAULT_TEMPLATE, GENERATION, MERGES, TEMPLATE, TEMPLATE_SUFFIX,
+    TEMPLATES, TOKENIZER, TOKENIZER_CONFIG, TOKENS_MAP, VOCABULARY,
 };
 use crate::model::shard_names;
 
@@ -23,10 +23,11 @@ const WEIGHTS: [&[&str]; 4] = [
 ];
 
 /// What a model may come without.
-const OPTIONAL: [&str; 5] = [
+const OPTIONAL: [&str; 6] = [
     GENERATION,
     TOKENIZER_CONFIG,
     TOKENS_MAP,
+    ADDED_TOKENS,
     TEMPLATE,
     DEFAULT_TEMPLATE,
 ];
