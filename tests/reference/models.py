@@ -105,9 +105,9 @@ VARIANTS = {
     "gpt_neox-serial": ("gpt_neox", "gpt_neox", {
         "use_parallel_residual": False, "rope_parameters": None, "rotary_pct": 0.5, "rotary_emb_base": 1000,
     }),
-    "smollm3": ("smollm3", "llama", {"no_rope_layers": [1, 0]}),
+    "smollm3": ("smollm3", "llama", {"no_rope_layers": [1, 0], **rope()}),
     "granite": ("granite", "llama", {
-        "embedding_multiplier": 2.0, "attention_multiplier": 0.05, "residual_multiplier": 0.5, "logits_scaling": 8.0,
+        "embedding_multiplier": 3.0, "attention_multiplier": 0.08, "residual_multiplier": 0.5, "logits_scaling": 8.0,
     }),
 }
 # What is changed to switch an option off.
