@@ -3,28 +3,35 @@
     pip install -r requirements.txt && python walk.py
 
 Each case changes a stored checkpoint's `config.json` in one key, or in a few that belong together, and loads it with
-the same weights: `AutoModelForCausalLM.from_pretrained` in float32, as if nothing else were in the folder. The answer
+the same weights (those in `models/` by the cases in `walk_cases.py`, with its longer prompts): `AutoModelForCausalLM.from_pretrained` in float32, as if nothing else were in the folder. The answer
 is what `generate` appends to each of the prompts, greedily and with an attention mask of ones; it is an error where
 `transformers` fails, and where it would draw weights at random that the file does not have.
 
-`walk.json` has the prompts, the answers, each once, and for every model_type the cases: what is changed, and the
-answer's index or null for an error. Answer 0 is that of the unchanged checkpoint. It has also what absent keys mean.
+`walk.json` has the prompts, the answers, each once, and for every checkpoint the cases: what is changed, the answer's
+index or null for an error, and the least margin of a logit over the next one (null where they are no numbers). Answer 0 is that of the unchanged checkpoint. It has also what absent keys mean.
+With names as arguments, only those are walked, and the rest of `walk.json` stays.
 """
 
+import dataclasses
 import json
 import logging
+import math
+import sys
 import tempfile
 import warnings
 from pathlib import Path
 
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, GenerationConfig
+from transformers.utils.logging import disable_progress_bar
+
+import models
+import walk_cases
+from walk_cases import ABSENT
 
 HERE = Path(__file__).parent
 NEW_TOKENS = 8
 PROMPTS = [[40, 3, 77, 18, 61], [7 * i % 94 + 1 for i in range(12)], [(i * i + 5) % 95 for i in range(20)]]
-# A key that is taken out of the file.
-ABSENT = "(absent)"
 
 GENERATION = {
     # read where there is no generation_config.json, whatever the model_type: walked over once
@@ -194,21 +201,23 @@ LLAMA_PAIRS = [
 CASES = {
     "gpt2": ({**COMMON, **GENERATION, **GPT2}, GPT2_PAIRS),
     "llama": ({**COMMON, **LLAMA}, LLAMA_PAIRS),
+    **walk_cases.CASES,
 }
 
 
 def defaults(name):
     """What an absent key means: the pairs of `config.json`, then those of `generate`."""
-    config = CONFIG_MAPPING[name]()
-    stated = {key: value for key, value in config.to_dict().items() if key not in ["id2label", "label2id"]}
+    configuration = CONFIG_MAPPING[name]
+    # Fields as they are before some are derived from others, which the file may state.
+    fields = {field.name: field.default for field in dataclasses.fields(configuration)}
     generation = GenerationConfig._get_default_generation_params()
-    # Derived from others, which the file may state.
-    derived = {"head_dim", "num_key_value_heads", "rope_parameters", "transformers_version", "model_type"}
-    return [[key, value] for key, value in {**stated, **generation, "use_cache": True}.items() if key not in derived]
+    stated = {**configuration().to_dict(), **fields, **generation, "use_cache": True}
+    without = ["id2label", "label2id", "transformers_version", "model_type"]
+    return [[key, value] for key, value in stated.items() if key not in without]
 
 
 def cases(name):
-    """The changes of one model_type: those of single keys, then those of several."""
+    """The changes of one checkpoint: those of single keys, then those of several."""
     single, several = CASES[name]
     for key, values in single.items():
         for value in values:
@@ -221,7 +230,7 @@ def changed(stored, change):
     return {key: value for key, value in config.items() if value is not ABSENT and value != ABSENT}
 
 
-def answer(folder, **options):
+def answer(folder, prompts=PROMPTS, **options):
     """The answers to all prompts and the least margin of a token over the next; an exception where there are none."""
     model, info = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, output_loading_info=True, **options
@@ -230,7 +239,7 @@ def answer(folder, **options):
         if info[kind]:
             raise ValueError(f"{kind}: {info[kind]}")
     answers, margin = [], float("inf")
-    for prompt in PROMPTS:
+    for prompt in prompts:
         tokens = torch.tensor([prompt])
         output = model.generate(
             tokens, attention_mask=torch.ones_like(tokens), do_sample=False, max_new_tokens=NEW_TOKENS
@@ -243,26 +252,35 @@ def answer(folder, **options):
     return answers, margin
 
 
+def files(name):
+    """Where a checkpoint's configuration and weights are, and the prompts that it is asked."""
+    if name in ["gpt2", "llama"]:
+        return HERE / name, HERE / name, PROMPTS
+    name = "llama" if name == "llama-shared" else name
+    weights = models.VARIANTS[name][1] if name in models.VARIANTS else name
+    return models.HERE / name, models.HERE / weights, models.PROMPTS
+
+
 def walk(name, known):
-    """The cases of a model_type; answers that are not in `known` yet are appended to it."""
-    source = HERE / name
+    """The cases of a checkpoint; answers that are not in `known` yet are appended to it."""
+    source, weights, prompts = files(name)
     stored = json.loads((source / "config.json").read_text())
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        (folder / "model.safetensors").symlink_to(source / "model.safetensors")
+        (folder / "model.safetensors").symlink_to(weights / "model.safetensors")
         for change in [{}, *cases(name)]:
             (folder / "config.json").write_text(json.dumps(changed(stored, change)))
             try:
-                answers, margin = answer(folder)
+                answers, margin = answer(folder, prompts)
             except Exception as error:
-                print(f"{name} {change}: {type(error).__name__}: {str(error)[:90]!r}")
+                print(f"{name} {change}: {type(error).__name__}: {str(error)[:90]!r}", flush=True)
                 yield [change, None]
                 continue
             if answers not in known:
                 known.append(answers)
             index = known.index(answers)
-            print(f"{name} {change}: {index} {margin:.3f}")
-            yield [change, index]
+            print(f"{name} {change}: {index} {margin:.3f}", flush=True)
+            yield [change, index, round(margin, 3) if math.isfinite(margin) else None]
 
 
 def rows(items):
@@ -277,9 +295,14 @@ def store(path, parts):
 if __name__ == "__main__":
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    result = {"prompts": PROMPTS}
-    for name in CASES:
+    disable_progress_bar()
+    names = sys.argv[1:] or list(CASES)
+    result = {} if names == list(CASES) else json.loads((HERE / "walk.json").read_text())
+    result |= {"prompts": PROMPTS, "long prompts": models.PROMPTS}
+    for name in names:
         known = []
         found = list(walk(name, known))
-        result |= {f"{name} answers": known, f"{name} cases": found, f"{name} defaults": defaults(name)}
+        result |= {f"{name} answers": known, f"{name} cases": found}
+        if name in CONFIG_MAPPING:
+            result[f"{name} defaults"] = defaults(name)
     store(HERE / "walk.json", result)

@@ -1,11 +1,11 @@
-//! The walk over the metadata of a Llama, whose answers `tests/reference/gguf_walk.py` had from `transformers`. It passes
+//! The walks over the metadata of a GPT-2 and of a Llama, whose answers `tests/reference/gguf_walk.py` had from `transformers`. It passes
 //! over much that llama.cpp, whose format this is, reads: that is read here too, or refused.
 
 use half::f16;
 use safetensors::SafeTensors;
 use serde_json::{Value as Json, json};
 
-use super::keys::{LLAMA, SHARED};
+use super::keys::{GPT2, LLAMA, SHARED};
 use super::write::{self, GgmlDType, QTensor, Value};
 use crate::model::Checkpoint;
 use crate::model::config::walk_tests::{
@@ -13,7 +13,20 @@ use crate::model::config::walk_tests::{
 };
 
 /// Names there and here.
-const NAMES: [(&str, &str); 13] = [
+const GPT2_NAMES: [(&str, &str); 11] = [
+    ("transformer.", ""),
+    ("wte", "token_embd"),
+    ("wpe", "position_embd"),
+    ("ln_f", "output_norm"),
+    ("h.", "blk."),
+    ("ln_1", "attn_norm"),
+    ("attn.c_attn", "attn_qkv"),
+    ("attn.c_proj", "attn_output"),
+    ("ln_2", "ffn_norm"),
+    ("mlp.c_fc", "ffn_up"),
+    ("mlp.c_proj", "ffn_down"),
+];
+const LLAMA_NAMES: [(&str, &str); 13] = [
     ("model.embed_tokens", "token_embd"),
     ("model.norm", "output_norm"),
     ("lm_head", "output"),
@@ -28,50 +41,81 @@ const NAMES: [(&str, &str); 13] = [
     ("mlp.up_proj", "ffn_up"),
     ("mlp.down_proj", "ffn_down"),
 ];
+/// `transformers` reads neither of a GPT-2's file: they are its defaults, and the stored matrices are padded with zeros.
+const GPT2_CONTEXT: usize = 1024;
+const GPT2_HIDDEN: usize = 256;
 
-/// The tensors of the stored Llama, which has one head, in the layout of a GGUF file.
-fn tensors() -> Vec<(String, QTensor)> {
-    let file = stored("llama/model.safetensors");
+/// A tensor of the stored GPT-2, whose matrices are `[inputs, outputs]`, in the layout of a GGUF file.
+fn gpt2(name: &str, mut shape: Vec<usize>, mut values: Vec<f32>) -> (Vec<usize>, Vec<f32>) {
+    let pad = |shape: &mut Vec<usize>, values: &mut Vec<f32>, rows: usize| {
+        values.resize(values.len() / shape[0] * rows, 0.0);
+        shape[0] = rows;
+    };
+    if name.contains("wpe") {
+        pad(&mut shape, &mut values, GPT2_CONTEXT);
+    }
+    if name.ends_with("mlp.c_proj.weight") {
+        pad(&mut shape, &mut values, GPT2_HIDDEN);
+    }
+    if shape.len() == 2 && !name.contains("wte") && !name.contains("wpe") {
+        let (rows, columns) = (shape[0], shape[1]);
+        let column = |c: usize| values[c..].iter().step_by(columns).copied();
+        values = (0..columns).flat_map(column).collect();
+        shape = vec![columns, rows];
+    }
+    if name.contains("mlp.c_fc") {
+        pad(&mut shape, &mut values, GPT2_HIDDEN);
+    }
+    (shape, values)
+}
+
+/// A tensor of the stored Llama, which has one head, in the layout of a GGUF file.
+fn llama(name: &str, shape: Vec<usize>, mut values: Vec<f32>) -> (Vec<usize>, Vec<f32>) {
+    if name.contains("q_proj") || name.contains("k_proj") {
+        let (half, width) = (shape[0] / 2, shape[1]);
+        // Row 2m here is row m there, and row 2m + 1 is row m + half.
+        let row = |i: usize| &values[(i / 2 + i % 2 * half) * width..][..width];
+        values = (0..2 * half).flat_map(row).copied().collect();
+    }
+    (shape, values)
+}
+
+/// The tensors of the stored checkpoint of an architecture.
+fn tensors(architecture: &str) -> Vec<(String, QTensor)> {
+    type Layout = fn(&str, Vec<usize>, Vec<f32>) -> (Vec<usize>, Vec<f32>);
+    let (names, layout): (&[(&str, &str)], Layout) = match architecture {
+        "gpt2" => (&GPT2_NAMES, gpt2),
+        _ => (&LLAMA_NAMES, llama),
+    };
+    let file = stored(&format!("{architecture}/model.safetensors"));
     let file = SafeTensors::deserialize(&file).expect("a file of tensors");
     let tensor = |(name, view): (String, safetensors::tensor::TensorView)| {
         let pairs = view.data().as_chunks::<2>().0.iter();
-        let mut values: Vec<f32> = pairs.map(|b| f16::from_le_bytes(*b).to_f32()).collect();
-        if name.contains("q_proj") || name.contains("k_proj") {
-            let (half, width) = (view.shape()[0] / 2, view.shape()[1]);
-            // Row 2m here is row m there, and row 2m + 1 is row m + half.
-            let row = |i: usize| &values[(i / 2 + i % 2 * half) * width..][..width];
-            values = (0..2 * half).flat_map(row).copied().collect();
-        }
-        let renamed = NAMES
+        let values = pairs.map(|b| f16::from_le_bytes(*b).to_f32()).collect();
+        let (shape, values) = layout(&name, view.shape().to_vec(), values);
+        let renamed = names
             .iter()
             .fold(name, |name, (there, here)| name.replace(there, here));
-        (renamed, write::tensor(view.shape(), values, GgmlDType::F32))
+        (renamed, write::tensor(&shape, values, GgmlDType::F32))
     };
     file.tensors().into_iter().map(tensor).collect()
 }
 
 /// The unchanged file's metadata.
-fn metadata() -> Vec<(String, Value)> {
-    let number = |key: &str, n| (format!("llama.{key}"), Value::U32(n));
-    let float = |key: &str, x| (format!("llama.{key}"), Value::F32(x));
+fn metadata(architecture: &str) -> Vec<(String, Value)> {
+    let number = |key: &str, n| (format!("{architecture}.{key}"), Value::U32(n));
+    let float = |key: &str, x| (format!("{architecture}.{key}"), Value::F32(x));
     let text = |key: &str, text: &str| (key.to_string(), Value::String(text.into()));
     let letters: Json = json_of(&stored("tokenizer.json"))["model"]["vocab"].clone();
     let mut letters: Vec<(String, u32)> = serde_json::from_value(letters)
         .map(|map: std::collections::BTreeMap<_, _>| map.into_iter().collect())
         .expect("ids of tokens");
     letters.sort_by_key(|(_, id)| *id);
-    vec![
-        text("general.architecture", "llama"),
+    let mut metadata = vec![
+        text("general.architecture", architecture),
         number("block_count", 2),
-        number("context_length", 64),
         number("embedding_length", 64),
-        number("feed_forward_length", 64),
         number("attention.head_count", 1),
-        number("attention.head_count_kv", 1),
-        float("attention.layer_norm_rms_epsilon", 1e-6),
-        float("rope.freq_base", 10_000.0),
-        number("rope.dimension_count", 64),
-        number("vocab_size", 128),
         text("tokenizer.ggml.model", "gpt2"),
         text("tokenizer.ggml.pre", "llama-bpe"),
         (
@@ -81,12 +125,29 @@ fn metadata() -> Vec<(String, Value)> {
         ("tokenizer.ggml.merges".into(), write::texts([""; 0])),
         ("tokenizer.ggml.bos_token_id".into(), Value::U32(0)),
         ("tokenizer.ggml.eos_token_id".into(), Value::U32(127)),
-    ]
+    ];
+    metadata.extend(match architecture {
+        "gpt2" => vec![
+            number("context_length", GPT2_CONTEXT as u32),
+            number("feed_forward_length", GPT2_HIDDEN as u32),
+            float("attention.layer_norm_epsilon", 1e-5),
+        ],
+        _ => vec![
+            number("context_length", 64),
+            number("feed_forward_length", 64),
+            number("attention.head_count_kv", 1),
+            float("attention.layer_norm_rms_epsilon", 1e-6),
+            float("rope.freq_base", 10_000.0),
+            number("rope.dimension_count", 64),
+            number("vocab_size", 128),
+        ],
+    });
+    metadata
 }
 
 /// The metadata with one value changed, or taken out.
-fn changed(key: &str, value: Option<Value>) -> Vec<(String, Value)> {
-    let mut metadata = metadata();
+fn changed(architecture: &str, key: &str, value: Option<Value>) -> Vec<(String, Value)> {
+    let mut metadata = metadata(architecture);
     metadata.retain(|(other, _)| other != key);
     metadata.extend(value.map(|value| (key.to_string(), value)));
     metadata
@@ -138,24 +199,25 @@ fn llama_cpp(key: &str, value: &Json) -> Option<Json> {
     }
 }
 
-#[test]
-fn metadata_means_what_it_means_to_transformers_or_llama_cpp() {
+/// Walks over the cases of an architecture: `answered` of them are answered as by the reference, those that have an
+/// answer there and are refused here are listed in `refused-gguf-ARCHITECTURE.json`.
+fn walked(architecture: &str, answered: usize) {
     let walk = json_of(&stored("gguf.json"));
-    let (prompts, unchanged) = reference("llama", &json!({}));
-    assert_eq!(tokens(&walk["answers"][0]), unchanged);
-    let tensors = tensors();
+    let known = &walk[format!("{architecture} answers")];
+    let (prompts, unchanged) = reference(architecture, &json!({}));
+    assert_eq!(tokens(&known[0]), unchanged);
+    let tensors = tensors(architecture);
     let (mut refused, mut equal, mut asked) = (Vec::new(), 0, Vec::new());
-    for case in walk["cases"].as_array().expect("cases") {
+    let cases = walk[format!("{architecture} cases")].as_array();
+    for case in cases.expect("cases") {
         let key = case[0].as_str().expect("a key");
         let name = format!("{key} {}", case[2]);
-        let known = case[3]
-            .as_u64()
-            .map(|index| tokens(&walk["answers"][index as usize]));
+        let known = case[3].as_u64().map(|index| tokens(&known[index as usize]));
         let expected = match llama_cpp(key, &case[2]) {
-            Some(change) => Some(reference("llama", &change).1),
+            Some(change) => Some(reference(architecture, &change).1),
             None => known,
         };
-        let metadata = changed(key, value(&case[1], &case[2]));
+        let metadata = changed(architecture, key, value(&case[1], &case[2]));
         match (answers(&metadata, &tensors, &prompts, &mut asked), expected) {
             (Ok(found), expected) => {
                 let expected = expected.unwrap_or_else(|| panic!("{name}: transformers fails"));
@@ -168,16 +230,29 @@ fn metadata_means_what_it_means_to_transformers_or_llama_cpp() {
             }
         }
     }
-    compare_refused("gguf", &refused);
-    assert_eq!(equal, 43);
+    compare_refused(&format!("gguf-{architecture}"), &refused);
+    assert_eq!(equal, answered);
 }
 
 #[test]
-fn the_walk_covers_the_keys_of_a_llama() {
+fn metadata_of_gpt2_means_what_it_means_to_transformers_or_llama_cpp() {
+    walked("gpt2", 29);
+}
+
+#[test]
+fn metadata_of_llama_means_what_it_means_to_transformers_or_llama_cpp() {
+    walked("llama", 43);
+}
+
+#[test]
+fn the_walks_cover_the_keys() {
     let walk = json_of(&stored("gguf.json"));
-    let cases = walk["cases"].as_array().expect("cases");
-    for row in LLAMA.iter().chain(SHARED) {
-        let key = format!("llama.{}", row.key);
-        assert!(cases.iter().any(|case| case[0] == *key), "{key}");
+    for (architecture, table) in [("gpt2", GPT2), ("llama", LLAMA)] {
+        let cases = walk[format!("{architecture} cases")].as_array();
+        let cases = cases.expect("cases");
+        for row in table.iter().chain(SHARED) {
+            let key = format!("{architecture}.{}", row.key);
+            assert!(cases.iter().any(|case| case[0] == *key), "{key}");
+        }
     }
 }
