@@ -111,7 +111,7 @@ fn the_reference_is_measured_as_it_measures_itself() {
 fn every_op_of_every_layer_follows_the_reference() {
     let scene = Scene::new();
     for tokens in [64, 37] {
-        assert_follows(&scene, tokens, 11, 5e-3);
+        assert_follows(&scene, tokens, 10, 5e-3);
     }
 }
 
@@ -119,7 +119,7 @@ fn every_op_of_every_layer_follows_the_reference() {
 #[test]
 fn every_op_of_a_llama_follows_the_reference() {
     for heads in [(4, 2, 64), (2, 1, 128), (2, 2, 128)] {
-        assert_follows(&Scene::llama(heads), 37, 12, 2e-2);
+        assert_follows(&Scene::llama(heads), 37, 11, 2e-2);
     }
 }
 

@@ -16,7 +16,7 @@ use nanozk::model::{ChatTemplate, Config, Messages, Tokenizer, synthetic};
 use nanozk::proof::{
     Challenge, KeyFile, Kind, Mode, ProofFile, ROW_BITS, Setup, Texts, container, verify,
 };
-use nanozk::quant::{Architecture, Manifest};
+use nanozk::quant::{Architecture, Attending, Manifest};
 use peak_alloc::PeakAlloc;
 use serde_json::{Value, json};
 
@@ -474,7 +474,7 @@ fn many_positions() {
         layers: layers.to_vec(),
         mode: Mode::Bundled,
     };
-    let key = forge::key(llama, long);
+    let key = forge::key(llama.clone(), long);
     let proof = forge::unfitted(&key, &claim(&[1]));
     let row = "131,072 positions of a block that rotates";
     forged(16 * MB, row, &setup, &key, &proof, "its layers need");
@@ -487,6 +487,23 @@ fn many_positions() {
     let proof = forge::proof(&key, &one(Mode::Bundled), &setup);
     let row = "4,096 positions of a block that rotates, with right counts";
     forged(60 * MB, row, &setup, &key, &proof, "the seal was refused");
+    // A table for each kind of block, not for each block.
+    let key = forge::key(llama, |a| {
+        long(a);
+        (a.layers, a.head_width) = (8, 256);
+        let kind = |turn| Attending {
+            turns: vec![turn; 128],
+            window: None,
+        };
+        a.kinds = (1..=4).map(kind).collect();
+    });
+    let all = Claim {
+        layers: (1..=8).collect(),
+        ..one(Mode::Bundled)
+    };
+    let proof = forge::proof(&key, &all, &setup);
+    let row = "4,096 positions of 8 blocks of 4 kinds, with right counts";
+    forged(220 * MB, row, &setup, &key, &proof, "the seal was refused");
     let key = forge::key(gpt2, long);
     let proof = forge::proof(&key, &claim(&[0, 2]), &setup);
     let row = "131,072 positions of an embedding and a head";

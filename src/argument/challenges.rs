@@ -47,9 +47,13 @@ impl Challenges {
             PublicAt::Causal {
                 row,
                 col,
+                window,
                 complement,
             } => {
-                let causal = causal_at(&pick(round, row), &pick(round, col));
+                let (row, col) = (pick(round, row), pick(round, col));
+                // Of all that came before, those are not seen that came before the window.
+                let far = window.map_or(F::ZERO, |n| far_at(&row, &col, n));
+                let causal = causal_at(&row, &col) - far;
                 if *complement { F::ONE - causal } else { causal }
             }
             PublicAt::OneHot {
@@ -142,6 +146,34 @@ fn causal_at(r: &[F], c: &[F]) -> F {
     le
 }
 
+/// Σ_{col + n ≤ row} eq(r, row)·eq(c, col): the multilinear extension of [col + n ≤ row].
+fn far_at(r: &[F], c: &[F], n: usize) -> F {
+    if r.len() < usize::BITS as usize && n >> r.len() != 0 {
+        return F::ZERO;
+    }
+    // From the lowest bit up: the extension, on the bits so far, of "col + n carries k" and "its digits are at most row's",
+    // as [k][0: no, 1: yes]. What carries beyond the last bit is larger than any row.
+    let mut state = [[F::ZERO, F::ONE], [F::ZERO, F::ZERO]];
+    for (bit, (r, c)) in r.iter().zip(c).enumerate() {
+        let mut next = [[F::ZERO; 2]; 2];
+        for (carry, at_most) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            for (row, weight_r) in [(0, F::ONE - r), (1, *r)] {
+                for (col, weight_c) in [(0, F::ONE - c), (1, *c)] {
+                    let sum = col + (n >> bit & 1) + carry;
+                    let holds = match (sum & 1).cmp(&row) {
+                        std::cmp::Ordering::Less => 1,
+                        std::cmp::Ordering::Equal => at_most,
+                        std::cmp::Ordering::Greater => 0,
+                    };
+                    next[sum >> 1][holds] += state[carry][at_most] * weight_r * weight_c;
+                }
+            }
+        }
+        state = next;
+    }
+    state[0][1]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,5 +212,13 @@ mod tests {
             causal += tb[..=i].iter().map(|y| *x * y).sum::<F>();
         }
         assert_eq!(causal_at(&a, &b), causal);
+        for n in 0..20 {
+            let mut far = F::ZERO;
+            for (i, x) in ta.iter().enumerate() {
+                let seen = tb.iter().enumerate().filter(|(j, _)| j + n <= i);
+                far += seen.map(|(_, y)| *x * y).sum::<F>();
+            }
+            assert_eq!(far_at(&a, &b, n), far, "{n}");
+        }
     }
 }

@@ -78,10 +78,11 @@ pub enum PublicAt {
     Eq(Vec<usize>),
     /// eq(τ, r) on the first `bits` coordinates, restricted to indices below `len`.
     EqPrefix { bits: usize, len: usize },
-    /// [col ≤ row], or its complement.
+    /// [col ≤ row], with a window n [col ≤ row < col + n]; or its complement.
     Causal {
         row: Vec<usize>,
         col: Vec<usize>,
+        window: Option<usize>,
         complement: bool,
     },
     /// Σ_i eq(τ_row, i)·[index = targets[i]].
@@ -370,14 +371,16 @@ impl Builder<'_> {
 
     fn public(&self, public: &Public, summed: &[VarId]) -> PublicAt {
         match public {
-            Public::Causal { row, col } => PublicAt::Causal {
+            Public::Causal { row, col, window } => PublicAt::Causal {
                 row: self.coords(*row),
                 col: self.coords(*col),
+                window: *window,
                 complement: false,
             },
-            Public::Acausal { row, col } => PublicAt::Causal {
+            Public::Acausal { row, col, window } => PublicAt::Causal {
                 row: self.coords(*row),
                 col: self.coords(*col),
+                window: *window,
                 complement: true,
             },
             Public::OneHot {
@@ -404,10 +407,11 @@ impl Builder<'_> {
     }
 
     fn view(&self, view: &View, summed: &[VarId]) -> PointView {
-        let at = |var: &VarId| self.at(*var, summed);
+        let at = |var: VarId| self.at(var, summed);
         let dims = view.binds.iter().map(|bind| match bind {
-            Bind::Var(v) => DimPoint::At(at(v)),
-            Bind::Pair(low, high) => DimPoint::At([at(low), at(high)].concat()),
+            Bind::Var(_) | Bind::Pair(..) | Bind::Triple(..) => {
+                DimPoint::At(bind.vars().flat_map(at).collect())
+            }
             Bind::Ones => DimPoint::Ones,
             Bind::Fixed(x) => DimPoint::Fixed(*x),
         });

@@ -223,12 +223,14 @@ fn public_table(public: &PublicAt, ch: &Challenges, coords: &[usize]) -> Vec<F> 
         PublicAt::Causal {
             row,
             col,
+            window,
             complement,
         } => {
             let (row, col) = (gather(coords, row), gather(coords, col));
+            let sees = |i: usize, j: usize| j <= i && window.is_none_or(|n| i - j < n);
             (0..size)
                 .map(|x| {
-                    if (col(x) <= row(x)) != *complement {
+                    if sees(row(x), col(x)) != *complement {
                         F::ONE
                     } else {
                         F::ZERO

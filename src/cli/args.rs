@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand};
 
 use super::prompt::PromptArgs;
 use super::selection::LayersArg;
+use super::shapes::{self, Shape};
 use crate::proof::ModelId;
 
 /// Prove that a language model gave an answer, and verify such proofs.
@@ -346,7 +348,7 @@ pub struct Bench {
     #[arg(
         long,
         value_name = "MODELS",
-        value_enum,
+        value_parser = PossibleValuesParser::new(shapes::names()).try_map(|name| shapes::named(&name)),
         value_delimiter = ',',
         conflicts_with = "dims"
     )]
@@ -373,21 +375,6 @@ pub struct Bench {
     /// Plot time and size against the width (or, for one width, the sequence length).
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
-}
-
-/// A published model's shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Shape {
-    Gpt2,
-    Gpt2Medium,
-    Gpt2Large,
-    Gpt2Xl,
-    #[value(name = "smollm2-135m")]
-    SmolLm2,
-    #[value(name = "tinyllama-1.1b")]
-    TinyLlama,
-    #[value(name = "llama3-8b")]
-    Llama3,
 }
 
 /// A list of numbers, as one argument.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
-use super::args::{Bench, Shape};
+use super::args::Bench;
 use super::output::check_writable;
 use super::plot::{Chart, Series, SeriesLabelPosition, draw};
 use super::report::{Machine, Report, bytes, peak_rss_bytes, reset_peak_rss};
@@ -98,24 +98,12 @@ fn prompt(len: usize) -> Vec<u32> {
 fn configs(args: &Bench) -> Vec<Config> {
     let layers = usize::from(args.blocks.max(args.bundle));
     let context = args.seq.0.iter().copied().max().unwrap_or(0).max(64);
-    let gpt2 = |heads| synthetic::config(layers, heads, 512, context);
-    let llama = |heads, hidden| Config {
-        hidden,
-        ..synthetic::llama_config(layers, heads, 512, context)
-    };
     if args.shape.is_empty() {
-        return args.dims.0.iter().map(|d| gpt2(d / 64)).collect();
+        let gpt2 = |d: &usize| synthetic::config(layers, d / 64, 512, context);
+        return args.dims.0.iter().map(gpt2).collect();
     }
-    let of_shape = |shape: &Shape| match shape {
-        Shape::Gpt2 => gpt2(12),
-        Shape::Gpt2Medium => gpt2(16),
-        Shape::Gpt2Large => gpt2(20),
-        Shape::Gpt2Xl => gpt2(25),
-        Shape::SmolLm2 => llama((9, 3, 64), 1536),
-        Shape::TinyLlama => llama((32, 4, 64), 5632),
-        Shape::Llama3 => llama((32, 8, 128), 14_336),
-    };
-    args.shape.iter().map(of_shape).collect()
+    let shapes = args.shape.iter();
+    shapes.map(|shape| shape.blocks(layers, context)).collect()
 }
 
 fn measure(

@@ -20,6 +20,7 @@ mod prove;
 mod quantize;
 mod report;
 mod selection;
+mod shapes;
 mod stop;
 mod verify;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::{LayerKind, RunError, Trace, generate, logits, system, witness};
 use crate::model::{FloatError, FloatModel, Stage, argmax, negative_log_likelihood};
 use crate::ops::{self, LANES, Tables};
-use crate::quant::{IntegerModel, Manifest};
+use crate::quant::{Architecture, IntegerModel, Manifest};
 use crate::system::{System, Values, Witness};
 
 /// Why two models could not be compared.
@@ -140,7 +140,17 @@ impl Models<'_> {
         for layer in LayerKind::all(self.integer.blocks.len()).skip(1) {
             let columns = Columns::of(self, &trace, layer)?;
             for (stage, tensor, fraction) in tensors(&self.integer.manifest, layer, &columns) {
-                let integer = columns.rows(&tensor, tokens.len(), fraction);
+                let unit = power_of_half(fraction);
+                let integer: Vec<f64> = columns
+                    .rows(
+                        &self.integer.manifest.architecture,
+                        stage,
+                        &tensor,
+                        tokens.len(),
+                    )
+                    .into_iter()
+                    .map(|x| x * unit)
+                    .collect();
                 let (absolute, relative) = differences(&integer, &reference[&(layer, stage)]);
                 errors.push(TensorError {
                     layer,
@@ -168,25 +178,31 @@ fn tensors(m: &Manifest, layer: LayerKind, columns: &Columns) -> Vec<(Stage, Vec
         ];
     };
     let block = &s.blocks[index];
-    let (z1, z2) = (block.norm1.output, block.norm2.output);
-    let value = z1 + s.weight;
-    let mut all = vec![(Stage::HeadOutput, columns.head_outputs(), s.inverse + value)];
+    let value = s.attention_accumulator(index);
+    let norms = [
+        (Stage::Norm1, "norm 1 output", block.norm1),
+        (Stage::Norm2, "norm 2 output", block.norm2),
+    ];
+    let norms = norms
+        .into_iter()
+        .filter_map(|(stage, name, norm)| Some((stage, name, norm?.output)));
+    let up = (Stage::Up, "up", s.up_accumulator(index));
     let columns_of_stages = [
         (Stage::BlockInput, "h", s.residual),
-        (Stage::Norm1, "norm 1 output", z1),
-        (Stage::Query, "query", block.q),
-        (Stage::Key, "key", block.k),
         (Stage::Value, "value", value),
         (Stage::AttentionBranch, "attention", s.residual),
-        (Stage::Norm2, "norm 2 output", z2),
         (Stage::PreActivation, "activation key", s.activation_key),
         (Stage::Activated, "activation", s.activation_value),
         (Stage::FeedForwardBranch, "feed-forward", s.residual),
     ];
-    all.extend(columns_of_stages.map(|(stage, name, bits)| (stage, columns.get(name), bits)));
-    if m.architecture.gated {
-        all.push((Stage::Up, columns.get("up"), z2 + s.weight));
-    }
+    let columns_of_stages = columns_of_stages.into_iter().chain(norms);
+    let columns_of_stages = columns_of_stages.chain(m.architecture.gated.then_some(up));
+    let mut all: Vec<_> = columns_of_stages
+        .map(|(stage, name, bits)| (stage, columns.get(name), bits))
+        .collect();
+    all.push((Stage::HeadOutput, columns.head_outputs(), s.inverse + value));
+    // Queries and keys may be balanced, and their lanes in another order: what they give is compared.
+    all.push((Stage::ScoreGap, columns.score_gaps(), block.q + block.k));
     all.sort_by_key(|(stage, ..)| *stage);
     all
 }
@@ -197,6 +213,7 @@ struct Columns {
     witness: Witness,
     /// T', the padded tokens.
     tokens: usize,
+    window: Option<usize>,
 }
 
 impl Columns {
@@ -205,6 +222,13 @@ impl Columns {
             system: system(&models.integer.manifest, &trace.sequence, layer),
             witness: witness(models.integer, models.tables, trace, layer)?,
             tokens: trace.sequence.tokens().len(),
+            window: match layer {
+                LayerKind::Block(index) => {
+                    let attending = models.integer.manifest.architecture.attending(index);
+                    attending.window.map(|n| n as usize)
+                }
+                _ => None,
+            },
         })
     }
 
@@ -245,15 +269,47 @@ impl Columns {
             .collect()
     }
 
-    /// The first `used` tokens of `[slab][token][lane]`, at `fraction` bits, as the reference's
-    /// `[token][feature]`.
-    fn rows(&self, tensor: &[f64], used: usize, fraction: u32) -> Vec<f64> {
-        let unit = power_of_half(fraction);
-        let row = |i: usize| {
-            let rows = tensor.chunks(LANES).skip(i).step_by(self.tokens);
-            rows.flatten().map(move |x| x * unit)
+    /// max score − score, `[head][token][past]`.
+    fn score_gaps(&self) -> Vec<f64> {
+        let (scores, max) = (self.get("score"), self.get("max score"));
+        let rows = scores.chunks(self.tokens).zip(max);
+        rows.flat_map(|(row, max)| row.iter().map(move |score| max - score))
+            .collect()
+    }
+
+    /// The first `used` tokens of a tensor, without what only fills slabs up, as the reference has them: `[token][feature]`
+    /// of `[slab][token][lane]`.
+    fn rows(&self, a: &Architecture, stage: Stage, tensor: &[f64], used: usize) -> Vec<f64> {
+        let heads = |count: usize| -> Vec<usize> {
+            let (w, lanes) = (a.head_width, a.head_lanes());
+            (0..count * w).map(|at| at / w * lanes + at % w).collect()
         };
-        (0..used).flat_map(row).collect()
+        let features: Vec<usize> = match stage {
+            Stage::ScoreGap => return self.gap_rows(a, tensor, used),
+            Stage::PreActivation | Stage::Activated | Stage::Up => (0..a.hidden).collect(),
+            Stage::Value => heads(a.kv_heads),
+            Stage::HeadOutput => heads(a.heads),
+            _ => (0..a.width).collect(),
+        };
+        let place = |i: usize, k: usize| (k / LANES * self.tokens + i) * LANES + k % LANES;
+        (0..used)
+            .flat_map(|i| features.iter().map(move |k| tensor[place(i, *k)]))
+            .collect()
+    }
+
+    /// `[head][token][past]` of the first `used` tokens, 0 where a token does not see another.
+    fn gap_rows(&self, a: &Architecture, tensor: &[f64], used: usize) -> Vec<f64> {
+        let window = self.window.unwrap_or(used);
+        let entry = |at: usize| {
+            let (head, i, j) = (at / used / used, at / used % used, at % used);
+            let sees = j <= i && i - j < window;
+            if sees {
+                tensor[(head * self.tokens + i) * self.tokens + j]
+            } else {
+                0.0
+            }
+        };
+        (0..a.heads * used * used).map(entry).collect()
     }
 }
 

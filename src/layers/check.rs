@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::sequence::MIN_TOKENS;
 use super::{block, head};
-use crate::quant::{Architecture, BlockScales, Manifest, QuantError, Scales};
+use crate::quant::{Architecture, BlockScales, Manifest, NormScale, QuantError, Scales};
 
 /// Why a manifest describes no model that can be proved.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -31,13 +31,14 @@ pub fn check(manifest: &Manifest) -> Result<(), ManifestError> {
     manifest.check()?;
     let (a, s) = (&manifest.architecture, &manifest.scales);
     size("the width", a.width, 1, 1 << 12)?;
+    size("the width of all heads", a.query_lanes(), 1, 1 << 13)?;
     size("the feed-forward width", a.hidden, 1, 1 << 15)?;
     size("the context", a.context, MIN_TOKENS, 1 << 17)?;
     scale(s.weight > s.residual, "embedding", "the residual stream")?;
     s.blocks
         .iter()
         .enumerate()
-        .try_for_each(|(i, b)| check_block(a, s, b, &format!("block {i}")))?;
+        .try_for_each(|(i, b)| check_block(a, s, (i, b), &format!("block {i}")))?;
     scale(head::norm_shape(a, s).is_some(), "head", "the final norm")
 }
 
@@ -66,16 +67,39 @@ fn scale(holds: bool, layer: &str, what: &'static str) -> Result<(), ManifestErr
 fn check_block(
     a: &Architecture,
     s: &Scales,
-    b: &BlockScales,
+    (index, b): (usize, &BlockScales),
     block: &str,
 ) -> Result<(), ManifestError> {
-    let [norm1, norm2] = [(b.norm1, 1), (b.norm2, 2)]
-        .map(|(norm, summands)| block::norm_shape(a, s, norm, summands).is_some());
-    scale(norm1, block, "the first norm")?;
-    scale(norm2, block, "the second norm")?;
-    let projected = b.norm1.output + s.weight + a.rotation();
-    scale(projected > b.q, block, "the queries")?;
-    scale(projected > b.k, block, "the keys")?;
-    let up = b.norm2.output + s.weight;
-    scale(up > s.activation_key, block, "the activation's key")
+    let norms = [
+        (b.norm1, 1, false, "the first norm"),
+        (b.norm2, block::middle_summands(a), false, "the second norm"),
+        (b.attention_norm, 1, true, "the attention's norm"),
+        (b.feed_forward_norm, 1, true, "the feed-forward norm"),
+    ];
+    for (norm, summands, behind, what) in norms {
+        let holds = |scale| block::norm_shape(a, s, scale, summands).is_some();
+        scale(norm.is_none_or(holds), block, what)?;
+        // What a norm behind gives is rounded to the stream, at least by a bit.
+        let above = |scale: NormScale| scale.output + s.gain > s.residual;
+        scale(!behind || norm.is_none_or(above), block, what)?;
+    }
+    let projected = s.attention_accumulator(index);
+    let sides = [
+        (b.q, b.query_norm, a.heads, "the queries"),
+        (b.k, b.key_norm, a.kv_heads, "the keys"),
+    ];
+    for (fraction, norm, heads, what) in sides {
+        scale(s.score_accumulator(a, index, norm) > fraction, block, what)?;
+        if let (Some(norm), Some(size)) = (norm, a.head_norm_size(heads)) {
+            scale(block::head_norm_shape(a, size, norm).is_some(), block, what)?;
+            scale(projected > norm.input, block, what)?;
+        }
+    }
+    let up = s.up_accumulator(index);
+    scale(up > s.activation_key, block, "the activation's key")?;
+    scale(
+        s.down_accumulator(a, index) > s.residual,
+        block,
+        "the feed-forward output",
+    )
 }

@@ -31,11 +31,11 @@ impl Embedding {
     pub fn new(manifest: &Manifest, tokens: &[u32]) -> Self {
         let (a, s) = (&manifest.architecture, &manifest.scales);
         let mut system = System::default();
-        let vars = Vars::end(&mut system, a.width, a.vocabulary, tokens.len());
+        let vars = Vars::end(&mut system, a.stream(), a.vocabulary, tokens.len());
         let token_table = Select::declare(&mut system, "wte", 0, vars.output, vars.wide);
         let targets = tokens.iter().map(|t| *t as usize).collect();
         let mut terms = vec![token_table.term(vars.token, targets)];
-        if a.rotary().is_none() {
+        if a.learned_positions {
             let positions = contracted(&mut system, "position_slab", a.context, vars.wide);
             let table = Select::declare(&mut system, "wpe", 1, vars.output, positions);
             terms.push(table.term(vars.token, (0..tokens.len()).collect()));

@@ -1,7 +1,9 @@
 //! The head: the final norm, the logits at the output positions and the greedy choice.
 
-use super::{LayerKind, RunError};
-use crate::ops::{Greedy, Input, LANES, Norm, NormShape, Overflow, Recorder, Vars, argmax, scores};
+use super::{LayerKind, RunError, block};
+use crate::ops::{
+    Greedy, Input, LANES, Norm, NormShape, NormSite, Overflow, Recorder, Vars, argmax, scores,
+};
 use crate::quant::{Architecture, IntMatrix, IntegerModel, Manifest, Scales};
 use crate::system::System;
 
@@ -22,7 +24,7 @@ pub fn head_system(manifest: &Manifest, tokens: usize, outputs: &[(usize, usize)
 
 /// The constants of the final norm.
 pub(super) fn norm_shape(a: &Architecture, s: &Scales) -> Option<NormShape> {
-    NormShape::new((a.norm, a.width), 31, s.residual, a.epsilon(), s.final_norm)
+    block::norm_shape(a, s, s.final_norm, 1)
 }
 
 /// The matrix of the head: its own, or the token embedding.
@@ -32,17 +34,18 @@ pub(super) fn matrix(model: &IntegerModel) -> &IntMatrix {
 
 impl Head {
     /// Declares the head of a manifest that [`super::check`] accepts, for T' tokens and at least
-    /// one output, all in range. Vectors 0 and, where there are biases, 1 are gain and bias, matrix 0
-    /// the vocabulary's.
+    /// one output, all in range. Vectors are the norm's gain and, where there are, its bias and that of the logits; matrix
+    /// 0 is the vocabulary's.
     pub fn new(manifest: &Manifest, tokens: usize, outputs: &[(usize, usize)]) -> Self {
         let (a, s) = (&manifest.architecture, &manifest.scales);
         let mut system = System::default();
-        let vars = Vars::end(&mut system, a.width, a.vocabulary, tokens);
+        let vars = Vars::end(&mut system, a.stream(), a.vocabulary, tokens);
         let input = Input::declare(&mut system, &vars);
         let shape = norm_shape(a, s).expect("the manifest was checked");
         let h = input.form(&vars);
-        let norm = Norm::declare(&mut system, "final norm", &vars, &h, shape);
-        let z = (norm.output(), a.biased());
+        let site = NormSite::stream(&vars, a.width);
+        let norm = Norm::declare(&mut system, "final norm", &site, &h, shape);
+        let z = (norm.output(), [a.biases.final_norm, a.biases.head]);
         let greedy = Greedy::declare(&mut system, &vars, z, outputs);
         Self {
             system,
@@ -68,7 +71,7 @@ impl Head {
         let overflow = RunError::overflow(LayerKind::Head);
         self.input.run(h, recorder).map_err(&overflow)?;
         let z = self.norm.run(h, recorder).map_err(&overflow)?;
-        let tokens = h.len() / model.manifest.architecture.width;
+        let tokens = h.len() / model.manifest.architecture.stream();
         let positions: Vec<usize> = self.outputs.iter().map(|(p, _)| *p).collect();
         let logits = logits_of(model, &z, tokens, &positions).map_err(&overflow)?;
         for (index, ((_, token), logits)) in self.outputs.iter().zip(&logits).enumerate() {
@@ -105,7 +108,7 @@ fn logits_of(
         &rows,
         positions.len(),
         &head.gain,
-        &head.bias,
+        [&head.bias, &head.logit_bias],
         matrix(model),
     )
 }
@@ -122,13 +125,13 @@ pub fn visit_logits(
     mut visit: impl FnMut(usize, &[i128]),
 ) -> Result<(), RunError> {
     let (a, s) = (&model.manifest.architecture, &model.manifest.scales);
-    let z = norm_shape(a, s)
-        .expect("the manifest was checked")
-        .normalize(h)
-        .outputs;
+    let tokens = h.len() / a.stream();
+    let shape = norm_shape(a, s).expect("the manifest was checked");
+    let overflow = RunError::overflow(LayerKind::Head);
+    let z = shape.normalize(h, tokens).map_err(overflow)?.outputs;
     for chunk in positions.chunks(LOGIT_ROWS) {
-        let logits = logits_of(model, &z, h.len() / a.width, chunk)
-            .map_err(RunError::overflow(LayerKind::Head))?;
+        let logits =
+            logits_of(model, &z, tokens, chunk).map_err(RunError::overflow(LayerKind::Head))?;
         for (position, logits) in chunk.iter().zip(&logits) {
             visit(*position, logits);
         }

@@ -151,7 +151,7 @@ pub fn weights(model: &IntegerModel, layer: LayerKind) -> LayerWeights<'_> {
         },
         LayerKind::Block(i) => block::weights(&model.blocks[i]),
         LayerKind::Head => LayerWeights {
-            vectors: [&model.head.gain, &model.head.bias]
+            vectors: [&model.head.gain, &model.head.bias, &model.head.logit_bias]
                 .into_iter()
                 .filter(|v| !v.is_empty())
                 .map(Vec::as_slice)
@@ -171,25 +171,20 @@ pub struct WeightShapes {
 
 /// The shapes of a layer's weights.
 pub fn weight_shapes(a: &Architecture, layer: LayerKind) -> WeightShapes {
-    let (d, kv, hidden) = (a.width, a.kv_width(), a.hidden);
-    let biases = |all: &[usize]| if a.biased() { all.to_vec() } else { vec![] };
+    let d = a.stream();
     let (vectors, matrices) = match layer {
         LayerKind::Embedding => {
-            let positions = a.rotary().is_none().then_some((d, a.context));
-            (
-                vec![],
-                [(d, a.vocabulary)].into_iter().chain(positions).collect(),
-            )
+            let positions = a.learned_positions.then_some((d, a.context));
+            let matrices = [(d, a.vocabulary)].into_iter().chain(positions);
+            (vec![], matrices.collect())
         }
-        LayerKind::Block(_) => {
-            let gate = a.gated.then_some((d, hidden));
-            let maps = [(d, d), (d, kv), (d, kv), (d, d), (d, hidden), (hidden, d)];
-            (
-                biases(&maps.map(|(_, outputs)| outputs)),
-                maps.into_iter().chain(gate).collect(),
-            )
+        LayerKind::Block(_) => (block::vector_lens(a), block::matrix_shapes(a)),
+        LayerKind::Head => {
+            let bias = a.biases.final_norm.then_some(d);
+            let logits = a.biases.head.then_some(a.vocabulary);
+            let vectors = [d].into_iter().chain(bias).chain(logits);
+            (vectors.collect(), vec![(d, a.vocabulary)])
         }
-        LayerKind::Head => ([vec![d], biases(&[d])].concat(), vec![(d, a.vocabulary)]),
     };
     WeightShapes { vectors, matrices }
 }

@@ -4,7 +4,7 @@ use crate::model::{
     ChatTemplate, Checkpoint, FloatError, FloatModel, Observer, Stage, TokenizerError,
 };
 use crate::quant::{
-    self, Calibration, Headroom, IntegerModel, Options, Provenance, QuantError, Tensor, quantize,
+    Calibration, Headroom, IntegerModel, Options, Provenance, QuantError, Rows, Tensor, quantize,
 };
 
 /// The tokens of one calibration window.
@@ -30,12 +30,16 @@ struct Collector(Calibration);
 impl Observer for Collector {
     fn observe(&mut self, block: Option<usize>, stage: Stage, values: &[f64]) {
         let tensor = match stage {
-            Stage::BlockInput => Tensor::Norm1Input,
+            Stage::BlockInput => Tensor::BlockInput,
+            Stage::QueryInput => Tensor::QueryInput,
+            Stage::KeyInput => Tensor::KeyInput,
             Stage::Query => Tensor::Query,
             Stage::Key => Tensor::Key,
+            Stage::AttentionOutput => Tensor::AttentionOutput,
             Stage::AttentionBranch => Tensor::AttentionBranch,
-            Stage::Middle => Tensor::Norm2Input,
+            Stage::Middle => Tensor::Middle,
             Stage::PreActivation => Tensor::PreActivation,
+            Stage::FeedForwardOutput => Tensor::FeedForwardOutput,
             Stage::FeedForwardBranch => Tensor::FeedForwardBranch,
             Stage::FinalInput => Tensor::FinalNormInput,
             _ => return,
@@ -67,7 +71,15 @@ pub fn quantize_checkpoint(
     let architecture = config.architecture();
     let weights = checkpoint.weights.view(config);
     let float = FloatModel::new(config, &checkpoint.weights)?;
-    let calibration = Calibration::new(config.layers, config.width, architecture.norm);
+    let (heads, w) = ([config.heads, config.kv_heads], config.head_width);
+    let rows = Rows {
+        norm: architecture.norm,
+        width: config.width,
+        heads: heads.map(|heads| heads * w),
+        head_width: w,
+        head_norm: architecture.head_norm,
+    };
+    let calibration = Calibration::new(config.layers, rows);
     let mut collector = Collector(calibration);
     let tokens = checkpoint.tokenizer.encode(text)?;
     if tokens.is_empty() {
@@ -92,15 +104,14 @@ pub fn quantize_checkpoint(
         Vec::new()
     };
     let provenance = Provenance { files, open };
-    let model = quantize(
+    let (model, headroom) = quantize(
         architecture,
         &weights,
-        &collector.0,
+        collector.0,
         Options { headroom },
         provenance,
         checkpoint.tokenizer.digest(),
         checkpoint.chat_template.as_ref().map(ChatTemplate::digest),
     )?;
-    let headroom = quant::headroom(&collector.0, &model.manifest.scales);
     Ok(Quantized { model, headroom })
 }

@@ -12,12 +12,16 @@
 //! If the magnitudes of both sides add up to less than 2^253 < p/2, the equation in F is one of
 //! integers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::testing::{Shape, llama_manifest, manifest};
 use super::{LayerKind, Sequence, check, system};
 use crate::algebra::F;
-use crate::quant::{Manifest, NormScale, Tables, ceil_log2, max_norm_output};
+use crate::quant::testing::BIASED;
+use crate::quant::{
+    Architecture, Biases, HeadNorm, HeadNormScale, Manifest, NormKind, NormScale, Order, Tables,
+    ceil_log2, max_norm_output,
+};
 use crate::system::{
     Bind, ColumnId, Form, Public, Relation, Rhs, Segment, System, Table, Term, VarId, View,
 };
@@ -208,15 +212,47 @@ fn large_llama(heads: (usize, usize, usize), context: usize) -> Manifest {
     scaled(manifest, context)
 }
 
+/// Others, with the sizes that are published: (width, heads, feed-forward width).
+fn other(
+    (width, heads, hidden): (usize, (usize, usize, usize), usize),
+    context: usize,
+    change: fn(&mut Architecture),
+) -> Manifest {
+    let mut manifest = llama_manifest(heads, 1, 128_256);
+    let a = &mut manifest.architecture;
+    (a.width, a.hidden) = (width, hidden);
+    change(a);
+    let block = &mut manifest.scales.blocks[0];
+    (block.q, block.k) = (11, 11);
+    scaled(manifest, context)
+}
+
 fn scaled(mut manifest: Manifest, context: usize) -> Manifest {
-    let output = max_norm_output(manifest.architecture.width);
-    let norm = |dropped| NormScale {
-        output,
-        root: output + dropped,
+    let a = &manifest.architecture;
+    let of = |width, dropped| {
+        let output = max_norm_output(width);
+        NormScale {
+            output,
+            root: output + dropped,
+        }
     };
+    let norm = |dropped| of(a.width, dropped);
+    let head_norm = |heads| {
+        let size = a.head_norm_size(heads)?;
+        Some(HeadNormScale {
+            input: 16,
+            norm: of(size.width, 48),
+        })
+    };
+    let ([first, second], behind) = (a.order.before(), a.order.behind());
     let s = &mut manifest.scales;
     s.final_norm = norm(48);
-    (s.blocks[0].norm1, s.blocks[0].norm2) = (norm(32), norm(48));
+    let block = &mut s.blocks[0];
+    block.norm1 = first.then(|| norm(32));
+    block.norm2 = second.then(|| norm(48));
+    block.attention_norm = behind.then(|| norm(32));
+    block.feed_forward_norm = behind.then(|| norm(48));
+    (block.query_norm, block.key_norm) = (head_norm(a.heads), head_norm(a.kv_heads));
     s.inverse = 34 + ceil_log2(context);
     manifest.architecture.context = context;
     manifest.tables = Tables::new(&manifest.scales, manifest.architecture.activation).digest();
@@ -264,10 +300,35 @@ fn llamas() -> [Manifest; 3] {
     ]
 }
 
+/// Gemma 3 1B, OLMo 2 7B, Qwen 3 8B and Phi-2.
+fn others() -> [Manifest; 4] {
+    let around = |a: &mut Architecture| {
+        (a.order, a.head_norm) = (Order::Around, Some(HeadNorm::Heads));
+        a.kinds[0].window = Some(512);
+    };
+    let behind = |a: &mut Architecture| {
+        (a.order, a.head_norm) = (Order::Behind, Some(HeadNorm::Whole));
+    };
+    let normed = |a: &mut Architecture| a.head_norm = Some(HeadNorm::Heads);
+    let parallel = |a: &mut Architecture| {
+        (a.norm, a.order, a.gated) = (NormKind::Layer, Order::Parallel, false);
+        a.biases = Biases {
+            head: true,
+            ..BIASED
+        };
+    };
+    [
+        other((1152, (4, 1, 256), 6912), 4096, around),
+        other((4096, (32, 32, 128), 11_008), 4096, behind),
+        other((4096, (32, 8, 128), 12_288), 4096, normed),
+        other((2560, (32, 32, 80), 10_240), 2048, parallel),
+    ]
+}
+
 #[test]
 fn no_relation_wraps_around_up_to_width_and_context_4096() {
     let plain = SHAPES.map(|(width, context)| large(width, context));
-    for manifest in plain.into_iter().chain(llamas()) {
+    for manifest in plain.into_iter().chain(llamas()).chain(others()) {
         for (relation, bound) in bounds(&manifest) {
             assert!(
                 bound.is_none_or(|b| b < LIMIT),
@@ -285,7 +346,10 @@ fn the_documented_bounds_are_the_computed_ones() {
     let [smollm2, _, llama3] = llamas();
     let shapes = ["d = 768, T' = 1024", "d = T' = 4096"];
     let llama_shapes = ["SmolLM2-135M, T' = 2048", "Llama 3 8B, T' = 4096"];
+    let [gemma3, olmo2, ..] = others();
+    let other_shapes = ["Gemma 3 1B, T' = 4096", "OLMo 2 7B, T' = 4096"];
     for table in [
+        table(other_shapes, &gemma3, &olmo2),
         table(shapes, &large(768, 1024), &large(4096, 4096)),
         table(llama_shapes, &smollm2, &llama3),
     ] {
@@ -297,13 +361,14 @@ fn the_documented_bounds_are_the_computed_ones() {
 fn table([small_name, large_name]: [&str; 2], small: &Manifest, large: &Manifest) -> String {
     let (small, large) = (bounds(small), bounds(large));
     let power = |b: f64| format!("2^{}", b.ceil());
-    let show = |bound: Option<f64>| bound.map_or("any, in F".into(), power);
-    let rows = small.iter().map(|(relation, bound)| {
-        format!(
-            "| {relation} | {} | {} |\n",
-            show(*bound),
-            show(large[relation])
-        )
+    let show = |bound: Option<&Option<f64>>| match bound {
+        None => "–".to_string(),
+        Some(bound) => bound.map_or("any, in F".into(), power),
+    };
+    let relations: BTreeSet<&String> = small.keys().chain(large.keys()).collect();
+    let rows = relations.into_iter().map(|relation| {
+        let [small, large] = [&small, &large].map(|bounds| show(bounds.get(relation)));
+        format!("| {relation} | {small} | {large} |\n")
     });
     let head = format!("| relation | {small_name} | {large_name} |\n| --- | --- | --- |\n");
     std::iter::once(head).chain(rows).collect()

@@ -3,8 +3,9 @@
 
 use safetensors::Dtype;
 
+use super::config::BufferKind;
 use super::shard::numbers;
-use super::{Config, Family, TensorError};
+use super::{Config, TensorError};
 use crate::quant::Frequencies;
 
 /// −10⁴ as bf16 rounds it: what masked scores were set to, or lower.
@@ -12,38 +13,42 @@ const MASKED: f64 = -9984.0;
 
 /// One such tensor.
 pub(super) enum Buffer<'a> {
-    /// `h.N.attn.bias`, `[1, 1, n, n]`: 1 where a position sees another, else 0.
+    /// GPT-2's `h.N.attn.bias`, `[1, 1, n, n]`: 1 where a position sees another, else 0.
     Mask,
-    /// `h.N.attn.masked_bias`, `[]`: the score of what is not seen.
+    /// GPT-2's `h.N.attn.masked_bias`, `[]`: the score of what is not seen.
     MaskedScore,
-    /// `layers.N.self_attn.rotary_emb.inv_freq` or `rotary_emb.inv_freq`, `[w/2]`: radians per position of each pair.
+    /// Llama's `layers.N.self_attn.rotary_emb.inv_freq` or `rotary_emb.inv_freq`, a number for each pair of the rotated
+    /// lanes: radians per position.
     Frequencies {
         frequencies: &'a Frequencies,
-        head_width: usize,
+        rotated: usize,
     },
 }
 
 impl<'a> Buffer<'a> {
     /// The buffer that a name without prefix belongs to, if it is one in a model of this shape.
     pub fn named(rest: &str, config: &'a Config) -> Option<Self> {
-        let in_layer = |prefix: &str, suffix: &str| {
-            let layer = rest.strip_prefix(prefix)?.strip_suffix(suffix)?;
-            let number = layer.parse::<usize>().ok()?;
-            (number < config.layers && number.to_string() == layer).then_some(())
+        let frequencies = |block: usize| {
+            let rotation = config.kind(block).rotation.as_ref()?;
+            Some(Self::Frequencies {
+                frequencies: &rotation.frequencies,
+                rotated: config.rotated,
+            })
         };
-        match &config.family {
-            Family::Gpt2 => {
-                let mask = in_layer("h.", ".attn.bias").map(|()| Self::Mask);
-                mask.or(in_layer("h.", ".attn.masked_bias").map(|()| Self::MaskedScore))
-            }
-            Family::Llama { frequencies } => {
-                let whole = (rest == "rotary_emb.inv_freq").then_some(());
-                let found = whole.or(in_layer("layers.", ".self_attn.rotary_emb.inv_freq"));
-                found.map(|()| Self::Frequencies {
-                    frequencies,
-                    head_width: config.head_width,
-                })
-            }
+        if rest == "rotary_emb.inv_freq" && config.kinds.len() == 1 {
+            return frequencies(0);
+        }
+        let (number, name) = rest.strip_prefix(config.tensors.block)?.split_once('.')?;
+        let block = number.parse::<usize>().ok()?;
+        if block >= config.layers || block.to_string() != number {
+            return None;
+        }
+        let mut known = config.tensors.buffers.iter();
+        let (kind, _) = known.find(|(_, known)| *known == name)?;
+        match kind {
+            BufferKind::Mask => Some(Self::Mask),
+            BufferKind::MaskedScore => Some(Self::MaskedScore),
+            BufferKind::Frequencies => frequencies(block),
         }
     }
 
@@ -61,8 +66,8 @@ impl<'a> Buffer<'a> {
             (Self::Mask, _) => refuse(&[1, 1, 1, 1]),
             (Self::MaskedScore, [] | [1]) => Ok(()),
             (Self::MaskedScore, _) => refuse(&[]),
-            (Self::Frequencies { head_width, .. }, [pairs]) if pairs * 2 == *head_width => Ok(()),
-            (Self::Frequencies { head_width, .. }, _) => refuse(&[head_width / 2]),
+            (Self::Frequencies { rotated, .. }, [pairs]) if pairs * 2 == *rotated => Ok(()),
+            (Self::Frequencies { rotated, .. }, _) => refuse(&[rotated / 2]),
         }
     }
 
@@ -96,9 +101,9 @@ impl<'a> Buffer<'a> {
             }
             Self::Frequencies {
                 frequencies,
-                head_width,
+                rotated,
             } => {
-                let expected = |frequencies: &Frequencies| frequencies.radians(*head_width);
+                let expected = |frequencies: &Frequencies| frequencies.radians(*rotated);
                 // With linear scaling it was the positions that were scaled, not this buffer.
                 let unscaled = Frequencies::unscaled(frequencies.theta);
                 let mut of_each = expected(frequencies).into_iter().zip(expected(&unscaled));

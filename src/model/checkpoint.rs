@@ -26,11 +26,10 @@ use super::layout::{
     TEMPLATES, TOKENIZER, TOKENIZER_CONFIG, TOKENS_MAP, VOCABULARY, WEIGHTS,
 };
 use super::tokenizer_config::{self, TokenizerConfig};
-use super::wanted::Wanted;
-use super::weights::LM_HEAD;
+use super::wanted::{LM_HEAD, Wanted};
 use super::{
-    Config, ConfigError, Family, ShardError, Slot, TensorError, Tokenizer, TokenizerError, Weights,
-    pickle, shard,
+    Config, ConfigError, ShardError, Slot, TensorError, Tokenizer, TokenizerError, Weights, pickle,
+    shard,
 };
 use crate::quant::{PAIR_FACTORS, Scaling};
 
@@ -38,7 +37,7 @@ use crate::quant::{PAIR_FACTORS, Scaling};
 const MAX_TEXT: u64 = 1 << 26;
 const MAX_SHARDS: usize = 1 << 10;
 
-/// A checkpoint of GPT-2's or Llama's architecture.
+/// A checkpoint of one of the model types that are read.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     /// What the model is called: the repository's or the directory's name.
@@ -468,8 +467,8 @@ impl Loader {
             file: self.path(CONFIG),
             source,
         })?;
-        let gpt2 = matches!(config.family, Family::Gpt2);
-        let read = TokenizerConfig::read(gpt2, &class, tokenizer, beside.files());
+        let default = config.tensors.tokenizer;
+        let read = TokenizerConfig::read(default, &class, tokenizer, beside.files());
         let read = read.map_err(|(file, source)| CheckpointError::Tokenizer {
             file: self.path(file),
             source,
@@ -562,11 +561,20 @@ impl Loader {
     ) -> Result<Checkpoint, CheckpointError> {
         let mut weights = Weights::empty(&config);
         weights.lm_head = Some(Vec::new());
+        // llama.cpp's converter has added it already.
+        let converted = sources
+            .iter()
+            .any(|source| matches!(source, Source::Gguf(_)));
         let factors = self.fill(&config, &mut weights, sources, whole)?;
+        let offset = config.tensors.gain_offset;
+        if offset != 0.0 && !converted {
+            weights.shift_gains(offset);
+        }
         let mut notes = Vec::new();
         weights.lm_head = weights
             .lm_head
-            .filter(|head| !head.is_empty() && !same_bits(head, &weights.tokens));
+            .take()
+            .filter(|head| !head.is_empty() && !same_bits(head, weights.tokens()));
         if config.tied && weights.lm_head.is_some() {
             notes.push(format!(
                 "{}: {LM_HEAD} differs from the token embedding although tie_word_embeddings is true: it is used as it \
@@ -575,8 +583,14 @@ impl Loader {
             ));
         }
         config.tied = weights.lm_head.is_none();
-        if let (Family::Llama { frequencies }, Some(factors)) = (&mut config.family, factors) {
-            frequencies.scaling = Scaling::Factors(factors);
+        for rotation in config
+            .kinds
+            .iter_mut()
+            .filter_map(|kind| kind.rotation.as_mut())
+        {
+            if let Some(factors) = &factors {
+                rotation.frequencies.scaling = Scaling::Factors(factors.clone());
+            }
         }
         Ok(Checkpoint {
             name,
@@ -603,7 +617,7 @@ impl Loader {
         let mut slots = weights.slots(config);
         slots.extend(factored.then(|| Slot {
             name: FACTORS.to_string(),
-            shape: vec![config.head_width / 2],
+            shape: vec![config.rotated / 2],
             values: &mut factors,
         }));
         let mut wanted = Wanted::new(config, slots);

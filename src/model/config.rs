@@ -1,35 +1,66 @@
-//! A checkpoint's `config.json`: its shape, and the refusal of what is not supported.
+//! A checkpoint's `config.json`: the description of a decoder, and the refusal of what is not supported.
+//!
+//! A model_type is a file of this folder: the table of its keys, the table of its tensors, and how the one becomes a
+//! [`Config`]. Nothing else knows of model types.
 
 mod common;
+mod decoder;
 mod ends;
+mod error;
+mod gemma3_text;
 mod generation;
 mod gpt2;
+mod gpt_neox;
+mod granite;
+mod keys;
 mod llama;
+mod mistral;
+mod olmo2;
+mod opt;
+mod phi;
+mod phi3;
+mod qwen2;
+mod qwen3;
 mod rope;
+mod rows;
+mod smollm3;
+mod starcoder2;
 pub(super) mod table;
+mod tensors;
+mod types;
 
 #[cfg(test)]
 mod document_tests;
 #[cfg(test)]
+mod llama_tests;
+#[cfg(test)]
+mod models_tests;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
 pub(super) mod walk_tests;
 
-use std::fmt;
-
 use serde_json::{Map, Value};
-use thiserror::Error;
 
 use crate::ops::LANES;
-use crate::quant::{Activation, Architecture, Frequencies, NormKind, Positions};
+use crate::quant::{
+    Activation, Architecture, Attending, Biases, Factors, Frequencies, HeadNorm, NormKind, Order,
+};
 
-use table::{Effect, Row};
-
-/// The widths of an attention head that are supported; GPT-2's is the first.
-const HEAD_WIDTHS: [usize; 2] = [LANES, 2 * LANES];
+pub use error::ConfigError;
+pub(super) use error::Shown;
+use keys::Keys;
+pub(super) use tensors::{BufferKind, HEAD};
+pub use tensors::{Part, Tensors};
+#[cfg(test)]
+use types::MODEL_TYPES;
 
 /// No honest configuration comes near this size.
 const MAX_BYTES: usize = 1 << 20;
 const MAX_LAYERS: usize = 1 << 10;
 const MAX_WIDTH: usize = 1 << 14;
+const MAX_HEADS: usize = 1 << 10;
+const MAX_HEAD_WIDTH: usize = 4 * LANES;
 const MAX_HIDDEN: usize = 1 << 17;
 const MAX_VOCABULARY: usize = 1 << 22;
 const MAX_CONTEXT: usize = 1 << 20;
@@ -38,23 +69,40 @@ const MAX_PARAMETERS: u64 = 1 << 39;
 /// ε beyond this would drown the variance: a typing error, or an attack.
 const MAX_EPSILON: f64 = 0.1;
 
-/// What kind of block a model has, and how it knows positions.
+/// How the first lanes of queries and keys are rotated.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Family {
-    /// LayerNorm, learned positions, biases, a plain feed-forward part.
-    Gpt2,
-    /// RMSNorm, rotary positions, no biases, a gated feed-forward part.
-    Llama {
-        /// How far each pair of a head's lanes turns from one position to the next.
-        frequencies: Frequencies,
-    },
+pub struct Rotation {
+    /// How far each pair of lanes turns from one position to the next.
+    pub frequencies: Frequencies,
+    /// What rotated lanes are multiplied by, of queries and of keys.
+    pub factor: f64,
 }
 
-/// The shape of a checkpoint and the constants of its function.
+/// How blocks of one kind attend.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kind {
+    pub rotation: Option<Rotation>,
+    /// How many tokens are seen, the token itself among them; all before it where there is none.
+    pub window: Option<u32>,
+}
+
+/// What a decoder multiplies by, but for rotations.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Multipliers {
+    /// Of token embeddings.
+    pub embedding: f64,
+    /// Of scores.
+    pub score: f64,
+    /// Of what attention and feed-forward part add to the residual stream.
+    pub branch: f64,
+    pub logit: f64,
+}
+
+/// The description of a decoder: its shape, the constants of its function, and its checkpoints' tensors.
 ///
-/// [`Config::parse`] guarantees `width = head_width·heads`, a head width of 64 or 128 (GPT-2: 64),
-/// `heads` a multiple of `kv_heads`, `hidden` a multiple of 64, every size positive and bounded,
-/// `0 < epsilon ≤ 0.1`, and tokens of the vocabulary in `end_of_text`.
+/// [`Config::parse`] guarantees that every size is positive and bounded, heads at most 256 wide, `heads` a multiple of
+/// `kv_heads`, `rotated` even and at most the width of a head, `0 < epsilon ≤ 0.1`, tokens of the vocabulary in
+/// `end_of_text`, and for every block one of the kinds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The number of transformer blocks.
@@ -70,7 +118,25 @@ pub struct Config {
     pub vocabulary: usize,
     /// The largest number of positions.
     pub context: usize,
+    pub norm: NormKind,
+    /// Whether norms of the residual stream have biases.
+    pub norm_biases: bool,
+    pub order: Order,
+    pub head_norm: Option<HeadNorm>,
+    /// Where positions are learned: how many rows of their table come before that of position 0.
+    pub positions: Option<usize>,
+    /// How many lanes of a head are rotated, from the first.
+    pub rotated: usize,
+    /// How blocks attend, each kind once.
+    pub kinds: Vec<Kind>,
+    /// Which of the kinds each block is.
+    pub kind_of: Vec<u8>,
+    /// The biases that checkpoints hold, of maps and of the head.
+    pub biases: Biases,
     pub activation: Activation,
+    /// Whether the activation's value is multiplied by a second projection.
+    pub gated: bool,
+    pub multipliers: Multipliers,
     /// ε of the norms.
     pub epsilon: f64,
     /// Whether the head's matrix is the token embedding. A [`Checkpoint`](super::Checkpoint)
@@ -78,133 +144,11 @@ pub struct Config {
     pub tied: bool,
     /// The tokens that end a text, each once: those of the configuration, or of a `generation_config.json` beside it.
     pub end_of_text: Vec<u32>,
-    pub family: Family,
+    pub tensors: &'static Tensors,
 }
-
-/// Why a `config.json` is refused.
-#[derive(Debug, Error)]
-pub enum ConfigError {
-    #[error("the file has {0} bytes, more than the {MAX_BYTES} a configuration may have")]
-    TooLarge(usize),
-    #[error("not a JSON object: {0}")]
-    Json(#[from] serde_json::Error),
-    #[error("NaN and Infinity are no numbers of JSON: replace the value in line {line}")]
-    NotANumber { line: usize },
-    #[error("\"model_type\" is {value}, but only {supported} is supported")]
-    ModelType { value: Shown, supported: String },
-    #[error(
-        "the key \"{key}\" is missing: the file is not a complete configuration of model_type \"{model}\""
-    )]
-    Missing {
-        model: &'static str,
-        key: &'static str,
-    },
-    #[error("\"{key}\" is {value}, but only {supported} is supported for model_type \"{model}\"")]
-    Unsupported {
-        model: &'static str,
-        key: String,
-        value: Shown,
-        supported: String,
-    },
-    #[error(
-        "\"{key}\" is {value}: for model_type \"{model}\" this key is unknown, and may change the answers: remove it \
-         from the file if it does not"
-    )]
-    Unknown {
-        model: &'static str,
-        key: String,
-        value: Shown,
-    },
-    #[error("\"{key}\" is {value}, but only {supported} is supported: answers are plainly greedy")]
-    Generation {
-        key: String,
-        value: Shown,
-        supported: String,
-    },
-    #[error(
-        "a model of {parameters} parameters is more than the {MAX_PARAMETERS} that are supported: the sizes of the \
-         model_type \"{model}\" are damaged"
-    )]
-    Parameters {
-        model: &'static str,
-        parameters: u64,
-    },
-}
-
-impl ConfigError {
-    /// The same with other names for some keys: (name in a `config.json`, name to say).
-    pub(super) fn renamed(self, names: &[(&str, String)]) -> Self {
-        let rename = |key: String| match names.iter().find(|(name, _)| *name == key) {
-            Some((_, other)) => other.clone(),
-            None => key,
-        };
-        match self {
-            Self::Unsupported {
-                model,
-                key,
-                value,
-                supported,
-            } => {
-                let replace =
-                    |text: String, (name, other): &(&str, String)| text.replace(name, other);
-                Self::Unsupported {
-                    model,
-                    key: rename(key),
-                    value,
-                    supported: names.iter().fold(supported, replace),
-                }
-            }
-            other => other,
-        }
-    }
-}
-
-/// How many characters of a key or a value a message shows.
-const SHOWN: usize = 120;
-
-/// A value as a message shows it: the beginning of a long one.
-#[derive(Debug)]
-pub struct Shown(Value);
-
-impl Shown {
-    pub(super) fn new(value: &Value) -> Self {
-        Self(value.clone())
-    }
-}
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string();
-        match text.char_indices().nth(SHOWN) {
-            Some((end, _)) => write!(f, "{}…", &text[..end]),
-            None => f.write_str(&text),
-        }
-    }
-}
-
-/// A model_type that is read.
-struct ModelType {
-    name: &'static str,
-    /// Its own keys, and those that every configuration may have.
-    tables: [&'static [Row]; 3],
-    parse: fn(&Keys) -> Result<Config, ConfigError>,
-}
-
-const MODEL_TYPES: [ModelType; 2] = [
-    ModelType {
-        name: "gpt2",
-        tables: [gpt2::KEYS, common::KEYS, generation::KEYS],
-        parse: gpt2::parse,
-    },
-    ModelType {
-        name: "llama",
-        tables: [llama::KEYS, common::KEYS, generation::KEYS],
-        parse: llama::parse,
-    },
-];
 
 impl Config {
-    /// Reads a Hugging Face `config.json` of model type `gpt2` or `llama`. What `transformers` 5 makes of a file is what
+    /// Reads a Hugging Face `config.json`. What `transformers` 5 makes of a file is what
     /// counts: of two values under one key the last, of two names of one key that which wins there, types and defaults.
     ///
     /// # Errors
@@ -212,22 +156,13 @@ impl Config {
     /// the one that is proved, values on which `transformers` fails, and keys that are in no table and not `null`.
     pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
         let map = parse_object(json)?;
-        let name = map.get("model_type").unwrap_or(&Value::Null);
-        let model = MODEL_TYPES.iter().find(|model| *name == *model.name);
-        let Some(model) = model else {
-            return Err(ConfigError::ModelType {
-                value: Shown(name.clone()),
-                supported: MODEL_TYPES
-                    .map(|model| format!("{:?}", model.name))
-                    .join(" or "),
-            });
-        };
+        let model = types::find(map.get("model_type").unwrap_or(&Value::Null))?;
         let keys = Keys { model, map };
         keys.check()?;
         let config = (model.parse)(&keys)?;
         match config.parameters() {
             parameters if parameters > MAX_PARAMETERS => Err(ConfigError::Parameters {
-                model: model.name,
+                model: model.tensors.model_type,
                 parameters,
             }),
             _ => Ok(config),
@@ -256,7 +191,13 @@ impl Config {
     fn parameters(&self) -> u64 {
         let [layers, width, hidden] = [self.layers, self.width, self.hidden].map(|n| n as u64);
         let [rows, positions] = [self.vocabulary, self.context].map(|n| n as u64);
-        layers * width * (4 * width + 3 * hidden) + width * (2 * rows + positions)
+        let heads = self.query_width().max(self.width) as u64;
+        layers * width * (4 * heads + 3 * hidden) + width * (2 * rows + positions)
+    }
+
+    /// The width of all queries.
+    pub fn query_width(&self) -> usize {
+        self.heads * self.head_width
     }
 
     /// The width of all keys, and of all values.
@@ -264,16 +205,31 @@ impl Config {
         self.kv_heads * self.head_width
     }
 
+    /// How a block attends.
+    pub fn kind(&self, block: usize) -> &Kind {
+        &self.kinds[usize::from(self.kind_of[block])]
+    }
+
+    /// What is multiplied by, as quantization folds it into weights.
+    pub fn factors(&self) -> Factors {
+        let of = |kind: &Kind| {
+            kind.rotation
+                .as_ref()
+                .map_or(1.0, |rotation| rotation.factor)
+        };
+        Factors {
+            embedding: self.multipliers.embedding,
+            score: self.multipliers.score,
+            branch: self.multipliers.branch,
+            logit: self.multipliers.logit,
+            rotated: self.rotated,
+            rotation: self.kinds.iter().map(of).collect(),
+        }
+    }
+
     /// The same as the manifest states it.
     pub fn architecture(&self) -> Architecture {
-        let (norm, positions, gated) = match &self.family {
-            Family::Gpt2 => (NormKind::Layer, Positions::Learned, false),
-            Family::Llama { frequencies } => {
-                let turns = frequencies.turns(self.head_width);
-                (NormKind::RootMeanSquare, Positions::Rotary { turns }, true)
-            }
-        };
-        Architecture {
+        let mut architecture = Architecture {
             layers: self.layers,
             width: self.width,
             heads: self.heads,
@@ -283,20 +239,50 @@ impl Config {
             vocabulary: self.vocabulary,
             context: self.context,
             tied: self.tied,
-            norm,
-            positions,
-            gated,
+            norm: self.norm,
+            order: self.order,
+            head_norm: self.head_norm,
+            learned_positions: self.positions.is_some(),
+            kinds: Vec::new(),
+            kind_of: self.kind_of.clone(),
+            biases: self.folded_biases(),
+            gated: self.gated,
             activation: self.activation,
             epsilon_bits: self.epsilon.to_bits(),
             end_of_text: self.end_of_text.clone(),
-        }
+        };
+        let pairs = architecture.head_lanes() / 2;
+        let attending = |kind: &Kind| Attending {
+            turns: self.turns(kind, pairs),
+            window: kind.window,
+        };
+        architecture.kinds = self.kinds.iter().map(attending).collect();
+        architecture
     }
 
-    /// A `config.json` that [`Config::parse`] reads back as this configuration.
-    pub fn to_json(&self) -> Value {
-        match &self.family {
-            Family::Gpt2 => gpt2::to_json(self),
-            Family::Llama { frequencies } => llama::to_json(self, frequencies),
+    /// The turns of a kind's pairs; those beyond the rotated ones stand still.
+    fn turns(&self, kind: &Kind, pairs: usize) -> Vec<u64> {
+        let Some(rotation) = &kind.rotation else {
+            return Vec::new();
+        };
+        let mut turns = rotation.frequencies.turns(self.rotated);
+        turns.resize(pairs, 0);
+        turns
+    }
+
+    /// The maps that have biases once those of the norms before them are folded into them.
+    fn folded_biases(&self) -> Biases {
+        let (biases, [before_attention, before_second]) = (self.biases, self.order.before());
+        let folded = self.norm_biases && before_attention;
+        let second = self.norm_biases && (before_attention || before_second);
+        Biases {
+            query: biases.query || folded,
+            key: biases.key || folded,
+            value: biases.value || folded,
+            gate: biases.gate || second && self.gated,
+            up: biases.up || second,
+            final_norm: self.norm_biases,
+            ..biases
         }
     }
 }
@@ -324,360 +310,4 @@ fn python_number(json: &[u8], error: serde_json::Error) -> ConfigError {
         return ConfigError::NotANumber { line };
     }
     ConfigError::Json(error)
-}
-
-/// The keys of a configuration.
-struct Keys {
-    model: &'static ModelType,
-    map: Map<String, Value>,
-}
-
-impl Keys {
-    fn row(&self, key: &str) -> Option<&'static Row> {
-        let mut rows = self.model.tables.into_iter().flatten();
-        rows.find(|row| row.key == key)
-    }
-
-    /// Refuses keys that are in no table, and values that their rows do not accept.
-    fn check(&self) -> Result<(), ConfigError> {
-        for (key, value) in &self.map {
-            let row = self.row(key).map(|row| match row.effect {
-                Effect::Alias(of) => self.row(of).expect("a row of the same table"),
-                _ => row,
-            });
-            match row.map(|row| row.check(value)) {
-                Some(Err(supported)) => return Err(self.refusal(key, value, supported)),
-                None if !value.is_null() => {
-                    return Err(ConfigError::Unknown {
-                        model: self.model.name,
-                        key: key.chars().take(SHOWN).collect(),
-                        value: Shown(value.clone()),
-                    });
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// The name under which the file states what `key` is: another name wins.
-    fn name<'a>(&self, key: &'a str) -> &'a str {
-        let mut rows = self.model.tables.into_iter().flatten();
-        let names = |row: &&Row| matches!(row.effect, Effect::Alias(of) if of == key);
-        match rows.find(|row| names(row) && self.map.contains_key(row.key)) {
-            Some(row) => row.key,
-            None => key,
-        }
-    }
-
-    /// The value of a key if the file has it, be it `null`.
-    fn stated(&self, key: &str) -> Option<&Value> {
-        self.map.get(self.name(key))
-    }
-
-    /// The value of a key for which `null` means the same as its absence, as [`Keys::check`] has seen.
-    fn get(&self, key: &str) -> Option<&Value> {
-        self.stated(key).filter(|value| !value.is_null())
-    }
-
-    fn required(&self, key: &'static str) -> Result<&Value, ConfigError> {
-        let model = self.model.name;
-        self.get(key).ok_or(ConfigError::Missing { model, key })
-    }
-
-    fn refusal(&self, key: &str, value: &Value, supported: String) -> ConfigError {
-        ConfigError::Unsupported {
-            model: self.model.name,
-            key: key.chars().take(SHOWN).collect(),
-            value: Shown(value.clone()),
-            supported,
-        }
-    }
-
-    fn refuse<T>(&self, key: &'static str, supported: String) -> Result<T, ConfigError> {
-        let value = self.stated(key).unwrap_or(&Value::Null);
-        Err(self.refusal(self.name(key), value, supported))
-    }
-
-    /// A positive integer of at most `max`.
-    fn size(&self, key: &'static str, max: usize) -> Result<usize, ConfigError> {
-        let size = self.required(key)?.as_u64();
-        match size.and_then(|n| usize::try_from(n).ok()) {
-            Some(n) if (1..=max).contains(&n) => Ok(n),
-            _ => self.refuse(key, format!("an integer from 1 to {max}")),
-        }
-    }
-
-    fn multiple_of_lanes(&self, key: &'static str, max: usize) -> Result<usize, ConfigError> {
-        let size = self.size(key, max)?;
-        if !size.is_multiple_of(LANES) {
-            return self.refuse(key, format!("a multiple of {LANES}"));
-        }
-        Ok(size)
-    }
-
-    /// The value of a key, or what its absence means.
-    fn value(&self, key: &str) -> Value {
-        let default = || self.row(key).expect("a row for what is read").default();
-        self.get(key).cloned().unwrap_or_else(default)
-    }
-
-    fn epsilon(&self, key: &'static str) -> Result<f64, ConfigError> {
-        match self.value(key).as_f64() {
-            Some(epsilon) if epsilon > 0.0 && epsilon <= MAX_EPSILON => Ok(epsilon),
-            _ => self.refuse(key, format!("a positive number up to {MAX_EPSILON}")),
-        }
-    }
-
-    /// A flag, of which [`Keys::check`] has seen that it is one.
-    fn flag(&self, key: &str) -> bool {
-        self.value(key) == true
-    }
-
-    /// Absent it is transformers' default for the architecture; `null` is no token.
-    fn end_of_text(&self, vocabulary: usize) -> Result<Vec<u32>, ConfigError> {
-        let default = || {
-            self.row(ends::ENDS)
-                .expect("a row for what is read")
-                .default()
-        };
-        let value = self.stated(ends::ENDS).cloned().unwrap_or_else(default);
-        let ends = ends::ends(&value, vocabulary);
-        ends.map_err(|supported| self.refusal(ends::ENDS, &value, supported))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn gpt2_small() -> Value {
-        json!({
-            "model_type": "gpt2", "activation_function": "gelu_new", "n_ctx": 1024,
-            "n_embd": 768, "n_head": 12, "n_layer": 12, "n_positions": 1024, "n_inner": null,
-            "layer_norm_epsilon": 1e-5, "vocab_size": 50257, "eos_token_id": 50256,
-            "scale_attn_weights": true,
-        })
-    }
-
-    fn parse(json: &Value) -> Result<Config, ConfigError> {
-        Config::parse(json.to_string().as_bytes())
-    }
-
-    fn with(key: &str, value: Value) -> Value {
-        let mut json = gpt2_small();
-        json[key] = value;
-        json
-    }
-
-    /// The published configuration of GPT-2 small, with its defaults filled in.
-    #[test]
-    fn gpt2_small_is_understood() {
-        let config = parse(&gpt2_small()).unwrap();
-        assert_eq!(
-            config,
-            Config {
-                layers: 12,
-                width: 768,
-                heads: 12,
-                kv_heads: 12,
-                head_width: 64,
-                hidden: 3072,
-                vocabulary: 50257,
-                context: 1024,
-                activation: Activation::GeluTanh,
-                epsilon: 1e-5,
-                tied: true,
-                end_of_text: vec![50256],
-                family: Family::Gpt2,
-            }
-        );
-        assert_eq!(parse(&config.to_json()).unwrap(), config);
-        assert_eq!(config.architecture().epsilon(), 1e-5);
-    }
-
-    #[test]
-    fn optional_keys_are_honoured() {
-        let erf = parse(&with("activation_function", json!("gelu"))).unwrap();
-        assert_eq!(erf.activation, Activation::GeluErf);
-        let tanh = parse(&with("activation_function", json!("gelu_pytorch_tanh"))).unwrap();
-        assert_eq!(tanh.activation, Activation::GeluTanh);
-        assert_eq!(parse(&with("n_inner", json!(1024))).unwrap().hidden, 1024);
-        let untied = parse(&with("tie_word_embeddings", json!(false))).unwrap();
-        assert!(!untied.tied);
-        let by_alias = parse(&with("max_position_embeddings", json!(512))).unwrap();
-        assert_eq!(by_alias.context, 512);
-    }
-
-    /// Each line is a configuration whose function or size differs from what would be proved; the
-    /// message must name the key, what it is and what is supported.
-    #[test]
-    fn unsupported_and_absurd_values_are_refused_by_name() {
-        let cases = [
-            ("model_type", json!("bert"), "gpt2"),
-            ("activation_function", json!("relu"), "gelu_new"),
-            ("activation_function", json!(7), "a text"),
-            ("scale_attn_weights", json!(false), "true"),
-            ("scale_attn_by_inverse_layer_idx", json!(true), "false"),
-            ("scale_attn_weights", json!(null), "true"),
-            ("tie_word_embeddings", json!(null), "true or false"),
-            ("n_positions", json!(null), "a whole number"),
-            ("hidden_size", json!(null), "a whole number"),
-            ("hidden_size", json!(800), "multiple of 64"),
-            ("num_attention_heads", json!(6), "head width of 64"),
-            (
-                "quantization_config",
-                json!({"quant_method": "gptq"}),
-                "before it was quantized",
-            ),
-            ("repetition_penalty", json!(1.2), "greedy choice"),
-            ("rope_theta", json!(1e4), "unknown"),
-            ("add_cross_attention", json!(true), "false"),
-            ("n_embd", json!(800), "multiple of 64"),
-            ("n_embd", json!(0), "from 1 to"),
-            ("n_embd", json!(1u64 << 40), "from 1 to"),
-            ("n_embd", json!("768"), "a whole number"),
-            ("n_head", json!(6), "head width of 64"),
-            ("n_head", json!(u64::MAX), "from 1 to"),
-            ("n_inner", json!(100), "multiple of 64"),
-            ("n_layer", json!(-12), "from 1 to"),
-            ("n_layer", json!(1e300), "a whole number"),
-            ("n_layer", json!(12.5), "a whole number"),
-            ("vocab_size", json!(0), "from 1 to"),
-            ("n_positions", json!(u64::MAX), "from 1 to"),
-            ("layer_norm_epsilon", json!(0.0), "positive"),
-            ("layer_norm_epsilon", json!(-1e-5), "positive"),
-            ("layer_norm_epsilon", json!(1e5), "positive"),
-            ("eos_token_id", json!(50257), "below 50257"),
-            ("eos_token_id", json!([50257]), "below 50257"),
-            ("tie_word_embeddings", json!("yes"), "true or false"),
-        ];
-        for (key, value, supported) in cases {
-            let message = parse(&with(key, value.clone())).unwrap_err().to_string();
-            for part in [key, &value.to_string(), supported, "gpt2"] {
-                assert!(message.contains(part), "{key} = {value}: {message}");
-            }
-        }
-    }
-
-    /// A limit itself is within the limit: a file of a published size is not to be lost to a shift by one.
-    #[test]
-    fn values_at_their_limits_are_accepted() {
-        let epsilon = |value: f64| parse(&with("layer_norm_epsilon", json!(value)));
-        assert_eq!(epsilon(MAX_EPSILON).unwrap().epsilon, MAX_EPSILON);
-        let message = epsilon(MAX_EPSILON * 1.001).unwrap_err().to_string();
-        assert!(message.contains("layer_norm_epsilon"), "{message}");
-        let mut file = gpt2_small().to_string().into_bytes();
-        file.resize(MAX_BYTES, b' ');
-        assert_eq!(Config::parse(&file).unwrap(), parse(&gpt2_small()).unwrap());
-        file.push(b' ');
-        assert!(matches!(
-            Config::parse(&file),
-            Err(ConfigError::TooLarge(found)) if found == MAX_BYTES + 1
-        ));
-    }
-
-    #[test]
-    fn every_required_key_is_missed() {
-        for key in [
-            "model_type",
-            "n_positions",
-            "n_embd",
-            "n_head",
-            "n_layer",
-            "vocab_size",
-        ] {
-            let mut json = gpt2_small();
-            json.as_object_mut().unwrap().remove(key);
-            let message = parse(&json).unwrap_err().to_string();
-            assert!(message.contains(key), "{message}");
-            let absent = key == "model_type" || message.contains("missing");
-            assert!(absent, "{message}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_a_json_object_is_refused() {
-        for bytes in [&b""[..], b"[]", b"{\"model_type\":", b"\xff\xfe", b"null"] {
-            assert!(matches!(Config::parse(bytes), Err(ConfigError::Json(_))));
-        }
-        let deep = "[".repeat(1 << 19);
-        assert!(matches!(
-            Config::parse(deep.as_bytes()),
-            Err(ConfigError::Json(_))
-        ));
-        assert!(matches!(
-            Config::parse(&vec![b' '; MAX_BYTES + 1]),
-            Err(ConfigError::TooLarge(_))
-        ));
-    }
-
-    /// What Python reads and JSON does not have.
-    #[test]
-    fn what_is_no_number_is_refused_with_its_line() {
-        for value in ["NaN", "Infinity", "-Infinity", "[NaN]", "[1, -Infinity]"] {
-            let text = gpt2_small().to_string();
-            let text = text.replacen('{', &format!("{{\n\"initializer_range\": {value},"), 1);
-            let error = Config::parse(text.as_bytes()).unwrap_err();
-            assert!(
-                matches!(error, ConfigError::NotANumber { line: 2 }),
-                "{value}: {error}"
-            );
-        }
-        let text = gpt2_small()
-            .to_string()
-            .replacen('{', "{\"n\": Nothing,", 1);
-        assert!(matches!(
-            Config::parse(text.as_bytes()),
-            Err(ConfigError::Json(_))
-        ));
-    }
-
-    /// As in Python, of two values under one key the last counts.
-    #[test]
-    fn the_last_of_two_values_counts() {
-        let text = gpt2_small().to_string();
-        let with_first = text.replacen('{', "{\"n_layer\": 7, \"scale_attn_weights\": false,", 1);
-        assert_eq!(
-            Config::parse(with_first.as_bytes()).unwrap(),
-            parse(&gpt2_small()).unwrap()
-        );
-        let last = text.strip_suffix('}').unwrap().to_string() + ", \"n_layer\": 7}";
-        assert_eq!(Config::parse(last.as_bytes()).unwrap().layers, 7);
-    }
-
-    /// Each size within its bound, and their product beyond memory.
-    #[test]
-    fn sizes_are_bounded_together() {
-        let mut json = gpt2_small();
-        for (key, value) in [("n_embd", 1 << 14), ("n_head", 1 << 8), ("n_layer", 64)] {
-            json[key] = json!(value);
-        }
-        // A block counts as 2^32.
-        assert!(parse(&json).is_ok());
-        json["n_layer"] = json!(128);
-        let message = parse(&json).unwrap_err().to_string();
-        assert!(
-            message.contains("parameters") && message.contains("gpt2"),
-            "{message}"
-        );
-    }
-
-    /// Neither a long value nor a key fills the terminal, and a key that is switched off is none.
-    #[test]
-    fn unknown_keys_are_refused_unless_they_are_null() {
-        let long = "x".repeat(1 << 19);
-        let message = parse(&with("no_such_key", json!(long)))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains("no_such_key") && message.len() < 400,
-            "{message}"
-        );
-        assert!(parse(&with(&long, json!(null))).is_ok());
-        let message = parse(&with(&long, json!(1))).unwrap_err().to_string();
-        assert!(message.len() < 400, "{}", message.len());
-    }
 }

@@ -4,27 +4,27 @@ use candle_core::{DType, Device, Tensor};
 
 use super::float::FloatModel;
 use super::*;
-use crate::quant::{Activation, Frequencies};
+use crate::quant::Activation;
 
 /// Predicts four tokens; two of them are alike, whose gradients add up in the embedding.
 const WINDOW: [u32; 5] = [3, 1, 3, 5, 2];
 
-/// A model of either family with a few hundred parameters: two blocks of width 4, six tokens.
-fn tiny(family: Family, activation: Activation, tied: bool) -> (Config, Weights) {
+/// A model of any kind with a few hundred parameters: two blocks of width 4, six tokens.
+fn tiny(config: Config, activation: Activation, tied: bool) -> (Config, Weights) {
+    let gated = config.gated;
     let config = Config {
-        layers: 2,
         width: 4,
         heads: 2,
-        kv_heads: if family == Family::Gpt2 { 2 } else { 1 },
+        kv_heads: if gated { 1 } else { 2 },
         head_width: 2,
+        rotated: config.rotated.min(2),
         hidden: 6,
         vocabulary: 6,
         context: 8,
         activation,
-        epsilon: 1e-5,
         tied,
         end_of_text: vec![0],
-        family,
+        ..config
     };
     let mut weights = synthetic::weights(&config, 5);
     // Matrices of an initialized model are so small that attention and activation are all but linear.
@@ -36,12 +36,26 @@ fn tiny(family: Family, activation: Activation, tied: bool) -> (Config, Weights)
     (config, weights)
 }
 
-fn families() -> [(Config, Weights); 3] {
-    let frequencies = Frequencies::unscaled(10_000.0);
+/// The configuration of a stored checkpoint.
+fn stored(name: &str) -> Config {
+    let path = format!(
+        "{}/tests/reference/models/{name}/config.json",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    Config::parse(&std::fs::read(path).expect("a file")).expect("a configuration")
+}
+
+/// Between them they have every kind of parameter.
+fn kinds() -> [(Config, Weights); 6] {
+    let gpt2 = || synthetic::config(2, 2, 257, 8);
+    let llama = synthetic::llama_config(2, (2, 1, 2), 257, 8);
     [
-        tiny(Family::Gpt2, Activation::GeluTanh, true),
-        tiny(Family::Gpt2, Activation::GeluErf, false),
-        tiny(Family::Llama { frequencies }, Activation::Silu, false),
+        tiny(gpt2(), Activation::GeluTanh, true),
+        tiny(gpt2(), Activation::GeluErf, false),
+        tiny(llama, Activation::Silu, false),
+        tiny(stored("phi"), Activation::QuickGelu, false),
+        tiny(stored("gemma3_text"), Activation::GeluTanh, true),
+        tiny(stored("gpt_neox"), Activation::Silu, false),
     ]
 }
 
@@ -55,23 +69,13 @@ fn log_likelihoods(model: &FloatModel, config: &Config) -> Vec<f64> {
 }
 
 /// The numbers of parameters that a layer of each kind has: embedding, block, head.
-fn counts(config: &Config) -> [usize; 3] {
-    let (d, kv, hidden) = (
-        config.width,
-        config.kv_heads * config.head_width,
-        config.hidden,
-    );
-    let matrix = config.vocabulary * d;
-    match config.family {
-        Family::Gpt2 => {
-            let maps = 4 * (d * d + d) + (d * hidden + hidden) + (hidden * d + d);
-            [matrix + config.context * d, maps + 4 * d, matrix + 2 * d]
-        }
-        Family::Llama { .. } => {
-            let maps = 2 * d * d + 2 * d * kv + 3 * d * hidden;
-            [matrix, maps + 2 * d, matrix + d]
-        }
-    }
+fn counts(config: &Config, weights: &Weights) -> [usize; 3] {
+    let (d, matrix) = (config.width, config.vocabulary * config.width);
+    let size = |tensor: &super::Tensor| tensor.weight.len() + tensor.bias.len();
+    let positions = config.positions.map_or(0, |_| config.context * d);
+    let block = weights.blocks[0].iter().map(size).sum();
+    let head = size(weights.part(Part::FinalNorm)) + weights.head_bias.len();
+    [matrix + positions, block, matrix + head]
 }
 
 /// A parameter with one entry moved by `by`.
@@ -106,7 +110,7 @@ fn differences(
 /// Candle's derivatives of the GELUs have constants of six digits, hence a tolerance of 10⁻⁵.
 #[test]
 fn layers_have_the_sum_of_the_squared_derivatives_by_all_their_parameters() {
-    for (config, weights) in families() {
+    for (config, weights) in kinds() {
         let fisher = FisherModel::new(&config, &weights, Precision::Double).expect("a model");
         let found = fisher.squared_gradients(&WINDOW, &mut || {}).expect("runs");
         assert_eq!(found.len(), WINDOW.len() - 1);
@@ -119,7 +123,7 @@ fn layers_have_the_sum_of_the_squared_derivatives_by_all_their_parameters() {
             .iter()
             .map(|layer| layer.iter().map(|p| p.elem_count()).collect())
             .collect();
-        let [embedding, block, head] = counts(&config);
+        let [embedding, block, head] = counts(&config, &weights);
         let totals: Vec<usize> = sizes.iter().map(|layer| layer.iter().sum()).collect();
         assert_eq!(totals, [embedding, block, block, head]);
         for (layer, parameters) in sizes.iter().enumerate() {

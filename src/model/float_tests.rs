@@ -14,7 +14,7 @@ struct Loops<'a> {
     weights: &'a Weights,
 }
 
-fn affine(x: &[f64], weight: &[f32], bias: &[f32]) -> Vec<f64> {
+fn affine(x: &[f64], (weight, bias): (&[f32], &[f32])) -> Vec<f64> {
     let outputs = bias.len();
     let column = |o: usize| (0..x.len()).map(move |i| x[i] * f64::from(weight[i * outputs + o]));
     (0..outputs)
@@ -22,7 +22,7 @@ fn affine(x: &[f64], weight: &[f32], bias: &[f32]) -> Vec<f64> {
         .collect()
 }
 
-fn layer_norm(x: &[f64], gain: &[f32], bias: &[f32], epsilon: f64) -> Vec<f64> {
+fn layer_norm(x: &[f64], (gain, bias): (&[f32], &[f32]), epsilon: f64) -> Vec<f64> {
     let n = x.len() as f64;
     let mean = x.iter().sum::<f64>() / n;
     let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
@@ -50,6 +50,8 @@ fn gelu(activation: Activation, x: f64) -> f64 {
         }
         Activation::GeluErf => erf(x / 2f64.sqrt()),
         Activation::Silu => (x / 2.0).tanh(),
+        Activation::Relu => x.signum(),
+        Activation::QuickGelu => (0.851 * x).tanh(),
     };
     0.5 * x * (1.0 + inner)
 }
@@ -71,24 +73,25 @@ impl Loops<'_> {
         output
     }
 
-    fn block(&self, h: &mut Rows, block: &Block) {
-        let Block::Gpt2(block) = block else {
-            panic!("GPT-2's")
+    fn block(&self, h: &mut Rows, block: &[super::Tensor]) {
+        let of = |part| {
+            let found = block.iter().find(|tensor| tensor.part == part);
+            let found = found.expect("one of GPT-2's");
+            (&found.weight[..], &found.bias[..])
         };
-        let epsilon = self.config.epsilon;
-        let norm1 = |x: &Vec<f64>| layer_norm(x, &block.ln1_gain, &block.ln1_bias, epsilon);
-        let qkv = |x: &Vec<f64>| affine(&norm1(x), &block.attn_w, &block.attn_b);
+        let norm = |x: &[f64], part| layer_norm(x, of(part), self.config.epsilon);
+        let map = |x: &[f64], part| affine(x, of(part));
+        let qkv = |x: &Vec<f64>| map(&norm(x, Part::Norm1), Part::QueryKeyValue);
         let qkv: Rows = h.iter().map(qkv).collect();
         for (i, row) in h.iter_mut().enumerate() {
-            let branch = affine(&self.attention(&qkv, i), &block.proj_w, &block.proj_b);
+            let branch = map(&self.attention(&qkv, i), Part::Output);
             row.iter_mut().zip(branch).for_each(|(x, y)| *x += y);
-            let z = layer_norm(row, &block.ln2_gain, &block.ln2_bias, epsilon);
-            let hidden = affine(&z, &block.up_w, &block.up_b);
+            let hidden = map(&norm(row, Part::Norm2), Part::Up);
             let hidden: Vec<f64> = hidden
                 .iter()
                 .map(|x| gelu(self.config.activation, *x))
                 .collect();
-            let branch = affine(&hidden, &block.down_w, &block.down_b);
+            let branch = map(&hidden, Part::Down);
             row.iter_mut().zip(branch).for_each(|(x, y)| *x += y);
         }
     }
@@ -97,7 +100,8 @@ impl Loops<'_> {
         let (w, d) = (self.weights, self.config.width);
         let entry = |values: &[f32], row: usize, i: usize| f64::from(values[row * d + i]);
         let embed = |(position, token): (usize, &u32)| -> Vec<f64> {
-            let sum = |i| entry(&w.tokens, *token as usize, i) + entry(&w.positions, position, i);
+            let positions = &w.part(Part::Positions).weight;
+            let sum = |i| entry(w.tokens(), *token as usize, i) + entry(positions, position, i);
             (0..d).map(sum).collect()
         };
         let mut h: Rows = tokens.iter().enumerate().map(embed).collect();
@@ -106,7 +110,8 @@ impl Loops<'_> {
         }
         let mut logits = Vec::new();
         for row in &h {
-            let z = layer_norm(row, &w.final_gain, &w.final_bias, self.config.epsilon);
+            let norm = w.part(Part::FinalNorm);
+            let z = layer_norm(row, (&norm.weight, &norm.bias), self.config.epsilon);
             for word in 0..self.config.vocabulary {
                 logits.push((0..d).map(|i| z[i] * entry(w.head(), word, i)).sum());
             }
@@ -328,8 +333,8 @@ fn ties_go_to_the_lowest_token() {
         best > 0 && best != 5,
         "the seed gives a case that can be tied"
     );
-    let copy = weights.tokens[row(best)].to_vec();
-    weights.tokens[row(0)].copy_from_slice(&copy);
+    let copy = weights.tokens()[row(best)].to_vec();
+    weights.tokens_mut()[row(0)].copy_from_slice(&copy);
     let model = FloatModel::new(&config, &weights).unwrap();
     assert_eq!(model.generate(&[5], 1).unwrap(), [0]);
 }

@@ -38,7 +38,7 @@ mod shard_tests;
 
 pub use chat::{ChatError, ChatTemplate, Date, DateError, Messages, SourceError};
 pub use checkpoint::{Checkpoint, CheckpointError, shard_names};
-pub use config::{Config, ConfigError, Family};
+pub use config::{Config, ConfigError, Kind, Multipliers, Part, Rotation, Tensors};
 pub use fisher::{Fisher, FisherModel, Precision};
 pub use float::{
     FloatError, FloatModel, Observer, Stage, argmax, mean_negative_log_likelihood,
@@ -50,4 +50,4 @@ pub use pickle::{ArchiveError, PickleError};
 pub use shard::ShardError;
 pub use tokenizer::{Tokenizer, TokenizerError};
 pub use wanted::TensorError;
-pub use weights::{Block, Gpt2Block, LlamaBlock, Slot, Weights};
+pub use weights::{Slot, Tensor, Weights};

@@ -55,6 +55,20 @@ pub fn silu(x: &Tensor) -> Result<Tensor> {
     }
 }
 
+/// x/(1 + exp(−1.702x)).
+pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
+    let quick_gelu = |x: f64| x / (1.0 + libm::exp(-1.702 * x));
+    match reproduced(x) {
+        true => x.apply_op1_no_bwd(&Map(quick_gelu)),
+        false => x.div(&(x.affine(-1.702, 0.0)?.exp()? + 1.0)?),
+    }
+}
+
+/// max(x, 0), which is exact.
+pub fn relu(x: &Tensor) -> Result<Tensor> {
+    x.relu()
+}
+
 /// The cosine and sine of `phase`·2^-64 of a full circle.
 pub fn cos_sin(phase: u64) -> (f64, f64) {
     // As a number from −1/2 to 1/2 of the circle, to 53 digits.
@@ -166,6 +180,10 @@ mod tests {
             (gelu(&x), x.gelu()),
             (gelu_erf(&x), x.gelu_erf()),
             (silu(&x), x.silu()),
+            (
+                quick_gelu(&x),
+                (&x * 1.702).and_then(|y| y.silu()).and_then(|y| y / 1.702),
+            ),
         ] {
             assert_near(&own.expect("computed"), &candle.expect("computed"));
         }

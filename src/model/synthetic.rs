@@ -7,31 +7,21 @@ use std::{fs, io};
 use half::{bf16, f16};
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::config::BufferKind;
 pub use super::gguf::write as gguf;
 pub use super::pickle::write as pickle;
-use super::{Checkpoint, Config, Family, Slot, Tokenizer, Weights};
-use crate::quant::{Activation, Frequencies};
+use super::{Checkpoint, Config, Part, Slot, Tokenizer, Weights};
+use crate::quant::Activation;
 
-/// A configuration of the given size whose feed-forward part is four times as wide; token 256 of
+/// A configuration of GPT-2's kind of the given size whose feed-forward part is four times as wide; token 256 of
 /// [`tokenizer`] ends a text, so `vocabulary` is at least 257.
 pub fn config(layers: usize, heads: usize, vocabulary: usize, context: usize) -> Config {
-    Config {
-        layers,
-        width: 64 * heads,
-        heads,
-        kv_heads: heads,
-        head_width: 64,
-        hidden: 4 * 64 * heads,
-        vocabulary,
-        context,
-        activation: Activation::GeluTanh,
-        epsilon: 1e-5,
-        tied: true,
-        end_of_text: vec![256],
-        family: Family::Gpt2,
-    }
+    parsed(&json!({
+        "model_type": "gpt2", "n_layer": layers, "n_embd": 64 * heads, "n_head": heads,
+        "vocab_size": vocabulary, "n_positions": context, "eos_token_id": END.min(vocabulary - 1),
+    }))
 }
 
 /// A configuration of Llama's kind: `heads` heads of `head_width`, in groups that share `kv_heads`
@@ -43,21 +33,76 @@ pub fn llama_config(
     context: usize,
 ) -> Config {
     let width = heads * head_width;
-    Config {
-        width,
-        heads,
-        kv_heads,
-        head_width,
-        hidden: (8 * width / 3).next_multiple_of(64),
-        activation: Activation::Silu,
-        family: Family::Llama {
-            frequencies: Frequencies::unscaled(10_000.0),
-        },
-        ..config(layers, heads, vocabulary, context)
+    parsed(&json!({
+        "model_type": "llama", "num_hidden_layers": layers, "hidden_size": width, "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads, "head_dim": head_width,
+        "intermediate_size": (8 * width / 3).next_multiple_of(64), "rms_norm_eps": 1e-5,
+        "vocab_size": vocabulary, "max_position_embeddings": context, "eos_token_id": END.min(vocabulary - 1),
+        "tie_word_embeddings": true,
+    }))
+}
+
+/// What ends a text of [`tokenizer`].
+const END: usize = 256;
+
+/// A configuration that is known to be one.
+fn parsed(json: &Value) -> Config {
+    Config::parse(json.to_string().as_bytes()).expect("a configuration")
+}
+
+/// A `config.json` that [`Config::parse`] reads back as this configuration of model_type `gpt2` or `llama`, without
+/// scalings of rotations.
+///
+/// Panics on other model types.
+pub fn config_json(config: &Config) -> Value {
+    let activation = match config.activation {
+        Activation::GeluTanh => "gelu_new",
+        Activation::GeluErf => "gelu",
+        Activation::Silu => "silu",
+        Activation::Relu => "relu",
+        Activation::QuickGelu => "quick_gelu",
+    };
+    let ends = match &config.end_of_text[..] {
+        [] => Value::Null,
+        ends => ends.into(),
+    };
+    match config.tensors.model_type {
+        "gpt2" => json!({
+            "model_type": "gpt2",
+            "activation_function": activation,
+            "vocab_size": config.vocabulary,
+            "n_positions": config.context,
+            "n_embd": config.width,
+            "n_layer": config.layers,
+            "n_head": config.heads,
+            "n_inner": config.hidden,
+            "layer_norm_epsilon": config.epsilon,
+            "tie_word_embeddings": config.tied,
+            "eos_token_id": ends,
+        }),
+        "llama" => json!({
+            "model_type": "llama",
+            "hidden_act": activation,
+            "vocab_size": config.vocabulary,
+            "max_position_embeddings": config.context,
+            "hidden_size": config.width,
+            "intermediate_size": config.hidden,
+            "num_hidden_layers": config.layers,
+            "num_attention_heads": config.heads,
+            "num_key_value_heads": config.kv_heads,
+            "head_dim": config.head_width,
+            "rms_norm_eps": config.epsilon,
+            "rope_theta": config.kinds[0].rotation.as_ref().map(|rotation| rotation.frequencies.theta),
+            "attention_bias": config.biases.query,
+            "mlp_bias": config.biases.up,
+            "tie_word_embeddings": config.tied,
+            "eos_token_id": ends,
+        }),
+        other => panic!("{other} is written by its own program"),
     }
 }
 
-/// Weights with the statistics of GPT-2's initialization, for either family: matrices N(0, 0.02²), those that write
+/// Weights with the statistics of GPT-2's initialization, for any model_type: matrices N(0, 0.02²), those that write
 /// to the residual stream divided by √(2·layers), gains about 1, biases small. The head has a
 /// matrix of its own unless `config.tied`. The same on every machine.
 pub fn weights(config: &Config, seed: u64) -> Weights {
@@ -69,7 +114,7 @@ pub fn weights(config: &Config, seed: u64) -> Weights {
         let gain = slot.shape.len() == 1 && slot.name.ends_with("weight");
         let (mean, deviation) = match slot.name.as_str() {
             _ if gain => (1.0, 0.05),
-            name if writes_to_stream(name) => (0.0, 0.02 * residual),
+            name if writes_to_stream(config, name) => (0.0, 0.02 * residual),
             name if name.ends_with("weight") => (0.0, 0.02),
             _ => (0.0, 0.01),
         };
@@ -81,10 +126,10 @@ pub fn weights(config: &Config, seed: u64) -> Weights {
 }
 
 /// Whether a tensor is the matrix of a branch's last projection.
-fn writes_to_stream(name: &str) -> bool {
-    ["c_proj", "o_proj", "down_proj"]
-        .iter()
-        .any(|part| name.ends_with(&format!("{part}.weight")))
+fn writes_to_stream(config: &Config, name: &str) -> bool {
+    let last = |part: &Part| [Part::Output, Part::Down].contains(part);
+    let mut table = config.tensors.blocks.iter().filter(|(part, _)| last(part));
+    table.any(|(_, own)| name.ends_with(&format!(".{own}.weight")))
 }
 
 /// A checkpoint of that shape with the weights of a seed, as if it had been read.
@@ -159,7 +204,7 @@ pub fn stored(config: &Config, weights: &Weights, layout: &Layout) -> Vec<Stored
     }
     let prefix = |name: &str| match name {
         "lm_head.weight" => name.to_string(),
-        _ if layout.prefix && config.family == Family::Gpt2 => format!("transformer.{name}"),
+        _ if layout.prefix && config.tensors.bare => format!("{}{name}", config.tensors.base),
         _ => name.to_string(),
     };
     let store = |slot: Slot| Stored {
@@ -168,34 +213,39 @@ pub fn stored(config: &Config, weights: &Weights, layout: &Layout) -> Vec<Stored
         bytes: encode(layout.dtype, slot.values),
         shape: slot.shape,
     };
-    let n = config.context;
     let mut tensors: Vec<Stored> = weights.slots(config).into_iter().map(store).collect();
     for layer in 0..config.layers {
-        if let Family::Llama { frequencies } = &config.family {
-            let radians = frequencies.radians(config.head_width);
-            let values: Vec<f32> = radians.into_iter().map(|x| x as f32).collect();
-            tensors.push(Stored {
-                name: format!("model.layers.{layer}.self_attn.rotary_emb.inv_freq"),
-                dtype: Dtype::F32,
-                shape: vec![values.len()],
-                bytes: encode(Dtype::F32, &values),
-            });
-            continue;
-        }
-        tensors.push(Stored {
-            name: prefix(&format!("h.{layer}.attn.bias")),
-            dtype: Dtype::U8,
-            shape: vec![1, 1, n, n],
-            bytes: (0..n * n).map(|i| u8::from(i % n <= i / n)).collect(),
-        });
-        tensors.push(Stored {
-            name: prefix(&format!("h.{layer}.attn.masked_bias")),
-            dtype: Dtype::F32,
-            shape: vec![],
-            bytes: (-1e4f32).to_le_bytes().to_vec(),
-        });
+        let buffers = config.tensors.buffers.iter();
+        tensors.extend(buffers.filter_map(|(kind, name)| {
+            let (dtype, shape, bytes) = buffer(*kind, config, layer)?;
+            let name = prefix(&config.tensors.in_block(layer, name));
+            Some(Stored {
+                name,
+                dtype,
+                shape,
+                bytes,
+            })
+        }));
     }
     tensors
+}
+
+/// A buffer of old checkpoints, if the block has it.
+fn buffer(kind: BufferKind, config: &Config, layer: usize) -> Option<(Dtype, Vec<usize>, Vec<u8>)> {
+    let n = config.context;
+    Some(match kind {
+        BufferKind::Mask => {
+            let mask = (0..n * n).map(|i| u8::from(i % n <= i / n));
+            (Dtype::U8, vec![1, 1, n, n], mask.collect())
+        }
+        BufferKind::MaskedScore => (Dtype::F32, vec![], (-1e4f32).to_le_bytes().to_vec()),
+        BufferKind::Frequencies => {
+            let rotation = config.kind(layer).rotation.as_ref()?;
+            let radians = rotation.frequencies.radians(config.rotated).into_iter();
+            let values: Vec<f32> = radians.map(|x| x as f32).collect();
+            (Dtype::F32, vec![values.len()], encode(Dtype::F32, &values))
+        }
+    })
 }
 
 /// Writes a checkpoint into `directory`, which is made if need be: `config.json`, the weights and
@@ -210,7 +260,10 @@ pub fn write(
     layout: &Layout,
 ) -> io::Result<()> {
     fs::create_dir_all(directory)?;
-    fs::write(directory.join("config.json"), config.to_json().to_string())?;
+    fs::write(
+        directory.join("config.json"),
+        config_json(config).to_string(),
+    )?;
     write_tensors(directory, &stored(config, weights, layout), layout.shards)?;
     if layout.split_tokenizer {
         let vocabulary = json!(byte_vocabulary()).to_string();
@@ -303,13 +356,17 @@ mod tests {
             let square = values.iter().map(|v| (f64::from(*v) - mean).powi(2));
             (mean, (square.sum::<f64>() / n).sqrt())
         };
-        let crate::model::Block::Gpt2(block) = &weights.blocks[1] else {
-            panic!("GPT-2's")
+        let block = |part| {
+            let mut tensors = weights.blocks[1].iter();
+            &tensors
+                .find(|tensor| tensor.part == part)
+                .expect("one of GPT-2's")
+                .weight
         };
         for (values, deviation) in [
-            (&weights.tokens, 0.02),
-            (&block.attn_w, 0.02),
-            (&block.down_w, 0.02 / 6f64.sqrt()),
+            (weights.tokens(), 0.02),
+            (&block(Part::QueryKeyValue)[..], 0.02),
+            (&block(Part::Down)[..], 0.02 / 6f64.sqrt()),
         ] {
             let (mean, found) = moments(values);
             assert!(mean.abs() < deviation / 20.0, "{mean}");
@@ -318,7 +375,7 @@ mod tests {
                 "{found} {deviation}"
             );
         }
-        let (mean, deviation) = moments(&block.ln2_gain);
+        let (mean, deviation) = moments(block(Part::Norm2));
         assert!((mean - 1.0).abs() < 0.02 && deviation < 0.1);
     }
 }

@@ -1,7 +1,7 @@
 //! The tensors that a checkpoint has to provide, under the names that its files give them.
 //!
 //! A name is wrappers, the base model, and the rest: `module.transformer.h.0.ln_1.weight`. The base (`transformer.`
-//! of GPT-2, `model.` of Llama) may be left out, as where only the base model was saved. In front of it may stand what
+//! of GPT-2, `model.` of most others) may be left out, as where only the base model was saved. In front of it may stand what
 //! training tools wrap a model in. All tensors of a checkpoint have the same in front of the rest; the head, which lies
 //! beside the base model, may have the same or it without the base.
 
@@ -11,10 +11,13 @@ use safetensors::Dtype;
 use thiserror::Error;
 
 use super::buffers::Buffer;
-use super::weights::LM_HEAD;
-use super::{Config, Family, ShardError, Slot};
+use super::config::{HEAD, Part};
+use super::{Config, ShardError, Slot};
 
-/// What may stand before a tensor's own name, in any number.
+/// The name of the one tensor that a checkpoint may leave out.
+pub(super) const LM_HEAD: &str = "lm_head.weight";
+
+/// What may stand before a tensor's own name, in any number, beside the parts of its base model's name.
 const WRAPPERS: [&str; 4] = ["module.", "_orig_mod.", "model.", "transformer."];
 
 /// What is wrong with one tensor.
@@ -22,9 +25,9 @@ const WRAPPERS: [&str; 4] = ["module.", "_orig_mod.", "model.", "transformer."];
 pub enum TensorError {
     #[error("is missing: expected shape {expected:?} by the configuration")]
     Missing { expected: Vec<usize> },
-    #[error("does not belong to the {family} model that the configuration describes: {reason}")]
+    #[error("does not belong to the {model} model that the configuration describes: {reason}")]
     Unexpected {
-        family: &'static str,
+        model: &'static str,
         reason: &'static str,
     },
     #[error("occurs more than once")]
@@ -121,7 +124,7 @@ impl<'a> Wanted<'a> {
 
     /// The place for the tensor that a file in Hugging Face's layout calls `name`.
     pub fn claim(&mut self, name: &str) -> Result<Place<'_, 'a>, TensorError> {
-        let (prefix, rest) = split(name);
+        let (prefix, rest) = self.split(name);
         if let Some(buffer) = Buffer::named(rest, self.config) {
             self.check_prefix(prefix, rest, name)?;
             if !self.buffers.insert(rest.to_string()) {
@@ -155,7 +158,7 @@ impl<'a> Wanted<'a> {
     /// name of the other). What else stands among these pairs is of no consequence.
     pub fn note_aliases<'b>(&mut self, pairs: impl Iterator<Item = (&'b String, &'b String)>) {
         for (name, other) in pairs {
-            let [name, other] = [name, other].map(|name| self.own_name(split(name).1));
+            let [name, other] = [name, other].map(|name| self.own_name(self.split(name).1));
             if self.slots.contains_key(&name) && self.slots.contains_key(&other) {
                 self.aliases.push((name, other));
             }
@@ -166,10 +169,8 @@ impl<'a> Wanted<'a> {
     /// and, as in `transformers`, the token embedding of a tied model by its head.
     pub fn resolve_aliases(&mut self) -> Result<(), ShardError> {
         let mut aliases = std::mem::take(&mut self.aliases);
-        let tokens = self.own_name(match self.config.family {
-            Family::Gpt2 => "wte.weight",
-            Family::Llama { .. } => "embed_tokens.weight",
-        });
+        let tokens = self.config.tensors.name_of(Part::Tokens);
+        let tokens = self.own_name(&format!("{tokens}.weight"));
         let filled = |name: &str| self.slots.get(name).is_some_and(|(_, filled)| *filled);
         if self.config.tied && !filled(&tokens) && !aliases.iter().any(|(name, _)| *name == tokens)
         {
@@ -193,17 +194,31 @@ impl<'a> Wanted<'a> {
         entries.filter_map(|(slot, filled)| (!filled).then_some(slot))
     }
 
+    /// A name's wrappers, and the rest.
+    fn split<'n>(&self, name: &'n str) -> (&'n str, &'n str) {
+        let base = self.config.tensors.base.split_inclusive('.');
+        let mut rest = name;
+        while let Some(inner) = base
+            .clone()
+            .chain(WRAPPERS)
+            .find_map(|wrapper| rest.strip_prefix(wrapper))
+        {
+            rest = inner;
+        }
+        name.split_at(name.len() - rest.len())
+    }
+
     /// The name of a [`Slot`], of a name without prefix.
     fn own_name(&self, rest: &str) -> String {
-        match self.config.family {
-            Family::Llama { .. } if rest != LM_HEAD => format!("model.{rest}"),
-            _ => rest.to_string(),
+        match head(rest, self.config) {
+            Some(kind) => format!("{HEAD}{kind}"),
+            None => self.config.tensors.in_model(rest),
         }
     }
 
     /// Refuses tensors whose names do not begin alike.
     fn check_prefix(&mut self, prefix: &str, rest: &str, name: &str) -> Result<(), TensorError> {
-        let is_head = usize::from(rest == LM_HEAD);
+        let is_head = usize::from(head(rest, self.config).is_some());
         let known = self.prefixes[is_head].get_or_insert_with(|| Prefix {
             prefix: prefix.to_string(),
             tensor: name.to_string(),
@@ -215,11 +230,7 @@ impl<'a> Wanted<'a> {
         let [Some(body), Some(head)] = &self.prefixes else {
             return Ok(());
         };
-        let base = match self.config.family {
-            Family::Gpt2 => "transformer.",
-            Family::Llama { .. } => "model.",
-        };
-        let outside = body.prefix.strip_suffix(base);
+        let outside = body.prefix.strip_suffix(self.config.tensors.base);
         if head.prefix != body.prefix && Some(&*head.prefix) != outside {
             let other = [body, head][1 - is_head].tensor.clone();
             return Err(TensorError::Prefix { other });
@@ -229,22 +240,19 @@ impl<'a> Wanted<'a> {
 
     fn unexpected(&self, rest: &str) -> TensorError {
         TensorError::Unexpected {
-            family: match self.config.family {
-                Family::Gpt2 => "GPT-2",
-                Family::Llama { .. } => "Llama",
-            },
+            model: self.config.tensors.name,
             reason: reason(rest),
         }
     }
 }
 
-/// A name's wrappers, and the rest.
-fn split(name: &str) -> (&str, &str) {
-    let mut rest = name;
-    while let Some(inner) = WRAPPERS.iter().find_map(|w| rest.strip_prefix(w)) {
-        rest = inner;
-    }
-    name.split_at(name.len() - rest.len())
+/// What follows the head's name, or an older one of it, in a name without prefix.
+fn head<'n>(rest: &'n str, config: &Config) -> Option<&'n str> {
+    let mut names = [HEAD]
+        .into_iter()
+        .chain(config.tensors.heads.iter().copied());
+    let kind = names.find_map(|name| rest.strip_prefix(name))?;
+    kind.starts_with('.').then_some(kind)
 }
 
 /// What a tensor that does not belong may be, and what to do.
@@ -269,9 +277,9 @@ fn reason(rest: &str) -> &'static str {
     } else if rest.starts_with("score.") || rest.starts_with("classifier.") {
         "it is a classifier's head; use a checkpoint that was saved with a language model's"
     } else if ends(&["q_norm.weight", "k_norm.weight"]) {
-        "queries and keys are not normalized here"
+        "queries and keys are not normalized in this model"
     } else if ends(&[".bias"]) {
-        "there is no such bias here"
+        "there is no such bias in this model"
     } else {
         "without it the model would be another function"
     }

@@ -1,87 +1,33 @@
 //! The weights of a checkpoint, as published, and as quantization sees them.
 
-use super::{Config, Family};
-use crate::quant::{FloatBlock, FloatMap, FloatNorm, FloatWeights};
+use super::Config;
+use super::config::{HEAD, Part};
+use crate::quant::{FloatBlock, FloatMap, FloatNorm, FloatWeights, HeadNorm};
 
-/// One transformer block of GPT-2. Matrices are `[inputs, outputs]`, row-major, as GPT-2's `Conv1D` stores
-/// them: y = x·W + b.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Gpt2Block {
-    /// γ of the norm before the attention, `[d]`.
-    pub ln1_gain: Vec<f32>,
-    /// β of it, `[d]`.
-    pub ln1_bias: Vec<f32>,
-    /// `[d, 3d]`: query, key and value side by side, each head by head.
-    pub attn_w: Vec<f32>,
-    /// `[3d]`.
-    pub attn_b: Vec<f32>,
-    /// The attention's output projection, `[d, d]`.
-    pub proj_w: Vec<f32>,
-    /// `[d]`.
-    pub proj_b: Vec<f32>,
-    /// γ of the norm before the feed-forward part, `[d]`.
-    pub ln2_gain: Vec<f32>,
-    /// β of it, `[d]`.
-    pub ln2_bias: Vec<f32>,
-    /// `[d, hidden]`.
-    pub up_w: Vec<f32>,
-    /// `[hidden]`.
-    pub up_b: Vec<f32>,
-    /// `[hidden, d]`.
-    pub down_w: Vec<f32>,
-    /// `[d]`.
-    pub down_b: Vec<f32>,
-}
-
-/// One transformer block of Llama's kind. Matrices are `[outputs, inputs]`, row-major, as PyTorch's
-/// `Linear` stores them: y = W·x. A rotary pair is (m, m + w/2) of a head's w lanes.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct LlamaBlock {
-    /// γ of the norm before the attention, `[d]`.
-    pub norm1_gain: Vec<f32>,
-    /// `[d, d]`, head by head.
-    pub query: Vec<f32>,
-    /// `[kv, d]`, kv the width of all heads of keys.
-    pub key: Vec<f32>,
-    /// `[kv, d]`.
-    pub value: Vec<f32>,
-    /// The attention's output projection, `[d, d]`.
-    pub output: Vec<f32>,
-    /// γ of the norm before the feed-forward part, `[d]`.
-    pub norm2_gain: Vec<f32>,
-    /// `[hidden, d]`.
-    pub gate: Vec<f32>,
-    /// `[hidden, d]`.
-    pub up: Vec<f32>,
-    /// `[d, hidden]`.
-    pub down: Vec<f32>,
-}
-
-/// One transformer block.
+/// A part's tensors.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Block {
-    Gpt2(Gpt2Block),
-    Llama(LlamaBlock),
+pub struct Tensor {
+    pub part: Part,
+    /// A map's matrix, or a norm's gain.
+    pub weight: Vec<f32>,
+    /// Empty where there is none.
+    pub bias: Vec<f32>,
 }
 
-/// A whole model. Tensors that its family has not are empty.
+/// A whole model: the parts of its model_type's table.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Weights {
-    /// `[vocabulary, d]`.
-    pub tokens: Vec<f32>,
-    /// `[context, d]`, GPT-2's.
-    pub positions: Vec<f32>,
-    pub blocks: Vec<Block>,
-    /// γ of the final norm, `[d]`.
-    pub final_gain: Vec<f32>,
-    /// β of the final norm, `[d]`, GPT-2's.
-    pub final_bias: Vec<f32>,
+    /// Those outside of blocks, but for the head.
+    pub model: Vec<Tensor>,
+    /// Those of each block.
+    pub blocks: Vec<Vec<Tensor>>,
     /// `[vocabulary, d]`, or `None` where the token embedding serves.
     pub lm_head: Option<Vec<f32>>,
+    /// `[vocabulary]`, or empty.
+    pub head_bias: Vec<f32>,
 }
 
-/// One tensor of a model: its name in a checkpoint (GPT-2's without `transformer.`), its shape,
-/// and where its values are.
+/// One tensor of a model: its name in a checkpoint, its shape, and where its values are.
 #[derive(Debug)]
 pub struct Slot<'a> {
     pub name: String,
@@ -89,160 +35,276 @@ pub struct Slot<'a> {
     pub values: &'a mut Vec<f32>,
 }
 
-/// The name of the one tensor that a checkpoint may leave out.
-pub(super) const LM_HEAD: &str = "lm_head.weight";
+impl Part {
+    /// The maps that a matrix holds, and how many outputs each has.
+    fn maps(self, config: &Config) -> Vec<(Self, usize)> {
+        let (queries, keys, hidden) = (config.query_width(), config.kv_width(), config.hidden);
+        match self {
+            Self::Query => vec![(self, queries)],
+            Self::Key | Self::Value => vec![(self, keys)],
+            Self::QueryKeyValue | Self::HeadByHead => {
+                vec![
+                    (Self::Query, queries),
+                    (Self::Key, keys),
+                    (Self::Value, keys),
+                ]
+            }
+            Self::Output | Self::Down => vec![(self, config.width)],
+            Self::Gate | Self::Up => vec![(self, hidden)],
+            Self::GateUp => vec![(Self::Gate, hidden), (Self::Up, hidden)],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The number of a map's inputs.
+    fn inputs(self, config: &Config) -> usize {
+        match self {
+            Self::Output => config.query_width(),
+            Self::Down => config.hidden,
+            _ => config.width,
+        }
+    }
+
+    /// The shape of its first tensor.
+    fn shape(self, config: &Config) -> Vec<usize> {
+        let of_heads = |heads| match config.head_norm {
+            Some(HeadNorm::Whole) => vec![heads * config.head_width],
+            _ => vec![config.head_width],
+        };
+        match self {
+            Self::Tokens => vec![config.vocabulary, config.width],
+            Self::Positions => {
+                vec![
+                    config.context + config.positions.unwrap_or_default(),
+                    config.width,
+                ]
+            }
+            Self::QueryNorm => of_heads(config.heads),
+            Self::KeyNorm => of_heads(config.kv_heads),
+            _ => match &*self.maps(config) {
+                [] => vec![config.width],
+                maps => {
+                    let outputs = maps.iter().map(|(_, outputs)| outputs).sum();
+                    let shape = [outputs, self.inputs(config)];
+                    let inputs_first = config.tensors.inputs_first;
+                    if inputs_first {
+                        shape.into_iter().rev().collect()
+                    } else {
+                        shape.to_vec()
+                    }
+                }
+            },
+        }
+    }
+
+    /// The length of its bias, 0 where it has none.
+    fn bias(self, config: &Config) -> usize {
+        let b = config.biases;
+        let biased = match self {
+            Self::FinalNorm
+            | Self::Norm1
+            | Self::Norm2
+            | Self::AttentionNorm
+            | Self::FeedForwardNorm => {
+                return if config.norm_biases { config.width } else { 0 };
+            }
+            Self::Query | Self::QueryKeyValue | Self::HeadByHead => b.query,
+            Self::Key => b.key,
+            Self::Value => b.value,
+            Self::Output => b.output,
+            Self::Gate | Self::GateUp => b.gate,
+            Self::Up => b.up,
+            Self::Down => b.down,
+            Self::Tokens | Self::Positions | Self::QueryNorm | Self::KeyNorm => false,
+        };
+        let outputs = || self.maps(config).iter().map(|(_, outputs)| outputs).sum();
+        if biased { outputs() } else { 0 }
+    }
+
+    /// Whether its first tensor is a norm's gain.
+    fn is_norm(self) -> bool {
+        matches!(
+            self,
+            Self::FinalNorm
+                | Self::Norm1
+                | Self::Norm2
+                | Self::AttentionNorm
+                | Self::FeedForwardNorm
+                | Self::QueryNorm
+                | Self::KeyNorm
+        )
+    }
+}
+
+impl Tensor {
+    fn empty(part: Part) -> Self {
+        let (weight, bias) = (Vec::new(), Vec::new());
+        Self { part, weight, bias }
+    }
+
+    /// Its tensors, called `name` less what they are.
+    fn slots(&mut self, name: &str, config: &Config) -> impl Iterator<Item = Slot<'_>> + use<'_> {
+        let bias = self.part.bias(config);
+        let weight = slot(
+            format!("{name}.weight"),
+            self.part.shape(config),
+            &mut self.weight,
+        );
+        let bias = (bias > 0).then(|| slot(format!("{name}.bias"), vec![bias], &mut self.bias));
+        [weight].into_iter().chain(bias)
+    }
+
+    fn norm(&self) -> FloatNorm<'_> {
+        FloatNorm {
+            gain: &self.weight,
+            bias: &self.bias,
+        }
+    }
+
+    /// The map `wanted`, if this tensor holds it.
+    fn map(&self, wanted: Part, config: &Config) -> Option<FloatMap<'_>> {
+        let maps = self.part.maps(config);
+        let index = maps.iter().position(|(part, _)| *part == wanted)?;
+        let before: usize = maps[..index].iter().map(|(_, outputs)| outputs).sum();
+        let (outputs, stored) = (maps[index].1, maps.iter().map(|(_, outputs)| outputs).sum());
+        let whole = if config.tensors.inputs_first {
+            FloatMap::whole
+        } else {
+            FloatMap::transposed
+        };
+        let whole = whole(&self.weight, &self.bias, self.part.inputs(config), stored);
+        let width = config.head_width;
+        Some(match self.part {
+            Part::HeadByHead => whole.in_turns(index * width, (width, 3 * width), outputs),
+            _ => whole.part(before, outputs),
+        })
+    }
+}
 
 impl Weights {
     /// A model of the given shape whose tensors are all empty, to be filled through
     /// [`Weights::slots`].
     pub fn empty(config: &Config) -> Self {
-        let block = match config.family {
-            Family::Gpt2 => Block::Gpt2(Gpt2Block::default()),
-            Family::Llama { .. } => Block::Llama(LlamaBlock::default()),
-        };
+        let all =
+            |table: &[(Part, &str)]| table.iter().map(|(part, _)| Tensor::empty(*part)).collect();
         Self {
-            blocks: vec![block; config.layers],
-            ..Self::default()
+            model: all(config.tensors.model),
+            blocks: (0..config.layers)
+                .map(|_| all(config.tensors.blocks))
+                .collect(),
+            lm_head: None,
+            head_bias: Vec::new(),
         }
     }
 
-    /// Every tensor with its name and the shape that `config` gives it; `lm_head.weight`, the
-    /// last, only where there is one. This list is the one place that knows a checkpoint's names.
+    /// Every tensor with its name and the shape that `config` gives it; the head's matrix only where there is one.
     pub fn slots(&mut self, config: &Config) -> Vec<Slot<'_>> {
-        let (d, tokens) = (config.width, [config.vocabulary, config.width]);
-        let mut slots = Vec::new();
-        match config.family {
-            Family::Gpt2 => {
-                let positions = [config.context, d];
-                slots.push(slot("wte.weight", &tokens, &mut self.tokens));
-                slots.push(slot("wpe.weight", &positions, &mut self.positions));
-                slots.push(slot("ln_f.weight", &[d], &mut self.final_gain));
-                slots.push(slot("ln_f.bias", &[d], &mut self.final_bias));
-            }
-            Family::Llama { .. } => {
-                slots.push(slot("model.embed_tokens.weight", &tokens, &mut self.tokens));
-                slots.push(slot("model.norm.weight", &[d], &mut self.final_gain));
-            }
-        }
-        for (layer, block) in self.blocks.iter_mut().enumerate() {
-            match block {
-                Block::Gpt2(block) => slots.extend(block.slots(layer, config)),
-                Block::Llama(block) => slots.extend(block.slots(layer, config)),
+        let names = config.tensors;
+        let model = self.model.iter_mut().zip(names.model);
+        let mut slots: Vec<Slot> = model
+            .flat_map(|(tensor, (_, name))| tensor.slots(&names.in_model(name), config))
+            .collect();
+        for (index, block) in self.blocks.iter_mut().enumerate() {
+            for (tensor, (_, name)) in block.iter_mut().zip(names.blocks) {
+                slots.extend(tensor.slots(&names.in_block(index, name), config));
             }
         }
         let head = self.lm_head.as_mut();
-        slots.extend(head.map(|values| slot(LM_HEAD, &tokens, values)));
+        let shape = || vec![config.vocabulary, config.width];
+        slots.extend(head.map(|values| slot(format!("{HEAD}.weight"), shape(), values)));
+        if config.biases.head {
+            let shape = vec![config.vocabulary];
+            slots.push(slot(format!("{HEAD}.bias"), shape, &mut self.head_bias));
+        }
         slots
+    }
+
+    /// Outside of blocks.
+    ///
+    /// Panics where the model has no such part.
+    pub fn part(&self, part: Part) -> &Tensor {
+        find(&self.model, part).expect("a part of the model")
+    }
+
+    /// The token embedding, `[vocabulary, d]`.
+    pub fn tokens(&self) -> &[f32] {
+        &self.part(Part::Tokens).weight
+    }
+
+    pub fn tokens_mut(&mut self) -> &mut Vec<f32> {
+        let mut parts = self.model.iter_mut();
+        let tokens = parts.find(|tensor| tensor.part == Part::Tokens);
+        &mut tokens.expect("a part of the model").weight
     }
 
     /// The matrix of the head, `[vocabulary, d]`.
     pub fn head(&self) -> &[f32] {
-        self.lm_head.as_deref().unwrap_or(&self.tokens)
+        self.lm_head.as_deref().unwrap_or(self.tokens())
     }
 
-    /// The weights as maps, whatever the family.
+    /// Makes stored gains those of the function, where `offset` is what they lack.
+    pub(super) fn shift_gains(&mut self, offset: f32) {
+        let tensors = self
+            .model
+            .iter_mut()
+            .chain(self.blocks.iter_mut().flatten());
+        for tensor in tensors.filter(|tensor| tensor.part.is_norm()) {
+            tensor.weight.iter_mut().for_each(|gain| *gain += offset);
+        }
+    }
+
+    /// The weights as norms and maps.
     pub fn view(&self, config: &Config) -> FloatWeights<'_> {
-        let positions = match config.family {
-            Family::Gpt2 => Some(self.positions.as_slice()),
-            Family::Llama { .. } => None,
-        };
+        let positions = config.positions.map(|skipped| {
+            let rows = &self.part(Part::Positions).weight;
+            rows.get(skipped * config.width..).unwrap_or_default()
+        });
         FloatWeights {
-            tokens: &self.tokens,
+            tokens: self.tokens(),
             positions,
-            blocks: self.blocks.iter().map(|b| b.view(config)).collect(),
-            final_norm: norm(&self.final_gain, &self.final_bias),
+            blocks: self
+                .blocks
+                .iter()
+                .map(|block| view(block, config))
+                .collect(),
+            final_norm: self.part(Part::FinalNorm).norm(),
             lm_head: self.lm_head.as_deref(),
+            logit_bias: &self.head_bias,
+            factors: config.factors(),
         }
     }
 }
 
-impl Block {
-    fn view(&self, config: &Config) -> FloatBlock<'_> {
-        match self {
-            Self::Gpt2(block) => block.view(config),
-            Self::Llama(block) => block.view(config),
-        }
+fn view<'a>(block: &'a [Tensor], config: &Config) -> FloatBlock<'a> {
+    let norm = |part| find(block, part).map(Tensor::norm);
+    let optional = |part| block.iter().find_map(|tensor| tensor.map(part, config));
+    let map = |part| optional(part).expect("a part of every block");
+    let [norm1, norm2] = [Part::Norm1, Part::Norm2].map(norm);
+    FloatBlock {
+        norm1,
+        query: map(Part::Query),
+        key: map(Part::Key),
+        value: map(Part::Value),
+        output: map(Part::Output),
+        query_norm: norm(Part::QueryNorm),
+        key_norm: norm(Part::KeyNorm),
+        attention_norm: norm(Part::AttentionNorm),
+        norm2,
+        gate: optional(Part::Gate),
+        up: map(Part::Up),
+        down: map(Part::Down),
+        feed_forward_norm: norm(Part::FeedForwardNorm),
     }
 }
 
-impl Gpt2Block {
-    fn slots(&mut self, layer: usize, config: &Config) -> [Slot<'_>; 12] {
-        let (d, hidden) = (config.width, config.hidden);
-        let at = |name: &str| format!("h.{layer}.{name}");
-        [
-            slot(&at("ln_1.weight"), &[d], &mut self.ln1_gain),
-            slot(&at("ln_1.bias"), &[d], &mut self.ln1_bias),
-            slot(&at("attn.c_attn.weight"), &[d, 3 * d], &mut self.attn_w),
-            slot(&at("attn.c_attn.bias"), &[3 * d], &mut self.attn_b),
-            slot(&at("attn.c_proj.weight"), &[d, d], &mut self.proj_w),
-            slot(&at("attn.c_proj.bias"), &[d], &mut self.proj_b),
-            slot(&at("ln_2.weight"), &[d], &mut self.ln2_gain),
-            slot(&at("ln_2.bias"), &[d], &mut self.ln2_bias),
-            slot(&at("mlp.c_fc.weight"), &[d, hidden], &mut self.up_w),
-            slot(&at("mlp.c_fc.bias"), &[hidden], &mut self.up_b),
-            slot(&at("mlp.c_proj.weight"), &[hidden, d], &mut self.down_w),
-            slot(&at("mlp.c_proj.bias"), &[d], &mut self.down_b),
-        ]
-    }
-
-    fn view(&self, config: &Config) -> FloatBlock<'_> {
-        let (d, hidden) = (config.width, config.hidden);
-        let attention = FloatMap::whole(&self.attn_w, &self.attn_b, d, 3 * d);
-        FloatBlock {
-            norm1: norm(&self.ln1_gain, &self.ln1_bias),
-            query: attention.part(0, d),
-            key: attention.part(d, d),
-            value: attention.part(2 * d, d),
-            output: FloatMap::whole(&self.proj_w, &self.proj_b, d, d),
-            norm2: norm(&self.ln2_gain, &self.ln2_bias),
-            gate: None,
-            up: FloatMap::whole(&self.up_w, &self.up_b, d, hidden),
-            down: FloatMap::whole(&self.down_w, &self.down_b, hidden, d),
-        }
-    }
+fn find(tensors: &[Tensor], part: Part) -> Option<&Tensor> {
+    tensors.iter().find(|tensor| tensor.part == part)
 }
 
-impl LlamaBlock {
-    fn slots(&mut self, layer: usize, config: &Config) -> [Slot<'_>; 9] {
-        let (d, kv, hidden) = (config.width, config.kv_width(), config.hidden);
-        let at = |name: &str| format!("model.layers.{layer}.{name}.weight");
-        [
-            slot(&at("input_layernorm"), &[d], &mut self.norm1_gain),
-            slot(&at("self_attn.q_proj"), &[d, d], &mut self.query),
-            slot(&at("self_attn.k_proj"), &[kv, d], &mut self.key),
-            slot(&at("self_attn.v_proj"), &[kv, d], &mut self.value),
-            slot(&at("self_attn.o_proj"), &[d, d], &mut self.output),
-            slot(&at("post_attention_layernorm"), &[d], &mut self.norm2_gain),
-            slot(&at("mlp.gate_proj"), &[hidden, d], &mut self.gate),
-            slot(&at("mlp.up_proj"), &[hidden, d], &mut self.up),
-            slot(&at("mlp.down_proj"), &[d, hidden], &mut self.down),
-        ]
-    }
-
-    fn view(&self, config: &Config) -> FloatBlock<'_> {
-        let (d, kv, hidden) = (config.width, config.kv_width(), config.hidden);
-        FloatBlock {
-            norm1: norm(&self.norm1_gain, &[]),
-            query: FloatMap::transposed(&self.query, d, d),
-            key: FloatMap::transposed(&self.key, d, kv),
-            value: FloatMap::transposed(&self.value, d, kv),
-            output: FloatMap::transposed(&self.output, d, d),
-            norm2: norm(&self.norm2_gain, &[]),
-            gate: Some(FloatMap::transposed(&self.gate, d, hidden)),
-            up: FloatMap::transposed(&self.up, d, hidden),
-            down: FloatMap::transposed(&self.down, hidden, d),
-        }
-    }
-}
-
-fn norm<'a>(gain: &'a [f32], bias: &'a [f32]) -> FloatNorm<'a> {
-    FloatNorm { gain, bias }
-}
-
-fn slot<'a>(name: &str, shape: &[usize], values: &'a mut Vec<f32>) -> Slot<'a> {
+fn slot(name: String, shape: Vec<usize>, values: &mut Vec<f32>) -> Slot<'_> {
     Slot {
-        name: name.to_string(),
-        shape: shape.to_vec(),
+        name,
+        shape,
         values,
     }
 }

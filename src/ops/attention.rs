@@ -12,6 +12,7 @@
 //!
 //! The output projection takes n_i·O_ik, at w + f_V fractional bits: nothing is rounded before it.
 //! Where heads share keys and values, head h reads those of head ⌊h/group⌋: a public factor.
+//! With a window of n tokens, [j ≤ i] is [j ≤ i < j + n] throughout.
 //!
 //! | column | a cheating prover cannot choose it because |
 //! | --- | --- |
@@ -28,8 +29,8 @@
 //! 2^(16−σ)(acc_ij − acc_ij') as an integer, and being in range it is not negative. So Ê is 2^e at
 //! the maximum, and 2^e ≤ Z_i ≤ T'·2^e.
 //!
-//! Bounds, for all values in the ranges of their digits and heads of at most 128: |acc| ≤ 128·2^30 =
-//! 2^37; |D's two sides| < 2^54; E ≤ 2^e, so Z ≤ 2^(e+t) with T' = 2^t; n < 2^(w−e+17), n·Z < 2^(w+t+17);
+//! Bounds, for all values in the ranges of their digits and heads of at most 256: |acc| ≤ 256·2^30 =
+//! 2^38; |D's two sides| < 2^54; E ≤ 2^e, so Z ≤ 2^(e+t) with T' = 2^t; n < 2^(w−e+17), n·Z < 2^(w+t+17);
 //! |O| < 2^(e+t)·max|V|. With e + t ≤ 40 and w ≤ 60 all stay below 2^130.
 
 use std::ops::Range;
@@ -44,22 +45,36 @@ use crate::system::{
     Bind, ColumnId, Form, Live, Public, Relation, Rhs, System, Table, TableId, Term, VarId, View,
 };
 
-/// Fixed point of one attention.
+/// Fixed point of one attention, and how far it sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AttentionScale {
+pub struct AttentionShape {
     /// σ = f_q + f_k − [`super::EXP_FRACTION`], in 1 to 16.
     pub sigma: u32,
     /// e, the fractional bits of the exp table's values.
     pub exp: u32,
     /// w: weights are normalized by ⌊2^w/Z⌋.
     pub inverse: u32,
+    /// How many tokens are seen, the token itself among them, where it is not all that came before.
+    pub window: Option<usize>,
+}
+
+impl AttentionShape {
+    /// The first token that token i sees.
+    fn first(&self, i: usize) -> usize {
+        self.window.map_or(0, |n| (i + 1).saturating_sub(n))
+    }
+
+    /// Whether token i sees token j.
+    fn sees(&self, i: usize, j: usize) -> bool {
+        (self.first(i)..=i).contains(&j)
+    }
 }
 
 /// The columns of attention.
 #[derive(Clone, Debug)]
 pub struct Attention {
     heads: Heads,
-    scale: AttentionScale,
+    scale: AttentionShape,
     scores: ColumnId,
     max: ColumnId,
     exp_key: ColumnId,
@@ -84,11 +99,13 @@ struct Axes {
     past: VarId,
     /// The heads that exist.
     live: Live,
+    window: Option<usize>,
 }
 
 impl Axes {
-    fn new(vars: &Vars, heads: &Heads) -> Self {
+    fn new(vars: &Vars, heads: &Heads, window: Option<usize>) -> Self {
         Self {
+            window,
             heads: *heads,
             head: heads.queries.slab,
             token: vars.token,
@@ -145,6 +162,15 @@ impl Axes {
         Public::Causal {
             row: self.token,
             col: self.past,
+            window: self.window,
+        }
+    }
+
+    fn acausal(&self) -> Public {
+        Public::Acausal {
+            row: self.token,
+            col: self.past,
+            window: self.window,
         }
     }
 }
@@ -156,9 +182,12 @@ impl Attention {
         system: &mut System,
         (vars, heads): (&Vars, &Heads),
         (q, k, v): (&Digits, &Digits, ColumnId),
-        scale: AttentionScale,
+        scale: AttentionShape,
     ) -> Self {
         let tokens = vars.tokens;
+        // A window of all tokens is none.
+        let window = scale.window.filter(|n| *n < tokens);
+        let scale = AttentionShape { window, ..scale };
         let (pairs, rows) = ([heads.count(), tokens, tokens], [heads.count(), tokens]);
         let (exp_key, exp) = system.function("exp key", "exp", &pairs, TableId::Exp);
         let (zero_key, zero) = system.function("far key", "near", &pairs, TableId::IsZero);
@@ -183,7 +212,7 @@ impl Attention {
             inverse_slack: Digits::unsigned(system, "inverse slack", &rows, rest_digits),
             sums: system.exact("head sum", &[heads.queries.slabs(), tokens, LANES]),
         };
-        let axes = Axes::new(vars, heads);
+        let axes = Axes::new(vars, heads, scale.window);
         this.relate_scores(system, &axes, q, k);
         this.relate_gaps(system, &axes);
         this.relate_choice(system, &axes);
@@ -194,7 +223,7 @@ impl Attention {
 
     /// The factors of the output projection: n(h, i) and O(h, i, lane).
     pub fn output(&self, vars: &Vars) -> Vec<Form> {
-        let axes = Axes::new(vars, &self.heads);
+        let axes = Axes::new(vars, &self.heads, self.scale.window);
         vec![
             self.inverse.form(&axes.row_binds()),
             Form::of(self.heads.queries.view(self.sums, vars.token)),
@@ -266,12 +295,7 @@ impl Attention {
         system.relate(Relation {
             name: "the maximum is not in the future".into(),
             check,
-            terms: vec![
-                Term::new(F::one(), &[], vec![choice]).public(Public::Acausal {
-                    row: axes.token,
-                    col: axes.past,
-                }),
-            ],
+            terms: vec![Term::new(F::one(), &[], vec![choice]).public(axes.acausal())],
             rhs: vec![],
         });
         system.relate(Relation {
@@ -437,7 +461,7 @@ struct Pair {
 
 impl Pair {
     /// `below`: by how much the score is below the maximum.
-    fn new(causal: bool, below: i64, scale: AttentionScale, tables: Tables) -> Self {
+    fn new(causal: bool, below: i64, scale: AttentionShape, tables: Tables) -> Self {
         let gap = if causal {
             below << (16 - scale.sigma)
         } else {
@@ -493,7 +517,7 @@ impl Head {
     /// One head of `parts` slabs on `[token][lane]` with all its lanes.
     fn run(
         (q, k, v): (&[i64], &[i64], &[i128]),
-        (scale, parts): (AttentionScale, usize),
+        (scale, parts): (AttentionShape, usize),
         tables: Tables,
         keep_scores: bool,
     ) -> Result<Self, Overflow> {
@@ -517,7 +541,7 @@ impl Head {
             let scores = scores(q, k, first..end, past);
             let mut weights = Vec::with_capacity((end - first) * end);
             for (row, i) in scores.chunks(past).zip(first..end) {
-                head.weigh(&row[..=i], scale, tables, &mut weights)?;
+                head.weigh((&row[..=i], scale.first(i)), scale, tables, &mut weights)?;
                 weights.resize(weights.len() + end - 1 - i, 0.0);
             }
             for (row, i) in values.sums(&weights, end).chunks(width).zip(first..end) {
@@ -532,27 +556,29 @@ impl Head {
         Ok(head)
     }
 
-    /// Adds a token's Ê for all causal scores to `weights`, and what depends on that row alone.
+    /// Adds a token's Ê for all causal scores, of which it sees those from `first` on, to `weights`, and what depends on
+    /// that row alone.
     fn weigh(
         &mut self,
-        scores: &[i64],
-        scale: AttentionScale,
+        (scores, first): (&[i64], usize),
+        scale: AttentionShape,
         tables: Tables,
         weights: &mut Vec<f64>,
     ) -> Result<(), Overflow> {
-        let (mut best, mut least) = (0, scores[0]);
-        for (j, score) in scores.iter().enumerate() {
+        let (mut best, mut least) = (first, scores[first]);
+        for (j, score) in scores.iter().enumerate().skip(first) {
             if *score > scores[best] {
                 best = j;
             }
             least = least.min(*score);
         }
+        weights.extend(std::iter::repeat_n(0.0, first));
         let max = scores[best];
         let widest = i128::from(max - least) << (16 - scale.sigma);
         let most = (1 << (16 + EXP_BITS + IS_ZERO_BITS)) - 1;
         Overflow::check("the spread of attention scores", [widest], 0, most)?;
         let mut total = 0;
-        for score in scores {
+        for score in &scores[first..] {
             let weight = Pair::new(true, max - score, scale, tables).weight();
             total += weight;
             weights.push(weight as f64);
@@ -565,11 +591,11 @@ impl Head {
     }
 
     /// All pairs of tokens, row by row, from the kept scores.
-    fn pairs(&self, scale: AttentionScale, tables: Tables) -> impl Iterator<Item = Pair> {
+    fn pairs(&self, scale: AttentionShape, tables: Tables) -> impl Iterator<Item = Pair> {
         let tokens = self.max.len();
         self.scores.iter().enumerate().map(move |(at, score)| {
             let (i, j) = (at / tokens, at % tokens);
-            Pair::new(j <= i, self.max[i] - score, scale, tables)
+            Pair::new(scale.sees(i, j), self.max[i] - score, scale, tables)
         })
     }
 
@@ -589,7 +615,7 @@ fn rows<T: Copy>(slabs: &[T], parts: usize) -> Vec<T> {
     (0..slab).step_by(LANES).flat_map(row).copied().collect()
 }
 
-/// q_i·k_j for the tokens i of `rows` and j < `past`: below 2^38, so exact in `f64`.
+/// q_i·k_j for the tokens i of `rows` and j < `past`: at most 2^38, so exact in `f64`.
 fn scores(q: Matrix, k: Matrix, rows: Range<usize>, past: usize) -> Vec<i64> {
     let k = k.rows_from(0, past).transposed();
     let scores = q.rows_from(rows.start, rows.len()).times(k);
@@ -667,10 +693,11 @@ mod tests {
 
     const TOKENS: usize = 4;
     const HEADS: usize = 3;
-    const SCALE: AttentionScale = AttentionScale {
+    const SCALE: AttentionShape = AttentionShape {
         sigma: 10,
         exp: 20,
         inverse: 44,
+        window: None,
     };
 
     struct Scene {
@@ -688,7 +715,12 @@ mod tests {
     fn scene_of(architecture: &Architecture) -> Scene {
         let mut system = System::default();
         let width = architecture.width;
-        let vars = Vars::block(&mut system, width, width, TOKENS);
+        let vars = Vars::block(
+            &mut system,
+            width,
+            (width, architecture.query_lanes()),
+            TOKENS,
+        );
         let heads = Heads::declare(&mut system, &vars, architecture);
         let lens = [heads.queries.slabs(), TOKENS, LANES];
         let key_lens = [heads.keys.slabs(), TOKENS, LANES];
@@ -1038,7 +1070,7 @@ mod tests {
         k[..LANES].fill(-32_768);
         k[LANES..].fill(32_767);
         let v = vec![0; 2 * LANES];
-        let scale = AttentionScale { sigma: 2, ..SCALE };
+        let scale = AttentionShape { sigma: 2, ..SCALE };
         let overflow = Head::run((&q, &k, &v), (scale, 1), tables.get(), false)
             .err()
             .expect("too far");
@@ -1046,7 +1078,7 @@ mod tests {
         assert!(
             Head::run(
                 (&q, &k, &v),
-                (AttentionScale { sigma: 16, ..SCALE }, 1),
+                (AttentionShape { sigma: 16, ..SCALE }, 1),
                 tables.get(),
                 false
             )

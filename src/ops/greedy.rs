@@ -4,7 +4,7 @@
 //! the matrix W, which may be the token embedding):
 //!
 //! ```text
-//! logit_p(v) = Σ_k (γ_k·z(pos_p, k) [+ β_k])·W(k, v)
+//! logit_p(v) = Σ_k (γ_k·z(pos_p, k) [+ β_k])·W(k, v) [+ b(v)]
 //! logit_p(v) = A_p − [v < token_p] − D_p(v)   for every entry v of the vocabulary
 //! 0 = D_p(token_p)
 //! ```
@@ -17,7 +17,7 @@
 //! | A | D at token_p is 0, so A_p is that token's logit |
 //! | D | a difference of what is determined |
 //!
-//! Bounds: γ and β below 2^63, |z| ≤ 2^15 and |W| < 2^31, so |logit| < 2^(110 + log₂ d), and that
+//! Bounds: γ, β and b below 2^63, |z| ≤ 2^15 and |W| < 2^31, so |logit| < 2^(110 + log₂ d), and that
 //! D_p(v) is in [0, 2^64) is a statement about integers. Entries beyond the vocabulary do not exist: D_p
 //! has none, and every constant carries its live set.
 
@@ -41,20 +41,25 @@ struct Weights {
     gain: Form,
     bias: Option<Form>,
     matrix: Form,
+    logit_bias: Option<View>,
 }
 
 impl Greedy {
-    /// Declares gain and, if `biased`, bias (vectors 0 and 1) and matrix (0), and the `outputs` (position,
-    /// token), each read from `z` at its position. The vocabulary is `vars.wide_output`.
+    /// Declares gain and, if `biased`, bias of the norm and bias of the logits (vectors in this order) and matrix (0), and
+    /// the `outputs` (position, token), each read from `z` at its position. The vocabulary is `vars.wide_output`.
     pub fn declare(
         system: &mut System,
         vars: &Vars,
-        (z, biased): (&Digits, bool),
+        (z, biased): (&Digits, [bool; 2]),
         outputs: &[(usize, usize)],
     ) -> Self {
         let (from, to) = (vars.input, vars.wide_output);
         let gain = system.column("gain", Segment::Vector(0), &[from.len]);
-        let bias = biased.then(|| system.column("bias", Segment::Vector(1), &[from.len]));
+        let [norm, logits] = biased;
+        let bias = norm.then(|| system.column("bias", Segment::Vector(1), &[from.len]));
+        let number = 1 + usize::from(norm);
+        let logit_bias =
+            logits.then(|| system.column("logit bias", Segment::Vector(number), &[to.len]));
         let lens = [from.slabs(), LANES, to.slabs(), LANES];
         let matrix = system.column("vocabulary", Segment::Matrix(0), &lens);
         let binds = [from.slab, from.lane, to.slab, to.lane].map(Bind::Var);
@@ -62,6 +67,7 @@ impl Greedy {
             gain: Form::of(from.vector(gain)),
             bias: bias.map(|bias| Form::of(from.vector(bias))),
             matrix: Form::of(View::new(matrix, &binds)),
+            logit_bias: logit_bias.map(|bias| to.vector(bias)),
         };
         let best = system.exact("best logit", &[outputs.len()]);
         let gaps = outputs
@@ -120,6 +126,11 @@ impl Weights {
         let entry = [Bind::Pair(to.lane, to.slab)];
         let mut rhs = gap.rhs(-F::one(), &entry);
         rhs.push(Rhs::of(F::one(), best).live(to.live()));
+        rhs.extend(
+            self.logit_bias
+                .iter()
+                .map(|bias| Rhs::of(-F::one(), bias.clone())),
+        );
         if token > 0 {
             rhs.push(Rhs::constant(-F::one(), &[to.prefix(token)]));
         }
@@ -144,13 +155,13 @@ impl Weights {
     }
 }
 
-/// The logits of rows z, `[slab][row][lane]`: one vector of `vocabulary` logits a row. An empty bias
-/// is none.
+/// The logits of rows z, `[slab][row][lane]`: one vector of `vocabulary` logits a row. Empty biases, of the norm and of
+/// the logits, are none.
 pub fn scores(
     z: &[i64],
     rows: usize,
     gain: &[i64],
-    bias: &[i64],
+    [bias, logit_bias]: [&[i64]; 2],
     matrix: &IntMatrix,
 ) -> Result<Vec<Vec<i128>>, Overflow> {
     let scaled: Vec<i128> = z
@@ -163,7 +174,10 @@ pub fn scores(
         })
         .collect();
     let logits = multiply(&scaled, rows, matrix)?;
-    let logit = |row: usize, v: usize| logits[(v / LANES * rows + row) * LANES + v % LANES];
+    let logit = |row: usize, v: usize| {
+        let bias = logit_bias.get(v).copied().unwrap_or(0);
+        logits[(v / LANES * rows + row) * LANES + v % LANES] + i128::from(bias)
+    };
     Ok((0..rows)
         .map(|row| (0..matrix.outputs).map(|v| logit(row, v)).collect())
         .collect())

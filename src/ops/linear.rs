@@ -15,7 +15,7 @@
 //! | acc | it is exact and determined, or it is rescaled: see [`super::rescale`] |
 //!
 //! Bounds: |x| < 2^a, |W| < 2^31, n inputs: |acc| < 2^(a + 31 + log₂ n). The widest is attention's
-//! output, a ≤ 124 (n·O ≤ 2^w·max|V|, w ≤ 60, |V| < 2^64): acc < 2^167. Weights are not range-checked: for a strange
+//! output, a ≤ w + log₂ max|V| with w ≤ 60, where V is a product itself: `quant::bounds` has it for each kind of block. Weights are not range-checked: for a strange
 //! verifying key the function is strange, but it is still one function, and the committed one.
 
 use super::rescale::Accumulator;
@@ -34,21 +34,21 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Declares matrix number `number` of the layer and, if `biased`, the vector of that number.
+    /// Declares matrix number `matrix` of the layer and, if there is a bias, the vector of its number.
     pub fn declare(
         system: &mut System,
         name: &str,
-        (number, biased): (usize, bool),
+        (matrix, bias): (usize, Option<usize>),
         from: Features,
         to: Features,
     ) -> Self {
         let lens = [from.slabs(), LANES, to.slabs(), LANES];
-        let bias = format!("{name} bias");
+        let bias_name = format!("{name} bias");
         Self {
             from,
             to,
-            matrix: system.column(format!("{name} weight"), Segment::Matrix(number), &lens),
-            bias: biased.then(|| system.column(bias, Segment::Vector(number), &[to.len])),
+            matrix: system.column(format!("{name} weight"), Segment::Matrix(matrix), &lens),
+            bias: bias.map(|n| system.column(bias_name, Segment::Vector(n), &[to.len])),
         }
     }
 

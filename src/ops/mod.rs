@@ -8,11 +8,12 @@
 //! `product` multiplies matrices of integers, exactly, by way of `gemm`; `ordered` those of the
 //! floating-point reference, rounded in one order.
 //!
-//! Tensors are `[slab][token][lane]`: features are cut into slabs of [`LANES`]; an attention head is
-//! one slab, or two consecutive ones.
+//! Tensors are `[slab][token][lane]`: features are cut into slabs of [`LANES`], the last filled up with zeros; an attention
+//! head is one slab, or two or four consecutive ones.
 
 mod attention;
 mod digits;
+mod gain;
 pub(crate) mod gemm;
 mod greedy;
 mod linear;
@@ -26,19 +27,20 @@ mod rotary;
 mod select;
 mod vars;
 
-pub use crate::quant::{EXP_BITS, EXP_FRACTION, IS_ZERO_BITS};
-pub use attention::{Attention, AttentionScale, lookup};
+pub use crate::quant::{EXP_BITS, EXP_FRACTION, IS_ZERO_BITS, LANES};
+pub use attention::{Attention, AttentionShape, lookup};
 pub use digits::Digits;
+pub use gain::{Gain, gained, multiply_gain};
 pub use greedy::{Greedy, argmax, scores};
 pub use linear::{Linear, accumulate};
-pub use norm::{Norm, NormShape, Normalized};
+pub use norm::{Norm, NormShape, NormSite, Normalized};
 pub use product::multiply;
 pub use recorder::Recorder;
 pub use rescale::{Accumulator, Rescale, Rescaled, Site};
 pub use residual::{Input, Output};
-pub use rotary::{Rotary, Rotated};
+pub use rotary::Rotary;
 pub use select::Select;
-pub use vars::{Features, Heads, LANES, Vars, contracted};
+pub use vars::{Features, HeadSide, Heads, Vars, contracted};
 
 use thiserror::Error;
 

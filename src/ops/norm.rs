@@ -20,24 +20,27 @@
 //! | δ₁, δ₂ | differences of what is determined |
 //! | z, rem | rem < 2^(r−f_z) leaves one quotient, range-checked |
 //!
-//! Bounds, for any x in the range that its digits allow, |x| ≤ 2^b: K ≤ V ≤ m²·d·2^(2b) + K, since
-//! Σ c² ≤ m²·Σ x². R ≤ √(d·2^(2r)/K) gives R's digits, and δ₁, δ₂ ≤ (2R+1)·V ≤ 2√(d·2^(2r)·V) + V
+//! A row is the residual stream at a token, or a head's queries or keys, or those of all heads. It has l lanes, d in whole
+//! slabs: those beyond are zero, as their weights are, and no mean counts them. (If a strange key has others there, V is
+//! still one number, and if it is not positive, no R exists.)
+//!
+//! Bounds, for any x in the range that its digits allow, |x| ≤ 2^b: |V| is at most the larger of m²·l·2^(2b) and, for
+//! LayerNorm, d·l·(l − d)·2^(2b), plus K ([`NormLimits`]). R ≤ √(d·2^(2r)/K) gives R's digits, and δ₁, δ₂ ≤ (2R+1)·V ≤ 2√(d·2^(2r)·V) + V
 //! the brackets'. R²·V < 2^252 for all digits of R ([`NormShape::new`] insists), so brackets are
 //! equations of integers. |c_k|·R ≤ √d·2^r, hence |z| ≤ √d·2^f_z.
 
 use ethnum::U256;
 use rayon::prelude::*;
 
-use super::{Digits, LANES, Overflow, Recorder, Vars};
+use super::{Digits, HeadSide, Heads, LANES, Overflow, Recorder, Site, Vars};
 use crate::algebra::{F, from_i128, pow2};
-use crate::quant::{NormKind, NormLimits, NormScale, isqrt};
-use crate::system::{Bind, ColumnId, Form, Live, Relation, Rhs, System, Term, View};
+use crate::quant::{NormKind, NormLimits, NormScale, NormSize, isqrt};
+use crate::system::{Bind, ColumnId, Form, Live, Relation, Rhs, System, Term, VarId, View};
 
 /// A norm's constants, which follow from width and scales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NormShape {
-    kind: NormKind,
-    width: usize,
+    size: NormSize,
     scale: NormScale,
     /// K.
     floor: i128,
@@ -48,29 +51,28 @@ pub struct NormShape {
 }
 
 impl NormShape {
-    /// The constants of a norm over `width` features of |x| ≤ 2^`input_bits` at `residual`
+    /// The constants of a norm of |x| ≤ 2^`input_bits` at `fraction`
     /// fractional bits; `None` if z might outgrow 16 bits or anything F or `i128`, or if rounding
     /// drops anything but 32 or 48 bits.
     pub fn new(
-        (kind, width): (NormKind, usize),
+        size: NormSize,
         input_bits: u32,
-        residual: u32,
+        fraction: u32,
         epsilon: f64,
         scale: NormScale,
     ) -> Option<Self> {
         let dropped = scale.root.checked_sub(scale.output)?;
-        let output_fits = (width as f64).sqrt() * 2f64.powi(scale.output as i32) < 32767.0;
-        if width >= 1 << 13 || !output_fits || (dropped != 32 && dropped != 48) {
+        let output_fits = (size.width as f64).sqrt() * 2f64.powi(scale.output as i32) < 32767.0;
+        if size.lanes >= 1 << 13 || !output_fits || (dropped != 32 && dropped != 48) {
             return None;
         }
-        let limits = NormLimits::new((kind, width), input_bits, residual, epsilon, scale)?;
+        let limits = NormLimits::new(size, input_bits, fraction, epsilon, scale)?;
         let bits = |x: U256| 256 - x.leading_zeros();
         let root_digits = Digits::count_for(limits.root);
         let bracket_digits = Digits::count_for(limits.bracket);
         let fits = bits(limits.bracket) < 127 && 32 * root_digits + bits(limits.variance) < 252;
         fits.then_some(Self {
-            kind,
-            width,
+            size,
             scale,
             floor: limits.floor,
             target: limits.target,
@@ -81,7 +83,7 @@ impl NormShape {
 
     /// m.
     fn multiple(&self) -> i128 {
-        self.kind.multiple(self.width) as i128
+        self.size.multiple() as i128
     }
 
     /// r − f_z.
@@ -89,29 +91,39 @@ impl NormShape {
         self.scale.root - self.scale.output
     }
 
-    /// The norm of x, `[slab][token][lane]`.
-    pub fn normalize(&self, x: &[i64]) -> Normalized {
+    /// The norms of x, `[slab][token][lane]`: of as many slabs together as the norm has.
+    ///
+    /// Errors: lanes beyond the width leave no positive variance.
+    pub fn normalize(&self, x: &[i64], tokens: usize) -> Result<Normalized, Overflow> {
         let (m, dropped) = (self.multiple(), self.dropped());
-        let tokens = x.len() / self.width;
-        let rows: Vec<Row> = (0..tokens)
-            .into_par_iter()
-            .map(|token| Row::new(self, x, token, tokens))
-            .collect();
+        let slabs = self.size.lanes / LANES;
+        let group = slabs * tokens * LANES;
+        let rows = x
+            .par_chunks(group)
+            .flat_map(|x| {
+                (0..tokens)
+                    .into_par_iter()
+                    .map(|token| Row::new(self, x, token, tokens))
+            })
+            .collect::<Result<Vec<Row>, Overflow>>()?;
         let (outputs, rests) = x
             .par_iter()
             .enumerate()
             .map(|(index, x)| {
-                let row = &rows[index / LANES % tokens];
-                let scaled = (m * i128::from(*x) - row.sum) * row.root + (1 << (dropped - 1));
+                let row = &rows[index / group * tokens + index / LANES % tokens];
+                let lane = index % group / (tokens * LANES) * LANES + index % LANES;
+                // RMSNorm has no mean, and lanes beyond the width are no part of it.
+                let mean = if lane < self.size.width { row.sum } else { 0 };
+                let scaled = (m * i128::from(*x) - mean) * row.root + (1 << (dropped - 1));
                 let output = i64::try_from(scaled >> dropped).expect("|z| ≤ √d·2^f_z");
                 (output, scaled & ((1 << dropped) - 1))
             })
             .unzip();
-        Normalized {
+        Ok(Normalized {
             rows,
             outputs,
             rests,
-        }
+        })
     }
 
     /// R for a given V.
@@ -120,10 +132,108 @@ impl NormShape {
     }
 }
 
+/// What of a tensor `[slab][token][lane]` is normalized together, and how relations speak of it.
+#[derive(Clone, Debug)]
+pub struct NormSite {
+    lens: [usize; 3],
+    binds: [Bind; 3],
+    /// The variables of a row, with the number of their values, outermost first.
+    rows: Vec<(VarId, usize)>,
+    /// What is summed over in a row.
+    features: Vec<VarId>,
+    /// Those of them that the slab's dimension shares with a row's variables: they are on its side.
+    part: Option<VarId>,
+    /// The features that count in LayerNorm's mean.
+    counted: Live,
+    /// The slabs that exist.
+    slabs: Live,
+    /// The rows that exist, where their variables have more room.
+    existing: Vec<Live>,
+}
+
+impl NormSite {
+    /// The residual stream, of `width` values, at each token.
+    pub fn stream(vars: &Vars, width: usize) -> Self {
+        let stream = vars.input;
+        Self {
+            lens: [stream.slabs(), vars.tokens, LANES],
+            binds: stream.binds(vars.token),
+            rows: vec![(vars.token, vars.tokens)],
+            features: vec![stream.slab, stream.lane],
+            part: None,
+            counted: if width == stream.len {
+                stream.live()
+            } else {
+                stream.prefix(width)
+            },
+            slabs: stream.live(),
+            existing: vec![],
+        }
+    }
+
+    /// Queries or keys at each token: of each head, or of all heads together.
+    pub fn heads(vars: &Vars, heads: &Heads, side: HeadSide, whole: bool) -> Self {
+        let HeadSide { head, slabs } = side;
+        let (part, lane) = (heads.queries.part, vars.input.lane);
+        let slab = match part {
+            None => Bind::Var(head),
+            Some(part) => Bind::Pair(part, head),
+        };
+        let of_slabs: Vec<VarId> = part.into_iter().chain([head]).collect();
+        let count = slabs / heads.parts();
+        let token = (vars.token, vars.tokens);
+        let live = Live {
+            vars: of_slabs.clone(),
+            len: slabs,
+        };
+        Self {
+            lens: [slabs, vars.tokens, LANES],
+            binds: [slab, Bind::Var(vars.token), Bind::Var(lane)],
+            rows: if whole {
+                vec![token]
+            } else {
+                vec![(head, count), token]
+            },
+            features: match whole {
+                true => of_slabs.into_iter().chain([lane]).collect(),
+                false => part.into_iter().chain([lane]).collect(),
+            },
+            part: part.filter(|_| !whole),
+            counted: live.clone(),
+            slabs: live,
+            existing: match whole {
+                true => vec![],
+                false => vec![Live {
+                    vars: vec![head],
+                    len: count,
+                }],
+            },
+        }
+    }
+
+    /// What is normalized, as a tensor.
+    pub fn tensor(&self) -> Site {
+        Site {
+            lens: self.lens,
+            binds: self.binds,
+            live: self.slabs.clone(),
+        }
+    }
+
+    fn row_vars(&self) -> Vec<VarId> {
+        self.rows.iter().map(|(var, _)| *var).collect()
+    }
+
+    fn row_binds(&self) -> Vec<Bind> {
+        self.rows.iter().map(|(var, _)| Bind::Var(*var)).collect()
+    }
+}
+
 /// A norm's columns.
 #[derive(Clone, Debug)]
 pub struct Norm {
     shape: NormShape,
+    tokens: usize,
     sum: Option<ColumnId>,
     variance: ColumnId,
     root: Digits,
@@ -134,37 +244,37 @@ pub struct Norm {
 }
 
 impl Norm {
-    /// Declares the norm of `x`, a form on (slab, token, lane).
+    /// Declares the norm of `x`, a form of what `site` says. Panics if LayerNorm is to be taken of each head.
     pub fn declare(
         system: &mut System,
         name: &str,
-        vars: &Vars,
+        site: &NormSite,
         x: &Form,
         shape: NormShape,
     ) -> Self {
-        let per_token = [vars.tokens];
-        let lens = [vars.input.slabs(), vars.tokens, LANES];
+        let per_row: Vec<usize> = site.rows.iter().map(|(_, len)| *len).collect();
         let mut digits = |part: &str, lens: &[usize], count| {
             Digits::unsigned(system, &format!("{name} {part}"), lens, count)
         };
-        let root = digits("root", &per_token, shape.root_digits);
-        let below = digits("below", &per_token, shape.bracket_digits);
-        let above = digits("above", &per_token, shape.bracket_digits);
-        let rest = digits("rest", &lens, shape.dropped() / 16);
+        let root = digits("root", &per_row, shape.root_digits);
+        let below = digits("below", &per_row, shape.bracket_digits);
+        let above = digits("above", &per_row, shape.bracket_digits);
+        let rest = digits("rest", &site.lens, shape.dropped() / 16);
         let this = Self {
             shape,
-            sum: (shape.kind == NormKind::Layer)
-                .then(|| system.exact(format!("{name} sum"), &per_token)),
-            variance: system.exact(format!("{name} variance"), &per_token),
+            tokens: site.lens[1],
+            sum: (shape.size.kind == NormKind::Layer)
+                .then(|| system.exact(format!("{name} sum"), &per_row)),
+            variance: system.exact(format!("{name} variance"), &per_row),
             root,
             below,
             above,
-            output: Digits::signed(system, &format!("{name} output"), &lens, 1),
+            output: Digits::signed(system, &format!("{name} output"), &site.lens, 1),
             rest,
         };
-        this.relate_moments(system, name, vars, x);
-        this.relate_root(system, name, vars);
-        this.relate_output(system, name, vars, x);
+        this.relate_moments(system, name, site, x);
+        this.relate_root(system, name, site);
+        this.relate_output(system, name, site, x);
         this
     }
 
@@ -173,38 +283,37 @@ impl Norm {
         &self.output
     }
 
-    fn per_token(&self, column: ColumnId, vars: &Vars) -> View {
-        View::new(column, &[Bind::Var(vars.token)])
-    }
-
     /// V = m²·Σ x² [− d·S1²] + K.
-    fn relate_moments(&self, system: &mut System, name: &str, vars: &Vars, x: &Form) {
-        let m = F::from(self.shape.kind.multiple(self.shape.width) as u64);
-        let features = [vars.input.slab, vars.input.lane];
-        let mut terms = vec![Term::new(m * m, &features, vec![x.clone(), x.clone()])];
+    fn relate_moments(&self, system: &mut System, name: &str, site: &NormSite, x: &Form) {
+        let m = F::from(self.shape.size.multiple() as u64);
+        let mut terms = vec![Term::new(m * m, &site.features, vec![x.clone(), x.clone()])];
         if let Some(sum) = self.sum {
-            self.relate_sum(system, name, vars, x);
-            let sum = Form::of(self.per_token(sum, vars));
-            let d = F::from(self.shape.width as u64);
+            self.relate_sum(system, name, site, x);
+            let sum = Form::of(View::new(sum, &site.row_binds()));
+            let d = F::from(self.shape.size.width as u64);
             terms.push(Term::new(-d, &[], vec![sum.clone(), sum]));
         }
         system.relate(Relation {
             name: format!("{name} variance"),
-            check: vec![vars.token],
+            check: site.row_vars(),
             terms,
             rhs: vec![
-                Rhs::of(F::one(), self.per_token(self.variance, vars)),
-                Rhs::constant(-from_i128(self.shape.floor), &[]),
+                Rhs::of(F::one(), View::new(self.variance, &site.row_binds())),
+                Rhs::constant(-from_i128(self.shape.floor), &site.existing),
             ],
         });
     }
 
     /// S1 = Σ x.
-    fn relate_sum(&self, system: &mut System, name: &str, vars: &Vars, x: &Form) {
-        let sum = self.sum.expect("LayerNorm's");
-        let sum = self.per_token(sum, vars);
-        let summed = [Bind::Ones, Bind::Var(vars.token), Bind::Ones];
-        let mut rhs = vec![Rhs::of(F::one(), sum.clone())];
+    fn relate_sum(&self, system: &mut System, name: &str, site: &NormSite, x: &Form) {
+        assert!(
+            site.existing.is_empty(),
+            "LayerNorm is of all slabs together"
+        );
+        let sum = View::new(self.sum.expect("LayerNorm's"), &site.row_binds());
+        let [_, token, _] = site.binds;
+        let summed = [Bind::Ones, token, Bind::Ones];
+        let mut rhs = vec![Rhs::of(F::one(), sum)];
         for (coef, view) in &x.0 {
             rhs.push(Rhs::of(-*coef, View::new(view.column, &summed)));
         }
@@ -217,29 +326,29 @@ impl Norm {
     }
 
     /// R²·V = d·2^(2r) − δ₁ and R²·V + 2R·V + V = 1 + d·2^(2r) + δ₂.
-    fn relate_root(&self, system: &mut System, name: &str, vars: &Vars) {
-        let token = [Bind::Var(vars.token)];
-        let root = self.root.form(&token);
-        let variance = Form::of(self.per_token(self.variance, vars));
-        let target = F::from(self.shape.width as u64) * pow2(2 * self.shape.scale.root);
+    fn relate_root(&self, system: &mut System, name: &str, site: &NormSite) {
+        let row = site.row_binds();
+        let root = self.root.form(&row);
+        let variance = Form::of(View::new(self.variance, &row));
+        let target = F::from(self.shape.size.width as u64) * pow2(2 * self.shape.scale.root);
         let square = Term::new(
             F::one(),
             &[],
             vec![root.clone(), root.clone(), variance.clone()],
         );
-        let mut rhs = self.below.rhs(-F::one(), &token);
-        rhs.push(Rhs::constant(target, &[]));
+        let mut rhs = self.below.rhs(-F::one(), &row);
+        rhs.push(Rhs::constant(target, &site.existing));
         system.relate(Relation {
             name: format!("{name} root from below"),
-            check: vec![vars.token],
+            check: site.row_vars(),
             terms: vec![square.clone()],
             rhs,
         });
-        let mut rhs = self.above.rhs(F::one(), &token);
-        rhs.push(Rhs::constant(F::one() + target, &[]));
+        let mut rhs = self.above.rhs(F::one(), &row);
+        rhs.push(Rhs::constant(F::one() + target, &site.existing));
         system.relate(Relation {
             name: format!("{name} root from above"),
-            check: vec![vars.token],
+            check: site.row_vars(),
             terms: vec![
                 square,
                 Term::new(F::from(2), &[], vec![root, variance.clone()]),
@@ -250,26 +359,24 @@ impl Norm {
     }
 
     /// R·(m·x_k [− S1]) + half = z_k·2^(r−f_z) + rem_k.
-    fn relate_output(&self, system: &mut System, name: &str, vars: &Vars, x: &Form) {
+    fn relate_output(&self, system: &mut System, name: &str, site: &NormSite, x: &Form) {
         let dropped = self.shape.dropped();
-        let live: Live = vars.input.live();
-        let binds = vars.input.binds(vars.token);
-        let root = self.root.form(&[Bind::Var(vars.token)]);
-        let m = F::from(self.shape.kind.multiple(self.shape.width) as u64);
+        let root = self.root.form(&site.row_binds());
+        let m = F::from(self.shape.size.multiple() as u64);
         let mut terms = vec![Term::new(m, &[], vec![root.clone(), x.clone()])];
         if let Some(sum) = self.sum {
-            let sum = Form::of(self.per_token(sum, vars));
-            terms.push(Term::new(-F::one(), &[], vec![root, sum]).live(live.clone()));
+            let sum = Form::of(View::new(sum, &site.row_binds()));
+            terms.push(Term::new(-F::one(), &[], vec![root, sum]).live(site.counted.clone()));
         }
-        let mut rhs = self.output.rhs(pow2(dropped), &binds);
-        rhs.extend(self.rest.rhs(F::one(), &binds));
+        let mut rhs = self.output.rhs(pow2(dropped), &site.binds);
+        rhs.extend(self.rest.rhs(F::one(), &site.binds));
         rhs.push(Rhs::constant(
             -pow2(dropped - 1),
-            std::slice::from_ref(&live),
+            std::slice::from_ref(&site.slabs),
         ));
         system.relate(Relation {
             name: format!("{name} output"),
-            check: vec![vars.token],
+            check: site.row_vars().into_iter().chain(site.part).collect(),
             terms,
             rhs,
         });
@@ -277,7 +384,7 @@ impl Norm {
 
     /// z for x, both `[slab][token][lane]`.
     pub fn run(&self, x: &[i64], recorder: &mut Recorder) -> Result<Vec<i64>, Overflow> {
-        let values = self.shape.normalize(x);
+        let values = self.shape.normalize(x, self.tokens)?;
         let column = |f: fn(&Row) -> i128| values.rows.iter().map(f).collect::<Vec<_>>();
         if let Some(sum) = self.sum {
             recorder.exact(sum, column(|r| r.sum));
@@ -311,7 +418,7 @@ struct Row {
 }
 
 impl Row {
-    fn new(shape: &NormShape, x: &[i64], token: usize, tokens: usize) -> Self {
+    fn new(shape: &NormShape, x: &[i64], token: usize, tokens: usize) -> Result<Self, Overflow> {
         let m = shape.multiple();
         let row = || {
             x.chunks(LANES)
@@ -320,23 +427,25 @@ impl Row {
                 .flatten()
                 .map(|x| i128::from(*x))
         };
-        let sum: i128 = match shape.kind {
+        let sum: i128 = match shape.size.kind {
             NormKind::Layer => row().sum(),
             NormKind::RootMeanSquare => 0,
         };
-        let variance = row().map(|x| (m * x - sum).pow(2)).sum::<i128>() + shape.floor;
+        let squares = row().map(|x| x * x).sum::<i128>();
+        let variance = m * m * squares - shape.size.width as i128 * sum * sum + shape.floor;
+        Overflow::check("a norm's variance", [variance], 1, i128::MAX)?;
         let root = shape.root(variance);
         let square = |r: i128| U256::from(r as u128) * U256::from(r as u128);
         let variance_wide = U256::from(variance as u128);
         let below = shape.target - square(root) * variance_wide;
         let above = square(root + 1) * variance_wide - 1 - shape.target;
-        Self {
+        Ok(Self {
             sum,
             variance,
             root,
             below: below.as_i128(),
             above: above.as_i128(),
-        }
+        })
     }
 }
 
@@ -347,6 +456,7 @@ mod tests {
     use super::*;
     use crate::ops::testing::{Case, OwnedTables, Rng};
     use crate::ops::{Input, Vars};
+    use crate::quant::in_slabs;
 
     const SCALE: NormScale = NormScale {
         output: 10,
@@ -360,12 +470,19 @@ mod tests {
         declare_kind(LAYER, width, tokens)
     }
 
+    fn shape(kind: NormKind, width: usize) -> NormShape {
+        let size = NormSize::new(kind, width);
+        NormShape::new(size, 31, 12, 1e-5, SCALE).expect("provable")
+    }
+
     fn declare_kind(kind: NormKind, width: usize, tokens: usize) -> (System, Input, Norm) {
         let mut system = System::default();
-        let vars = Vars::block(&mut system, width, width, tokens);
+        let lanes = in_slabs(width);
+        let vars = Vars::block(&mut system, lanes, (lanes, lanes), tokens);
         let input = Input::declare(&mut system, &vars);
-        let shape = NormShape::new((kind, width), 31, 12, 1e-5, SCALE).expect("provable");
-        let norm = Norm::declare(&mut system, "norm", &vars, &input.form(&vars), shape);
+        let shape = shape(kind, width);
+        let site = NormSite::stream(&vars, width);
+        let norm = Norm::declare(&mut system, "norm", &site, &input.form(&vars), shape);
         (system, input, norm)
     }
 
@@ -412,9 +529,9 @@ mod tests {
     fn outputs_are_normalized_values() {
         let (width, mut rng) = (192, Rng(1));
         let x = rng.vector(width, 50_000);
-        let z = NormShape::new((LAYER, width), 31, 12, 1e-5, SCALE)
-            .expect("provable")
-            .normalize(&x)
+        let z = shape(LAYER, width)
+            .normalize(&x, 1)
+            .expect("ordinary")
             .outputs;
         let real: Vec<f64> = x.iter().map(|v| *v as f64 / 4096.0).collect();
         let mean = real.iter().sum::<f64>() / width as f64;
@@ -423,6 +540,19 @@ mod tests {
             let expected = (x - mean) / (variance + 1e-5).sqrt();
             assert!((*z as f64 / 1024.0 - expected).abs() < 0.51 / 1024.0 + 1e-6);
         }
+    }
+
+    /// What a strange model has in lanes that only fill a slab up may leave no variance: it is not run.
+    #[test]
+    fn a_variance_that_is_not_positive_is_an_overflow() {
+        let size = NormSize::new(LAYER, 32);
+        let shape = NormShape::new(size, 31, 12, 1e-5, SCALE).expect("provable");
+        // Σx² = 32·l², (Σx)² = (64·l)²: d²·Σx² < d·(Σx)².
+        let overflow = shape
+            .normalize(&[1 << 20; 64], 1)
+            .map(|_| ())
+            .expect_err("V < 0");
+        assert!(overflow.value < 0, "{overflow}");
     }
 
     /// RMSNorm's z·2^-10 is x/√(mean x² + ε), and no entry of its columns is free.
@@ -434,9 +564,9 @@ mod tests {
             .iter()
             .map(|x| x + 9000)
             .collect();
-        let z = NormShape::new((NormKind::RootMeanSquare, width), 31, 12, 1e-5, SCALE)
-            .expect("provable")
-            .normalize(&x)
+        let z = shape(NormKind::RootMeanSquare, width)
+            .normalize(&x, 4)
+            .expect("ordinary")
             .outputs;
         for token in 0..4 {
             let entries: Vec<usize> = (0..width)
@@ -503,7 +633,7 @@ mod tests {
         let tables = OwnedTables::build();
         for width in [192, 320, 576, 768] {
             let declared = declare(width, 4);
-            let shape = NormShape::new((LAYER, width), 31, 12, 1e-5, SCALE).expect("provable");
+            let shape = shape(LAYER, width);
             let (d, padded) = (width as i128, width.next_power_of_two() as i128);
             // Half of the features are 2^13, the others nothing: S1·d/d' is an integer.
             let x: Vec<i64> = (0..width as i64 * 4).map(|i| (i % 2) << 13).collect();
@@ -528,7 +658,7 @@ mod tests {
 
     /// Sets what follows from S1 and V, for the first of four tokens.
     fn follow(case: &mut Case, shape: &NormShape, x: &[i64], sum: i128, variance: i128) {
-        let (d, dropped) = (shape.width as i128, shape.dropped());
+        let (d, dropped) = (shape.size.width as i128, shape.dropped());
         let root = shape.root(variance);
         let wide = |x: i128| U256::from(x as u128);
         let below = shape.target - wide(root * root) * wide(variance);
@@ -538,7 +668,7 @@ mod tests {
         case.set_integer_digits("norm root", 0, root);
         case.set_integer_digits("norm below", 0, below.as_i128());
         case.set_integer_digits("norm above", 0, above.as_i128());
-        for slab in 0..shape.width / LANES {
+        for slab in 0..shape.size.width / LANES {
             for lane in 0..LANES {
                 let entry = slab * 4 * LANES + lane;
                 let scaled = (d * i128::from(x[entry]) - sum) * root + (1 << (dropped - 1));
@@ -569,7 +699,13 @@ mod tests {
     #[test]
     fn unprovable_shapes_are_refused() {
         let new = |width, epsilon, output, root| {
-            NormShape::new((LAYER, width), 31, 12, epsilon, NormScale { output, root })
+            NormShape::new(
+                NormSize::new(LAYER, width),
+                31,
+                12,
+                epsilon,
+                NormScale { output, root },
+            )
         };
         assert!(new(768, 1e-5, 10, 58).is_some());
         assert_eq!(new(768, 1e-5, 11, 43), None); // z beyond 16 bits

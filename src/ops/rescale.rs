@@ -206,7 +206,7 @@ mod tests {
         use crate::ops::testing::{Case, OwnedTables, Rng};
 
         let mut system = System::default();
-        let vars = Vars::block(&mut system, 192, 192, 4);
+        let vars = Vars::block(&mut system, 192, (192, 192), 4);
         let acc = system.exact("acc", &[3, 4, 64]);
         let quotient = Digits::signed(&mut system, "q", &[3, 4, 64], 1);
         let accumulator = Accumulator {

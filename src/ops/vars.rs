@@ -14,11 +14,8 @@
 //! Contracted features come in as (slab, lane) and leave as (slab_out, lane_out) on the same
 //! coordinates, the former at r, the latter at τ.
 
-use crate::quant::{Architecture, ceil_log2};
+use crate::quant::{Architecture, LANES, ceil_log2};
 use crate::system::{Bind, ColumnId, Live, System, VarId, View};
-
-/// The width of a slab: an attention head is one slab, or two.
-pub const LANES: usize = 64;
 
 const LANE_BITS: usize = LANES.trailing_zeros() as usize;
 
@@ -31,7 +28,7 @@ const MIN_SLAB_BITS: usize = 2;
 pub struct Features {
     /// The slab, or its upper bits where `part` is the lowest.
     pub slab: VarId,
-    /// Where slabs come in pairs that some op tells apart: which of the two.
+    /// Where slabs come in twos or fours that some op tells apart: which of them.
     pub part: Option<VarId>,
     pub lane: VarId,
     /// n. Where a tensor is `[slab][token][lane]` a multiple of [`LANES`].
@@ -68,7 +65,7 @@ impl Features {
         part.chain([self.slab, self.lane]).collect()
     }
 
-    /// A vector of n values. Panics if slabs come in pairs.
+    /// A vector of n values. Panics if slabs come in twos or fours.
     pub fn vector(&self, column: ColumnId) -> View {
         assert!(self.part.is_none(), "a vector's slab is one variable");
         View::new(column, &[Bind::Pair(self.lane, self.slab)])
@@ -115,28 +112,34 @@ pub struct Vars {
 }
 
 impl Vars {
-    /// The variables of a block: `wide` is the feed-forward width.
-    pub fn block(system: &mut System, width: usize, wide: usize, tokens: usize) -> Self {
-        let start = LANE_BITS + slab_bits(width).max(slab_bits(wide));
-        Self::declare(system, width, wide, tokens, start)
+    /// The variables of a block: `wide` is the feed-forward width. `queries` is that of all heads of queries.
+    pub fn block(
+        system: &mut System,
+        width: usize,
+        (wide, queries): (usize, usize),
+        tokens: usize,
+    ) -> Self {
+        let slabs = slab_bits(width).max(slab_bits(queries));
+        let start = LANE_BITS + slabs.max(slab_bits(wide));
+        Self::declare(system, (width, wide), tokens, (LANE_BITS + slabs, start))
     }
 
     /// The variables of an embedding or a head: `wide` is the vocabulary, whose slabs and the
     /// tokens never meet on one side, so that they share coordinates.
     pub fn end(system: &mut System, width: usize, wide: usize, tokens: usize) -> Self {
-        Self::declare(system, width, wide, tokens, LANE_BITS + slab_bits(width))
+        let slab_end = LANE_BITS + slab_bits(width);
+        Self::declare(system, (width, wide), tokens, (slab_end, slab_end))
     }
 
+    /// `slab_end`: behind the coordinates of slabs and heads, which token j meets.
     fn declare(
         system: &mut System,
-        width: usize,
-        wide: usize,
+        (width, wide): (usize, usize),
         tokens: usize,
-        token_start: usize,
+        (slab_end, token_start): (usize, usize),
     ) -> Self {
         assert!(tokens.is_power_of_two(), "a sequence is padded to 2^t");
         let t = tokens.trailing_zeros() as usize;
-        let slab_end = LANE_BITS + slab_bits(width);
         let token_coords = token_start..token_start + t;
         let past = (0..)
             .filter(|c| !(LANE_BITS..slab_end).contains(c) && !token_coords.contains(c))
@@ -179,47 +182,69 @@ pub fn contracted(system: &mut System, name: &'static str, len: usize, like: Fea
     }
 }
 
+/// Queries, or keys, for an op that works on them alone.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadSide {
+    /// The head: the slab, or its upper bits.
+    pub head: VarId,
+    pub slabs: usize,
+}
+
 /// A block's attention heads.
 #[derive(Clone, Copy, Debug)]
 pub struct Heads {
     /// Queries and head sums; the slab variable is the head.
     pub queries: Features,
+    /// The same as the result of a contraction.
+    pub queries_output: Features,
     /// The keys and values that a query's head reads: on other coordinates than its own where heads
     /// share them, otherwise the same.
     pub keys: Features,
     /// Keys and values as the result of a contraction.
     pub keys_output: Features,
+    /// Slabs per head.
+    parts: usize,
 }
 
 impl Heads {
     /// The heads of a block with these variables.
     pub fn declare(system: &mut System, vars: &Vars, a: &Architecture) -> Self {
-        let paired = a.head_width > LANES;
-        let part_bits = usize::from(paired);
+        let part_bits = (a.head_lanes() / LANES).trailing_zeros() as usize;
+        let paired = part_bits > 0;
         let part = paired.then(|| system.var("part", LANE_BITS..LANE_BITS + part_bits));
-        let mut head = |name, slabs: usize| {
-            let end = LANE_BITS + slab_bits(slabs * LANES);
-            system.var(name, LANE_BITS + part_bits..end)
-        };
+        let len = a.query_lanes();
+        // Heads that fill the stream's slabs stand where those do.
+        let same = len == vars.input.len;
+        let mut slabs = |name, first, len| system.var(name, first..LANE_BITS + slab_bits(len));
         let queries = Features {
-            slab: if paired {
-                head("head", vars.input.slabs())
-            } else {
-                vars.input.slab
+            slab: match same && !paired {
+                true => vars.input.slab,
+                false => slabs("head", LANE_BITS + part_bits, len),
             },
             part,
-            ..vars.input
+            lane: vars.input.lane,
+            len,
         };
-        let len = a.kv_width();
+        let queries_output = match same {
+            true => vars.output,
+            false => Features {
+                slab: slabs("query_slab_out", LANE_BITS, len),
+                len,
+                ..vars.output
+            },
+        };
         if a.group() == 1 {
             return Self {
                 queries,
+                queries_output,
                 keys: queries,
-                keys_output: vars.output,
+                keys_output: queries_output,
+                parts: 1 << part_bits,
             };
         }
-        let keys_output = system.var("key_slab_out", LANE_BITS..LANE_BITS + slab_bits(len));
-        let coords = vars.shared_coords(system, ceil_log2(a.kv_heads) as usize);
+        let len = a.key_lanes();
+        let keys_output = slabs("key_slab_out", LANE_BITS, len);
+        let coords = vars.shared_coords(system, &queries, ceil_log2(a.kv_heads) as usize);
         let keys = Features {
             slab: system.var("key_head", coords),
             part,
@@ -228,14 +253,23 @@ impl Heads {
         };
         Self {
             queries,
+            queries_output,
             keys,
+            parts: 1 << part_bits,
             keys_output: Features {
                 slab: keys_output,
-                part: None,
-                lane: vars.output.lane,
                 len,
+                ..vars.output
             },
         }
+    }
+
+    /// The variable of the heads of `slabs` slabs where an op works on queries or keys alone: for keys another than
+    /// [`Heads::keys`] has, which is summed over beside that of queries.
+    pub fn side(&self, system: &mut System, name: &'static str, slabs: usize) -> HeadSide {
+        let first = LANE_BITS + self.parts.trailing_zeros() as usize;
+        let head = system.var(name, first..LANE_BITS + slab_bits(slabs * LANES));
+        HeadSide { head, slabs }
     }
 
     /// The number of heads of queries.
@@ -250,16 +284,16 @@ impl Heads {
 
     /// Slabs per head.
     pub fn parts(&self) -> usize {
-        1 + usize::from(self.queries.part.is_some())
+        self.parts
     }
 }
 
 impl Vars {
     /// Coordinates for a head of keys that is summed over beside the head of queries, the lanes and
     /// the token j: those of token i, and new ones.
-    fn shared_coords(&self, system: &System, bits: usize) -> Vec<usize> {
+    fn shared_coords(&self, system: &System, queries: &Features, bits: usize) -> Vec<usize> {
         let coords = |var: VarId| system.vars[var.0].coords.iter().copied();
-        let input = coords(self.input.lane).chain(coords(self.input.slab));
+        let input = queries.vars().into_iter().flat_map(coords);
         let taken: Vec<usize> = input
             .chain(coords(self.past))
             .chain(coords(self.token))
@@ -288,7 +322,7 @@ mod tests {
             (768, 3072, 1024),
         ] {
             let mut system = System::default();
-            let v = Vars::block(&mut system, width, hidden, tokens);
+            let v = Vars::block(&mut system, width, (hidden, width), tokens);
             let mut all: Vec<usize> = [v.input.slab, v.token, v.past]
                 .iter()
                 .flat_map(|x| coords(&system, *x))
@@ -309,7 +343,7 @@ mod tests {
     #[test]
     fn gpt2_at_16_tokens_takes_16_rounds() {
         let mut system = System::default();
-        Vars::block(&mut system, 768, 3072, 16);
+        Vars::block(&mut system, 768, (3072, 768), 16);
         assert_eq!(system.coordinates(), 16);
     }
 }

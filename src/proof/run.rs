@@ -140,7 +140,7 @@ pub(super) fn commit_run_with(
     answer: Generation,
     blinds: Vec<Vec<F>>,
 ) -> Run {
-    let width = model.model.manifest.architecture.width;
+    let width = model.model.manifest.architecture.stream();
     let trace = answer.trace;
     let mut statement = Statement {
         model_id: model.committed.id,

@@ -4,7 +4,7 @@ use super::{
     BlindingSeed, Layers, Mode, ModelFile, OpenedModel, ProofFile, ProveOptions, Setup, prove,
 };
 use crate::layers::testing::{Shape, llama_manifest, model, model_of};
-use crate::quant::{IntMatrix, IntegerModel, Tables};
+use crate::quant::{IntMatrix, IntegerModel, Manifest, Tables};
 
 pub const SHAPE: Shape = Shape {
     width: 64,
@@ -45,6 +45,14 @@ pub fn tiny_llama(setup: &Setup) -> OpenedModel {
     manifest.architecture.context = CONTEXT;
     manifest.architecture.hidden = 128;
     manifest.architecture.tied = false;
+    manifest.scales.output_bias = 40;
+    manifest.tables = Tables::new(&manifest.scales, manifest.architecture.activation).digest();
+    committed(model_of(manifest, 6), setup)
+}
+
+/// A decoder of any kind.
+pub fn tiny_decoder(mut manifest: Manifest, setup: &Setup) -> OpenedModel {
+    manifest.architecture.context = CONTEXT;
     manifest.scales.output_bias = 40;
     manifest.tables = Tables::new(&manifest.scales, manifest.architecture.activation).digest();
     committed(model_of(manifest, 6), setup)

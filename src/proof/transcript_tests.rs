@@ -349,10 +349,18 @@ fn systems_and_tables_depend_on_every_scale() {
         ("final gain", |(m, _)| m.scales.final_gain += 1),
         ("final norm", |(m, _)| finer(&mut m.scales.final_norm)),
         ("final root", |(m, _)| m.scales.final_norm.root += 16),
-        ("norm 1", |(m, _)| finer(&mut m.scales.blocks[0].norm1)),
-        ("root 1", |(m, _)| m.scales.blocks[0].norm1.root += 16),
-        ("norm 2", |(m, _)| finer(&mut m.scales.blocks[0].norm2)),
-        ("root 2", |(m, _)| m.scales.blocks[0].norm2.root -= 16),
+        ("norm 1", |(m, _)| {
+            finer(m.scales.blocks[0].norm1.as_mut().unwrap())
+        }),
+        ("root 1", |(m, _)| {
+            m.scales.blocks[0].norm1.as_mut().unwrap().root += 16
+        }),
+        ("norm 2", |(m, _)| {
+            finer(m.scales.blocks[0].norm2.as_mut().unwrap())
+        }),
+        ("root 2", |(m, _)| {
+            m.scales.blocks[0].norm2.as_mut().unwrap().root -= 16
+        }),
         ("q", |(m, _)| m.scales.blocks[0].q -= 1),
         ("k", |(m, _)| m.scales.blocks[0].k -= 1),
         ("activation", |(m, _)| {

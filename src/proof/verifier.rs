@@ -59,7 +59,7 @@ fn check_counts(manifest: &Manifest, proof: &ProofFile) -> Result<Sequence, Veri
         let (expected, found) = (statement.chain.len(), proof.boundaries.len());
         return Err(StatementError::Chain { expected, found }.into());
     }
-    let expected = (sequence.tokens().len() * a.width).div_ceil(1 << ROW_BITS);
+    let expected = (sequence.tokens().len() * a.stream()).div_ceil(1 << ROW_BITS);
     let rows = proof.boundaries.iter().map(Vec::len).enumerate();
     for (index, found) in rows {
         if found != expected {
@@ -143,7 +143,7 @@ fn decode_boundaries(
     model: &CommittedModel,
     proof: &ProofFile,
 ) -> Result<Vec<Vec<EqAffine>>, VerifyError> {
-    let (width, statement) = (model.manifest.architecture.width, &proof.statement);
+    let (width, statement) = (model.manifest.architecture.stream(), &proof.statement);
     let padded = statement.padded as usize;
     let links = proof.boundaries.iter().zip(&statement.chain).enumerate();
     links

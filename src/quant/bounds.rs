@@ -15,8 +15,8 @@
 
 use super::fixed::power_of_two;
 use super::{
-    Architecture, BlockWeights, HeadWeights, IntMatrix, NormLimits, NormScale, Place, QuantError,
-    Scales,
+    Architecture, BlockWeights, HeadNormScale, HeadWeights, IntMatrix, NormKind, NormLimits,
+    NormScale, NormSize, Place, QuantError, Scales,
 };
 
 /// Everything in a run fits in an `i128` with room for one more addition.
@@ -130,7 +130,7 @@ fn column_norm(matrix: &IntMatrix) -> u64 {
     sums.into_iter().max().unwrap_or(0)
 }
 
-/// The sizes of a block's affine maps.
+/// The sizes of a block's affine maps, and its largest gains (0 where there is none).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BlockSize {
     pub query: Affine,
@@ -141,35 +141,51 @@ pub struct BlockSize {
     pub gate: Option<Affine>,
     pub up: Affine,
     pub down: Affine,
+    /// Of the norms of queries and keys.
+    pub head_gains: [f64; 2],
+    /// Of the norms behind attention and feed-forward part.
+    pub branch_gains: [f64; 2],
 }
 
 impl BlockSize {
     /// The largest that stored integers allow.
     pub fn worst(architecture: &Architecture) -> Self {
-        let square = Affine::worst(architecture.width);
+        let from_stream = Affine::worst(architecture.stream());
+        let gains = [power_of_two(63); 2];
         Self {
-            query: square,
-            key: square,
-            value: square,
-            output: square,
-            gate: architecture.gated.then_some(square),
-            up: square,
-            down: Affine::worst(architecture.hidden),
+            query: from_stream,
+            key: from_stream,
+            value: from_stream,
+            output: Affine::worst(architecture.query_lanes()),
+            gate: architecture.gated.then_some(from_stream),
+            up: from_stream,
+            down: Affine::worst(architecture.hidden_lanes()),
+            head_gains: gains,
+            branch_gains: gains,
         }
     }
 
     /// Those of actual weights.
     pub fn of(block: &BlockWeights) -> Self {
+        let gate = block.gate.as_ref();
         Self {
             query: Affine::of(&block.query, &block.query_bias),
             key: Affine::of(&block.key, &block.key_bias),
             value: Affine::of(&block.value, &block.value_bias),
             output: Affine::of(&block.output, &block.output_bias),
-            gate: block.gate.as_ref().map(|gate| Affine::of(gate, &[])),
+            gate: gate.map(|gate| Affine::of(gate, &block.gate_bias)),
             up: Affine::of(&block.up, &block.up_bias),
             down: Affine::of(&block.down, &block.down_bias),
+            head_gains: [&block.query_gain, &block.key_gain].map(|gain| largest(gain)),
+            branch_gains: [&block.attention_gain, &block.feed_forward_gain]
+                .map(|gain| largest(gain)),
         }
     }
+}
+
+/// The largest magnitude of some integers.
+fn largest(values: &[i64]) -> f64 {
+    values.iter().map(|x| x.unsigned_abs()).max().unwrap_or(0) as f64
 }
 
 /// The quantities of block `index`.
@@ -180,33 +196,54 @@ pub fn block(
     size: &BlockSize,
     regime: Regime,
 ) -> Vec<Bound> {
-    let block = &scales.blocks[index];
-    let mut bounds = norm(
-        architecture,
-        scales.residual,
-        block.norm1,
-        STREAM_BITS,
-        regime,
-    )
-    .to_vec();
+    let (block, order) = (&scales.blocks[index], architecture.order);
+    let of_stream = |scale: Option<NormScale>, input_bits: u32| {
+        let stream = (architecture.norm_size(), scales.residual, input_bits);
+        scale.map(|scale| norm(stream, architecture.epsilon(), scale, regime))
+    };
     // h and the attention's branch, not yet rounded to the stream's format together.
-    let sum = STREAM_BITS + 1;
-    bounds.extend(norm(
-        architecture,
-        scales.residual,
-        block.norm2,
-        sum,
-        regime,
-    ));
+    let middle_bits = if order.parallel() {
+        STREAM_BITS
+    } else {
+        STREAM_BITS + 1
+    };
+    let norms = [
+        of_stream(block.norm1, STREAM_BITS),
+        of_stream(block.norm2, middle_bits),
+        of_stream(block.attention_norm, STREAM_BITS),
+        of_stream(block.feed_forward_norm, STREAM_BITS),
+    ];
+    let mut bounds: Vec<Bound> = norms.into_iter().flatten().flatten().collect();
+    if order.behind() {
+        bounds.extend(size.branch_gains.map(|gain| Bound {
+            quantity: "a normalized branch",
+            magnitude: KEY * gain * regime.rescaled(),
+        }));
+    }
     bounds.extend(attention(architecture, scales, index, size, regime));
+    bounds.extend(feed_forward(architecture, scales, size, regime));
+    bounds
+}
+
+fn feed_forward(
+    architecture: &Architecture,
+    scales: &Scales,
+    size: &BlockSize,
+    regime: Regime,
+) -> [Bound; 3] {
+    // z, or h and the attention's normalized branch.
+    let read = match architecture.order.before() {
+        [false, _] => 2.0 * STREAM,
+        [true, _] => KEY,
+    };
     // |g(x)| ≤ |x|, at the value's scale.
     let activation = KEY * power_of_two((scales.activation_value - scales.activation_key).into());
-    let up = size.up.apply(KEY);
+    let up = size.up.apply(read);
     let (argument, activated) = match &size.gate {
-        Some(gate) => (gate.apply(KEY), activation * up),
+        Some(gate) => (gate.apply(read), activation * up),
         None => (up, activation),
     };
-    bounds.extend([
+    [
         Bound {
             quantity: "the activation's argument",
             magnitude: argument * regime.rescaled(),
@@ -219,29 +256,22 @@ pub fn block(
             quantity: "the down projection",
             magnitude: size.down.apply(activated) * regime.rescaled(),
         },
-    ]);
-    bounds
+    ]
 }
 
 /// V, (R + 1)²·V and c·R of a norm, for any input of |x| ≤ 2^`input_bits`: by [`NormLimits`], which an op's digits
 /// follow from as well. Where there are none, no bound holds.
 ///
 /// ```text
-/// |c_i| ≤ 2·m·2^b,   in a run: R²·V ≤ d·2^(2r),   (R + 1)²·V ≤ (√(d·2^(2r)) + √V)²,   |c_i|·R ≤ √(d·2^(2r))
+/// |c_i| ≤ (m [+ l])·2^b,   in a run: R²·V ≤ d·2^(2r),   (R + 1)²·V ≤ (√(d·2^(2r)) + √V)²,   |c_i|·R ≤ √(d·2^(2r))
 /// ```
 fn norm(
-    architecture: &Architecture,
-    residual: u32,
+    (size, fraction, input_bits): (NormSize, u32, u32),
+    epsilon: f64,
     scale: NormScale,
-    input_bits: u32,
     regime: Regime,
 ) -> [Bound; 3] {
-    let (kind, width, epsilon) = (
-        architecture.norm,
-        architecture.width,
-        architecture.epsilon(),
-    );
-    let limits = NormLimits::new((kind, width), input_bits, residual, epsilon, scale);
+    let limits = NormLimits::new(size, input_bits, fraction, epsilon, scale);
     let [variance, target, root] = match limits {
         Some(limits) => [limits.variance, limits.target, limits.root].map(ethnum::U256::as_f64),
         None => [f64::INFINITY; 3],
@@ -250,7 +280,11 @@ fn norm(
         Regime::Run => ((target.sqrt() + variance.sqrt()).powi(2), target.sqrt()),
         Regime::Field => {
             let root = whole_limbs(root);
-            let centred = 2.0 * kind.multiple(width) as f64 * power_of_two(input_bits.into());
+            let most = match size.kind {
+                NormKind::Layer => size.multiple() + size.lanes,
+                NormKind::RootMeanSquare => 1,
+            };
+            let centred = most as f64 * power_of_two(input_bits.into());
             ((root + 1.0).powi(2) * variance, centred * root)
         }
     };
@@ -276,8 +310,13 @@ fn attention(
     index: usize,
     size: &BlockSize,
     regime: Regime,
-) -> [Bound; 6] {
-    let value = size.value.apply(KEY);
+) -> Vec<Bound> {
+    // z, or h itself.
+    let read = match architecture.order.before() {
+        [true, _] => KEY,
+        [false, _] => STREAM,
+    };
+    let value = size.value.apply(read);
     let weights = architecture.context as f64 * power_of_two(scales.exp.into()); // Σ_j Ê_ij
     let inverse_unit = power_of_two(scales.inverse.into());
     let (inverse, normalized) = match regime {
@@ -292,22 +331,34 @@ fn attention(
     };
     let shift = scales.output_accumulator(index) - scales.output_bias;
     let bias = size.output.bias * power_of_two(shift.into());
-    // D < w·2^31, scaled by up to 2^(16−σ) ≤ 2^8.
-    let score = architecture.head_width as f64 * STREAM;
-    // A rotated lane is the sum of two, each times a cosine or sine.
-    let rotated = match architecture.rotation() {
-        0 => 1.0,
-        bits => 2.0 * power_of_two(bits.into()),
-    };
-    [
-        Bound {
-            quantity: "the query projection",
-            magnitude: size.query.apply(KEY) * rotated * regime.rescaled(),
-        },
-        Bound {
-            quantity: "the key projection",
-            magnitude: size.key.apply(KEY) * rotated * regime.rescaled(),
-        },
+    // D < l·2^31, scaled by up to 2^(16−σ) ≤ 2^8.
+    let score = architecture.head_lanes() as f64 * STREAM;
+    let block = &scales.blocks[index];
+    let sides = [
+        (
+            QUERIES,
+            block.query_norm,
+            size.query.apply(read),
+            architecture.heads,
+        ),
+        (
+            KEYS,
+            block.key_norm,
+            size.key.apply(read),
+            architecture.kv_heads,
+        ),
+    ];
+    let sides = sides.into_iter().zip(size.head_gains);
+    let sides = sides.flat_map(|((names, norm, projected, heads), gain)| {
+        score_side(
+            names,
+            (architecture, index, heads),
+            norm,
+            (projected, gain),
+            regime,
+        )
+    });
+    let rest = [
         Bound {
             quantity: "an attention score",
             magnitude: score * regime.rescaled(),
@@ -324,15 +375,53 @@ fn attention(
             quantity: "the attention's output",
             magnitude: (normalized * size.output.column + bias) * regime.rescaled(),
         },
-    ]
+    ];
+    sides.chain(rest).collect()
 }
 
-/// The sizes of the head: of γ·z + β, and of its matrix.
+/// What is said of queries and of keys: as they are projected, and as they are normalized.
+const QUERIES: [&str; 2] = ["the query projection", "the normalized queries"];
+const KEYS: [&str; 2] = ["the key projection", "the normalized keys"];
+
+/// Queries or keys, of `heads` heads: as projected, and as they are normalized and rotated.
+fn score_side(
+    [projected_name, normalized_name]: [&'static str; 2],
+    (architecture, index, heads): (&Architecture, usize, usize),
+    scale: Option<HeadNormScale>,
+    (projected, gain): (f64, f64),
+    regime: Regime,
+) -> Vec<Bound> {
+    // A rotated lane is the sum of two, each times a cosine or sine.
+    let rotated = match architecture.rotation(index) {
+        0 => 1.0,
+        bits => 2.0 * power_of_two(bits.into()),
+    };
+    let projection = |magnitude| Bound {
+        quantity: projected_name,
+        magnitude: magnitude * regime.rescaled(),
+    };
+    match (scale, architecture.head_norm_size(heads)) {
+        (Some(scale), Some(size)) => {
+            let of = (size, scale.input, STREAM_BITS);
+            let mut bounds = norm(of, architecture.epsilon(), scale.norm, regime).to_vec();
+            bounds.push(projection(projected));
+            bounds.push(Bound {
+                quantity: normalized_name,
+                magnitude: KEY * gain * rotated * regime.rescaled(),
+            });
+            bounds
+        }
+        _ => vec![projection(projected * rotated)],
+    }
+}
+
+/// The sizes of the head: of γ·z + β, of its matrix, and of what is added to a logit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HeadSize {
     pub gain: f64,
     pub bias: f64,
     pub column: f64,
+    pub logit_bias: f64,
 }
 
 impl HeadSize {
@@ -342,17 +431,18 @@ impl HeadSize {
         Self {
             gain: wide,
             bias: wide,
-            column: Affine::worst(architecture.width).column,
+            column: Affine::worst(architecture.stream()).column,
+            logit_bias: wide,
         }
     }
 
     /// Those of actual weights; `tokens` serves where the head has no matrix of its own.
     pub fn of(head: &HeadWeights, tokens: &IntMatrix) -> Self {
-        let largest = |v: &[i64]| v.iter().map(|x| x.unsigned_abs()).max().unwrap_or(0) as f64;
         Self {
             gain: largest(&head.gain),
             bias: largest(&head.bias),
             column: column_norm(head.matrix.as_ref().unwrap_or(tokens)) as f64,
+            logit_bias: largest(&head.logit_bias),
         }
     }
 }
@@ -364,11 +454,11 @@ pub fn head(
     size: &HeadSize,
     regime: Regime,
 ) -> Vec<Bound> {
-    let (residual, scale) = (scales.residual, scales.final_norm);
-    let mut bounds = norm(architecture, residual, scale, STREAM_BITS, regime).to_vec();
+    let stream = (architecture.norm_size(), scales.residual, STREAM_BITS);
+    let mut bounds = norm(stream, architecture.epsilon(), scales.final_norm, regime).to_vec();
     bounds.push(Bound {
         quantity: "a logit",
-        magnitude: (KEY * size.gain + size.bias) * size.column,
+        magnitude: (KEY * size.gain + size.bias) * size.column + size.logit_bias,
     });
     bounds
 }
@@ -423,8 +513,8 @@ mod tests {
         let root = output + if long_root { 48 } else { 32 };
         let norm = NormScale { output, root };
         scales.final_norm = norm;
-        scales.blocks[0].norm1 = norm;
-        scales.blocks[0].norm2 = norm;
+        scales.blocks[0].norm1 = Some(norm);
+        scales.blocks[0].norm2 = Some(norm);
         scales.inverse = 34 + ceil_log2(context);
         (architecture, scales)
     }
@@ -458,6 +548,8 @@ mod tests {
             gate: None,
             up: affine,
             down: affine,
+            head_gains: [0.0; 2],
+            branch_gains: [0.0; 2],
         };
         let bounds = block(&architecture, &scales, 0, &size, Regime::Run);
         check(Place::Block(0), Regime::Run, &bounds).unwrap();
@@ -493,6 +585,49 @@ mod tests {
         let size = HeadSize::worst(&architecture);
         let found = names(head(&architecture, &scales, &size, Regime::Run));
         assert_eq!(found, [&norm[..], &["a logit"]].concat());
+    }
+
+    /// The norms of heads and behind, and their gains, have bounds of their own; a block without norms before reads the
+    /// stream itself.
+    #[test]
+    fn every_kind_of_block_has_bounds_for_what_it_has() {
+        use crate::quant::{HeadNorm, Order};
+        let (mut architecture, mut scales) = shape(64, 32, false);
+        let plain = block(
+            &architecture,
+            &scales,
+            0,
+            &BlockSize::worst(&architecture),
+            Regime::Field,
+        );
+        architecture.order = Order::Behind;
+        architecture.head_norm = Some(HeadNorm::Heads);
+        let b = &mut scales.blocks[0];
+        let norm = b.norm1.take();
+        b.norm2 = None;
+        (b.attention_norm, b.feed_forward_norm) = (norm, norm);
+        let of_heads = norm.map(|norm| HeadNormScale { input: 12, norm });
+        (b.query_norm, b.key_norm) = (of_heads, of_heads);
+        let size = BlockSize::worst(&architecture);
+        let bounds = block(&architecture, &scales, 0, &size, Regime::Field);
+        let count = |bounds: &[Bound], what: &str| {
+            bounds.iter().filter(|bound| bound.quantity == what).count()
+        };
+        assert_eq!(count(&bounds, "a norm's variance"), 4);
+        assert_eq!(count(&bounds, "a normalized branch"), 2);
+        for name in [QUERIES[1], KEYS[1]] {
+            assert_eq!((count(&bounds, name), count(&plain, name)), (1, 0));
+        }
+        let of = |bounds: &[Bound], what: &str| {
+            bounds
+                .iter()
+                .find(|bound| bound.quantity == what)
+                .expect("it has a bound")
+                .magnitude
+        };
+        for what in [QUERIES[0], "the up projection"] {
+            assert!(of(&bounds, what) > 10.0 * of(&plain, what), "{what}");
+        }
     }
 
     /// The limit itself is beyond the limit.
@@ -577,7 +712,8 @@ mod tests {
         let (mut architecture, scales) = shape(64, 64, false);
         architecture.epsilon_bits = 1e30f64.to_bits();
         for regime in [Regime::Run, Regime::Field] {
-            let bounds = norm(&architecture, 12, scales.final_norm, 31, regime);
+            let stream = (architecture.norm_size(), 12, 31);
+            let bounds = norm(stream, architecture.epsilon(), scales.final_norm, regime);
             assert!(check(Place::Head, regime, &bounds).is_err());
         }
     }
@@ -587,7 +723,8 @@ mod tests {
     fn norm_quantities_never_exceed_their_bounds() {
         let (architecture, scales) = shape(64, 64, false);
         let scale = scales.final_norm;
-        let [variance, bracket, _] = norm(&architecture, 12, scale, 31, Regime::Run);
+        let stream = (architecture.norm_size(), 12, 31);
+        let [variance, bracket, _] = norm(stream, architecture.epsilon(), scale, Regime::Run);
         let target = 64u128 << (2 * scale.root);
         let smallest = 64 * (1e-5 * 4096.0 * 24f64.exp2()).ceil() as u128;
         let alternating = 64u128.pow(3) << 62; // h = ±2^31
@@ -606,6 +743,7 @@ mod tests {
             gain: 10.0 * 1024.0,
             bias: 20f64.exp2(),
             column: 768.0 * 0.2 * 65536.0,
+            logit_bias: 0.0,
         };
         let bits = logit_difference_bits(&architecture, &scales, &size);
         assert!((40..=63).contains(&bits), "{bits}");

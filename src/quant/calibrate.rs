@@ -1,23 +1,31 @@
 //! What a floating-point run on ordinary text says about the tensors that are stored in a fixed
 //! number of bits.
 
-use super::NormKind;
+use super::{HeadNorm, NormKind};
 
 /// A tensor of the floating-point model whose size decides a scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tensor {
-    /// The residual stream where it enters the attention's norm, rows of `width` values.
-    Norm1Input,
-    /// Queries as they meet keys: with the factor 1/√w, and rotated where the model rotates.
+    /// The residual stream where it enters the block, rows of `width` values.
+    BlockInput,
+    /// Queries where they enter their norm, rows of all heads.
+    QueryInput,
+    /// Keys, likewise.
+    KeyInput,
+    /// Queries as they meet keys: with the score's factor, and rotated where the model rotates. Rows of all heads.
     Query,
     /// Keys, likewise.
     Key,
+    /// The attention's output where it enters the norm behind it, rows of `width` values.
+    AttentionOutput,
     /// What the attention adds to the residual stream.
     AttentionBranch,
-    /// The residual stream where it enters the feed-forward part's norm, rows of `width` values.
-    Norm2Input,
+    /// The residual stream that the feed-forward part reads, or its norm: rows of `width` values.
+    Middle,
     /// The argument of the activation function.
     PreActivation,
+    /// The feed-forward part's output where it enters the norm behind it, rows of `width` values.
+    FeedForwardOutput,
     /// What the feed-forward part adds to the residual stream.
     FeedForwardBranch,
     /// The residual stream where it enters the final norm, rows of `width` values.
@@ -43,11 +51,6 @@ impl Extent {
                 max.max(magnitude)
             }
         });
-    }
-
-    fn merge(&mut self, other: &Self) {
-        self.max = self.max.max(other.max);
-        self.count += other.count;
     }
 }
 
@@ -87,84 +90,123 @@ impl Spread {
             self.variance_max = self.variance_max.max(variance);
         }
     }
+}
 
-    fn merge(&mut self, other: &Self) {
-        self.extent.merge(&other.extent);
-        self.variance_min = self.variance_min.min(other.variance_min);
-        self.variance_max = self.variance_max.max(other.variance_max);
+/// The largest magnitude in each lane of a tensor with rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lanes {
+    pub max: Vec<f64>,
+    pub count: u64,
+}
+
+impl Lanes {
+    fn observe(&mut self, values: &[f32], width: usize) {
+        assert_eq!(
+            values.len() % width,
+            0,
+            "queries and keys come in whole rows"
+        );
+        self.count += values.len() as u64;
+        self.max.resize(width, 0.0);
+        for row in values.chunks_exact(width) {
+            for (max, value) in self.max.iter_mut().zip(row) {
+                let mut one = Extent {
+                    max: *max,
+                    count: 0,
+                };
+                one.observe(std::slice::from_ref(value));
+                *max = one.max;
+            }
+        }
+    }
+
+    /// The largest of all lanes.
+    pub fn extent(&self) -> Extent {
+        Extent {
+            max: self.max.iter().copied().fold(0.0, f64::max),
+            count: self.count,
+        }
     }
 }
 
-/// One block's statistics.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// One block's statistics. Of norms that it has not, nothing was observed.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct BlockCalibration {
-    pub norm1: Spread,
-    pub query: Extent,
-    pub key: Extent,
+    pub input: Spread,
+    pub query_input: Spread,
+    pub key_input: Spread,
+    pub query: Lanes,
+    pub key: Lanes,
+    pub attention_output: Spread,
     pub attention_branch: Extent,
-    pub norm2: Spread,
+    pub middle: Spread,
     pub pre_activation: Extent,
+    pub feed_forward_output: Spread,
     pub feed_forward_branch: Extent,
+}
+
+/// The sizes of the rows that are observed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rows {
+    pub norm: NormKind,
+    /// d.
+    pub width: usize,
+    /// Of all queries, of all keys.
+    pub heads: [usize; 2],
+    pub head_width: usize,
+    pub head_norm: Option<HeadNorm>,
 }
 
 /// The statistics of a whole model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Calibration {
-    width: usize,
-    norm: NormKind,
+    rows: Rows,
     pub blocks: Vec<BlockCalibration>,
     pub final_norm: Spread,
 }
 
 impl Calibration {
-    /// No observations yet, for a model of `layers` blocks, the given width and kind of norm.
-    pub fn new(layers: usize, width: usize, norm: NormKind) -> Self {
-        assert!(width > 0, "a model has a positive width");
+    /// No observations yet, for a model of `layers` blocks.
+    pub fn new(layers: usize, rows: Rows) -> Self {
+        assert!(rows.width > 0, "a model has a positive width");
         Self {
-            width,
-            norm,
+            rows,
             blocks: vec![BlockCalibration::default(); layers],
             final_norm: Spread::default(),
         }
     }
 
     /// Takes account of `values` of a tensor of block `layer` (ignored for the final norm). May
-    /// be called any number of times with any number of values, whole rows for a norm's input.
+    /// be called any number of times with any number of values, whole rows where there are rows.
     pub fn observe(&mut self, layer: usize, tensor: Tensor, values: &[f32]) {
+        let rows = self.rows;
+        let (width, norm) = (rows.width, rows.norm);
         if tensor == Tensor::FinalNormInput {
-            return self.final_norm.observe(values, self.width, self.norm);
+            return self.final_norm.observe(values, width, norm);
         }
-        let (width, norm) = (self.width, self.norm);
+        // What one norm of queries or keys is over.
+        let normed = |side: usize| match rows.head_norm {
+            Some(HeadNorm::Whole) => rows.heads[side],
+            _ => rows.head_width,
+        };
+        let root_mean_square = NormKind::RootMeanSquare;
         let block = &mut self.blocks[layer];
         match tensor {
-            Tensor::Norm1Input => block.norm1.observe(values, width, norm),
-            Tensor::Query => block.query.observe(values),
-            Tensor::Key => block.key.observe(values),
+            Tensor::BlockInput => block.input.observe(values, width, norm),
+            Tensor::QueryInput => block
+                .query_input
+                .observe(values, normed(0), root_mean_square),
+            Tensor::KeyInput => block.key_input.observe(values, normed(1), root_mean_square),
+            Tensor::Query => block.query.observe(values, rows.heads[0]),
+            Tensor::Key => block.key.observe(values, rows.heads[1]),
+            Tensor::AttentionOutput => block.attention_output.observe(values, width, norm),
             Tensor::AttentionBranch => block.attention_branch.observe(values),
-            Tensor::Norm2Input => block.norm2.observe(values, width, norm),
+            Tensor::Middle => block.middle.observe(values, width, norm),
             Tensor::PreActivation => block.pre_activation.observe(values),
+            Tensor::FeedForwardOutput => block.feed_forward_output.observe(values, width, norm),
             Tensor::FeedForwardBranch => block.feed_forward_branch.observe(values),
             Tensor::FinalNormInput => unreachable!("handled above"),
         }
-    }
-
-    /// Adds another run's observations of the same model.
-    pub fn merge(&mut self, other: &Self) {
-        assert_eq!(
-            (self.width, self.norm, self.blocks.len()),
-            (other.width, other.norm, other.blocks.len()),
-            "only calibrations of one model are merged"
-        );
-        for (block, other) in self.blocks.iter_mut().zip(&other.blocks) {
-            block.norm1.merge(&other.norm1);
-            block.query.merge(&other.query);
-            block.key.merge(&other.key);
-            block.attention_branch.merge(&other.attention_branch);
-            block.norm2.merge(&other.norm2);
-            block.pre_activation.merge(&other.pre_activation);
-            block.feed_forward_branch.merge(&other.feed_forward_branch);
-        }
-        self.final_norm.merge(&other.final_norm);
     }
 }
 
@@ -172,16 +214,31 @@ impl Calibration {
 mod tests {
     use super::*;
 
+    fn rows(norm: NormKind, width: usize) -> Rows {
+        Rows {
+            norm,
+            width,
+            heads: [4, 2],
+            head_width: 2,
+            head_norm: None,
+        }
+    }
+
     #[test]
     fn observations_accumulate_maxima_and_variances_per_row() {
-        let mut calibration = Calibration::new(2, 2, NormKind::Layer);
-        calibration.observe(1, Tensor::Query, &[1.0, -3.0]);
-        calibration.observe(1, Tensor::Query, &[2.0]);
-        assert_eq!(calibration.blocks[1].query, Extent { max: 3.0, count: 3 });
+        let mut calibration = Calibration::new(2, rows(NormKind::Layer, 2));
+        calibration.observe(1, Tensor::Query, &[1.0, -3.0, 0.0, 0.0]);
+        calibration.observe(1, Tensor::Query, &[2.0, 0.0, 0.0, 0.5]);
+        let query = &calibration.blocks[1].query;
+        assert_eq!(
+            (&query.max[..], query.count),
+            (&[2.0, 3.0, 0.0, 0.5][..], 8)
+        );
+        assert_eq!(query.extent(), Extent { max: 3.0, count: 8 });
         assert_eq!(calibration.blocks[0], BlockCalibration::default());
 
-        calibration.observe(0, Tensor::Norm1Input, &[1.0, 3.0, -7.0, 1.0]);
-        let spread = calibration.blocks[0].norm1;
+        calibration.observe(0, Tensor::BlockInput, &[1.0, 3.0, -7.0, 1.0]);
+        let spread = calibration.blocks[0].input;
         assert_eq!((spread.variance_min, spread.variance_max), (1.0, 16.0));
         assert_eq!(spread.extent.max, 7.0);
     }
@@ -189,45 +246,32 @@ mod tests {
     /// RMSNorm divides by the mean square: a row that is far from 0 but constant is large.
     #[test]
     fn rms_norms_do_not_subtract_the_mean() {
-        let mut calibration = Calibration::new(1, 2, NormKind::RootMeanSquare);
-        calibration.observe(0, Tensor::Norm1Input, &[3.0, 3.0]);
-        assert_eq!(calibration.blocks[0].norm1.variance_max, 9.0);
+        let mut calibration = Calibration::new(1, rows(NormKind::RootMeanSquare, 2));
+        calibration.observe(0, Tensor::BlockInput, &[3.0, 3.0]);
+        assert_eq!(calibration.blocks[0].input.variance_max, 9.0);
     }
 
     #[test]
     fn a_nan_is_not_lost_among_maxima() {
-        let mut calibration = Calibration::new(1, 1, NormKind::Layer);
-        calibration.observe(0, Tensor::Key, &[1.0, f32::NAN, 2.0]);
-        calibration.observe(0, Tensor::Key, &[5.0]);
-        assert_eq!(calibration.blocks[0].key.max, f64::INFINITY);
+        let mut calibration = Calibration::new(1, rows(NormKind::Layer, 1));
+        calibration.observe(0, Tensor::Key, &[1.0, f32::NAN]);
+        calibration.observe(0, Tensor::Key, &[5.0, 2.0]);
+        assert_eq!(calibration.blocks[0].key.max, [5.0, f64::INFINITY]);
+        calibration.observe(0, Tensor::PreActivation, &[1.0, f32::NAN, 2.0]);
+        assert_eq!(calibration.blocks[0].pre_activation.max, f64::INFINITY);
     }
 
+    /// A norm of each head has a row for each, one of all heads together has one.
     #[test]
-    fn merging_equals_observing_everything_at_once() {
-        let all = [
-            Tensor::Norm1Input,
-            Tensor::Query,
-            Tensor::Key,
-            Tensor::AttentionBranch,
-            Tensor::Norm2Input,
-            Tensor::PreActivation,
-            Tensor::FeedForwardBranch,
-            Tensor::FinalNormInput,
-        ];
-        let mut random = crate::quant::testing::Random::new(2);
-        let (mut whole, mut left, mut right) = (
-            Calibration::new(1, 4, NormKind::Layer),
-            Calibration::new(1, 4, NormKind::Layer),
-            Calibration::new(1, 4, NormKind::Layer),
-        );
-        for tensor in all {
-            for side in [&mut left, &mut right] {
-                let values = random.floats(8, 9.0);
-                side.observe(0, tensor, &values);
-                whole.observe(0, tensor, &values);
-            }
+    fn norms_of_heads_have_their_own_rows() {
+        for (head_norm, most) in [(HeadNorm::Heads, 9.0), (HeadNorm::Whole, 5.0)] {
+            let rows = Rows {
+                head_norm: Some(head_norm),
+                ..rows(NormKind::Layer, 1)
+            };
+            let mut calibration = Calibration::new(1, rows);
+            calibration.observe(0, Tensor::QueryInput, &[1.0, 1.0, 3.0, 3.0]);
+            assert_eq!(calibration.blocks[0].query_input.variance_max, most);
         }
-        left.merge(&right);
-        assert_eq!(left, whole);
     }
 }

@@ -3,12 +3,16 @@
 use std::ops::RangeInclusive;
 
 use super::bounds::{self, Regime};
-use super::scales::{MAX_SIGMA, ceil_log2, max_norm_output, min_sigma};
+use super::scales::{MAX_GAIN, MAX_HEAD_INPUT, MAX_SIGMA, ceil_log2, max_norm_output, min_sigma};
 use super::tables::EXP_FRACTION;
 use super::{
-    Architecture, BlockScales, BlockWeights, IntMatrix, IntegerModel, LIMB_BITS, MAX_BLOCKS,
-    MAX_ENDS, MAX_LIMBS, Manifest, NormKind, NormScale, Place, QuantError, Scales, Tables,
+    Architecture, BlockScales, BlockWeights, HeadNormScale, IntMatrix, IntegerModel, LIMB_BITS,
+    MAX_BLOCKS, MAX_ENDS, MAX_KINDS, MAX_LIMBS, Manifest, NormScale, Place, QuantError, Scales,
+    Tables,
 };
+
+/// The widest head: four slabs.
+const MAX_HEAD_WIDTH: usize = 256;
 
 impl Architecture {
     /// Checks that the shape is one that this crate supports and that nothing sized by it
@@ -25,13 +29,18 @@ impl Architecture {
             }
         };
         sized("number of layers", self.layers, 1..=MAX_BLOCKS, "1 to 1024")?;
-        sized("width", self.width, 64..=16384, "64 to 16384")?;
-        sized("hidden width", self.hidden, 64..=65536, "64 to 65536")?;
+        sized("width", self.width, 1..=16384, "1 to 16384")?;
+        sized("hidden width", self.hidden, 1..=65536, "1 to 65536")?;
         sized("vocabulary", self.vocabulary, 1..=1 << 20, "1 to 2^20")?;
         sized("context", self.context, 1..=1 << 17, "1 to 2^17")?;
         self.check_heads()?;
-        if !self.hidden.is_multiple_of(64) {
-            return Err(unsupported("hidden width", self.hidden, "a multiple of 64"));
+        self.check_kinds()?;
+        if self.biases.gate && !self.gated {
+            return Err(unsupported(
+                "bias of the gate",
+                "one",
+                "none where there is no gate",
+            ));
         }
         if !(1e-12..=1.0).contains(&self.epsilon()) {
             return Err(unsupported("epsilon", self.epsilon(), "10^-12 to 1"));
@@ -62,34 +71,50 @@ impl Architecture {
         Ok(())
     }
 
-    /// Heads, and that they, the norm, the positions and the gate are those of one kind of model.
     fn check_heads(&self) -> Result<(), QuantError> {
-        if ![64, 128].contains(&self.head_width) {
-            return Err(unsupported("head width", self.head_width, "64 or 128"));
+        if !(1..=MAX_HEAD_WIDTH).contains(&self.head_width) {
+            return Err(unsupported("head width", self.head_width, "1 to 256"));
         }
-        if self.heads.checked_mul(self.head_width) != Some(self.width) {
-            let expected = "the width divided by the head width";
-            return Err(unsupported("number of heads", self.heads, expected));
+        if !(1..=1 << 10).contains(&self.heads) {
+            return Err(unsupported("number of heads", self.heads, "1 to 1024"));
         }
         // 0 divides no number of heads.
         if !self.heads.is_multiple_of(self.kv_heads) {
             let expected = "a divisor of the number of heads";
             return Err(unsupported("number of key heads", self.kv_heads, expected));
         }
-        let pairs = self.rotary().map(<[u64]>::len);
-        let consistent = match self.norm {
-            NormKind::Layer => {
-                let plain = self.kv_heads == self.heads && self.head_width == 64;
-                plain && pairs.is_none() && !self.gated
-            }
-            NormKind::RootMeanSquare => pairs == Some(self.head_width / 2) && self.gated,
-        };
-        if consistent {
-            return Ok(());
+        Ok(())
+    }
+
+    /// Each block is of some kind, and kinds rotate all pairs of a head's lanes or none.
+    fn check_kinds(&self) -> Result<(), QuantError> {
+        let kinds = self.kinds.len();
+        if !(1..=MAX_KINDS).contains(&kinds) {
+            return Err(unsupported("number of kinds of attention", kinds, "1 to 4"));
         }
-        let expected = "LayerNorm with learned positions, plain heads of 64 and no gate, or RMSNorm \
-                        with one rotation for each pair of a head's lanes and a gate";
-        Err(unsupported("kind of block", "another", expected))
+        let known = |kind: &u8| usize::from(*kind) < kinds;
+        if self.kind_of.len() != self.layers || !self.kind_of.iter().all(known) {
+            let expected = "one for each block";
+            return Err(unsupported(
+                "kinds of the blocks' attention",
+                "others",
+                expected,
+            ));
+        }
+        for kind in &self.kinds {
+            if ![0, self.head_lanes() / 2].contains(&kind.turns.len()) {
+                let expected = "one for each pair of a head's lanes, or none";
+                return Err(unsupported(
+                    "number of rotations",
+                    kind.turns.len(),
+                    expected,
+                ));
+            }
+            if kind.window == Some(0) {
+                return Err(unsupported("window", 0, "1 or more"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -131,7 +156,8 @@ impl Scales {
             self.activation_value,
             self.activation_key..=24,
         )?;
-        within("the final gain", self.final_gain, 0..=24)?;
+        within("the final gain", self.final_gain, 0..=MAX_GAIN)?;
+        within("the gains", self.gain, 0..=MAX_GAIN)?;
         check_norm(&self.final_norm, architecture.width)?;
         if self.blocks.len() != architecture.layers {
             let expected = "the number of layers";
@@ -153,12 +179,17 @@ impl Scales {
         block: &BlockScales,
         architecture: &Architecture,
     ) -> Result<(), QuantError> {
-        check_norm(&block.norm1, architecture.width)?;
-        check_norm(&block.norm2, architecture.width)?;
-        let accumulator = self.attention_accumulator(index) + architecture.rotation();
-        within("the queries", block.q, 0..=accumulator)?;
-        within("the keys", block.k, 0..=accumulator)?;
-        let least = min_sigma(architecture.head_width);
+        self.check_norms(block, architecture)?;
+        let sides = [
+            ("the queries", block.q, block.query_norm, architecture.heads),
+            ("the keys", block.k, block.key_norm, architecture.kv_heads),
+        ];
+        for (what, scale, norm, heads) in sides {
+            check_head_norm(architecture, heads, norm, self.attention_accumulator(index))?;
+            let accumulator = self.score_accumulator(architecture, index, norm);
+            within(what, scale, 0..=accumulator)?;
+        }
+        let least = min_sigma(architecture.head_lanes());
         let sum = least + EXP_FRACTION..=MAX_SIGMA + EXP_FRACTION;
         within("queries and keys together", block.q + block.k, sum)?;
         let up = self.up_accumulator(index);
@@ -167,6 +198,56 @@ impl Scales {
         let most = self.residual + LIMB_BITS * MAX_LIMBS as u32;
         within("the output bias", self.output_bias, 0..=output)?;
         within("the attention's output", output, self.residual..=most)
+    }
+}
+
+impl Scales {
+    /// A block has the norms of its order.
+    fn check_norms(
+        &self,
+        block: &BlockScales,
+        architecture: &Architecture,
+    ) -> Result<(), QuantError> {
+        let ([first, second], behind) = (architecture.order.before(), architecture.order.behind());
+        let norms = [
+            (block.norm1, first),
+            (block.norm2, second),
+            (block.attention_norm, behind),
+            (block.feed_forward_norm, behind),
+        ];
+        for (norm, expected) in norms {
+            if norm.is_some() != expected {
+                return Err(unsupported(
+                    "norms of a block",
+                    "others",
+                    "those of its order",
+                ));
+            }
+            norm.map_or(Ok(()), |norm| check_norm(&norm, architecture.width))?;
+        }
+        Ok(())
+    }
+}
+
+/// The norm of queries or keys is there where the architecture has one.
+fn check_head_norm(
+    architecture: &Architecture,
+    heads: usize,
+    scale: Option<HeadNormScale>,
+    projected: u32,
+) -> Result<(), QuantError> {
+    match (scale, architecture.head_norm_size(heads)) {
+        (None, None) => Ok(()),
+        (Some(scale), Some(size)) => {
+            let most = projected.min(MAX_HEAD_INPUT);
+            within("queries or keys before their norm", scale.input, 0..=most)?;
+            check_norm(&scale.norm, size.width)
+        }
+        _ => Err(unsupported(
+            "norms of queries and keys",
+            "others",
+            "as the architecture says",
+        )),
     }
 }
 
@@ -214,18 +295,15 @@ impl IntegerModel {
         self.manifest.check()?;
         let architecture = &self.manifest.architecture;
         let scales = &self.manifest.scales;
-        let (d, vocabulary) = (architecture.width, architecture.vocabulary);
+        let (d, vocabulary) = (architecture.stream(), architecture.vocabulary);
         check_matrix(Place::Embedding, "tokens", &self.tokens, d, vocabulary)?;
         let context = architecture.context;
-        match (&self.positions, architecture.rotary()) {
-            (Some(positions), None) => {
-                check_matrix(Place::Embedding, "positions", positions, d, context)?;
-            }
-            (None, Some(_)) => {}
-            _ => {
-                let expected = "stored exactly where they are learned";
-                return Err(unsupported("positions", "inconsistent", expected));
-            }
+        if self.positions.is_some() != architecture.learned_positions {
+            let expected = "stored exactly where they are learned";
+            return Err(unsupported("positions", "inconsistent", expected));
+        }
+        if let Some(positions) = &self.positions {
+            check_matrix(Place::Embedding, "positions", positions, d, context)?;
         }
         if self.blocks.len() != architecture.layers {
             let expected = "the number of layers";
@@ -237,9 +315,13 @@ impl IntegerModel {
             let bounds = bounds::block(architecture, scales, index, &size, Regime::Run);
             bounds::check(Place::Block(index), Regime::Run, &bounds)?;
         }
-        check_len(Place::Head, "final gain", self.head.gain.len(), d)?;
-        let biases = if architecture.biased() { d } else { 0 };
-        check_len(Place::Head, "final bias", self.head.bias.len(), biases)?;
+        let head = &self.head;
+        let or_none = |there: bool, len: usize| if there { len } else { 0 };
+        let bias = or_none(architecture.biases.final_norm, d);
+        let logits = or_none(architecture.biases.head, vocabulary);
+        check_len(Place::Head, "final gain", head.gain.len(), d)?;
+        check_len(Place::Head, "final bias", head.bias.len(), bias)?;
+        check_len(Place::Head, "head bias", head.logit_bias.len(), logits)?;
         if self.head.matrix.is_none() != architecture.tied {
             let expected = "of its own exactly where it is not tied to the embedding";
             return Err(unsupported("head", "inconsistent", expected));
@@ -255,32 +337,66 @@ impl IntegerModel {
 
 impl BlockWeights {
     fn check(&self, place: Place, architecture: &Architecture) -> Result<(), QuantError> {
-        let (d, kv, hidden) = (
-            architecture.width,
-            architecture.kv_width(),
-            architecture.hidden,
-        );
+        let a = architecture;
+        let (d, hidden) = (a.stream(), a.hidden_lanes());
+        let (queries, keys) = (a.query_lanes(), a.key_lanes());
+        let (biases, gate) = (a.biases, self.gate.as_ref());
         let maps = [
-            ("query", &self.query, &self.query_bias, d, d),
-            ("key", &self.key, &self.key_bias, d, kv),
-            ("value", &self.value, &self.value_bias, d, kv),
-            ("output", &self.output, &self.output_bias, d, d),
-            ("up", &self.up, &self.up_bias, d, hidden),
-            ("down", &self.down, &self.down_bias, hidden, d),
+            (
+                "query",
+                Some(&self.query),
+                &self.query_bias,
+                biases.query,
+                d,
+                queries,
+            ),
+            ("key", Some(&self.key), &self.key_bias, biases.key, d, keys),
+            (
+                "value",
+                Some(&self.value),
+                &self.value_bias,
+                biases.value,
+                d,
+                keys,
+            ),
+            (
+                "output",
+                Some(&self.output),
+                &self.output_bias,
+                biases.output,
+                queries,
+                d,
+            ),
+            ("gate", gate, &self.gate_bias, biases.gate, d, hidden),
+            ("up", Some(&self.up), &self.up_bias, biases.up, d, hidden),
+            (
+                "down",
+                Some(&self.down),
+                &self.down_bias,
+                biases.down,
+                hidden,
+                d,
+            ),
         ];
-        for (tensor, matrix, bias, inputs, outputs) in maps {
-            check_matrix(place, tensor, matrix, inputs, outputs)?;
-            let biases = if architecture.biased() { outputs } else { 0 };
-            check_len(place, tensor, bias.len(), biases)?;
+        if gate.is_some() != a.gated {
+            let expected = "present exactly where the activation is gated";
+            return Err(unsupported("gate", "inconsistent", expected));
         }
-        match &self.gate {
-            Some(gate) if architecture.gated => check_matrix(place, "gate", gate, d, hidden),
-            None if !architecture.gated => Ok(()),
-            _ => {
-                let expected = "present exactly where the activation is gated";
-                Err(unsupported("gate", "inconsistent", expected))
-            }
+        for (tensor, matrix, bias, biased, inputs, outputs) in maps {
+            matrix.map_or(Ok(()), |m| check_matrix(place, tensor, m, inputs, outputs))?;
+            check_len(place, tensor, bias.len(), if biased { outputs } else { 0 })?;
         }
+        let behind = if a.order.behind() { d } else { 0 };
+        let of_heads = |heads| a.head_norm_size(heads).map_or(0, |size| size.lanes);
+        let gains = [
+            ("query gain", &self.query_gain, of_heads(a.heads)),
+            ("key gain", &self.key_gain, of_heads(a.kv_heads)),
+            ("attention gain", &self.attention_gain, behind),
+            ("feed-forward gain", &self.feed_forward_gain, behind),
+        ];
+        gains
+            .into_iter()
+            .try_for_each(|(tensor, gain, len)| check_len(place, tensor, gain.len(), len))
     }
 }
 

@@ -1,13 +1,18 @@
 use super::*;
 use crate::quant::testing::{architecture, llama, scales};
-use crate::quant::{Positions, Provenance};
+use crate::quant::{Attending, HeadNorm, Order, Provenance};
+
+fn turning(pairs: usize) -> Attending {
+    Attending {
+        turns: vec![0; pairs],
+        window: None,
+    }
+}
 
 /// A Llama-class shape with so many rotations.
 fn llama_turning(pairs: usize) -> Architecture {
     Architecture {
-        positions: Positions::Rotary {
-            turns: vec![0; pairs],
-        },
+        kinds: vec![turning(pairs)],
         ..llama(1, 1, 64)
     }
 }
@@ -25,7 +30,7 @@ fn the_default_scales_pass() {
 /// A hostile manifest must be refused before a shift by one of its scales panics.
 #[test]
 fn every_scale_out_of_range_is_refused() {
-    let changes: [fn(&mut Scales, u32); 16] = [
+    let changes: [fn(&mut Scales, u32); 17] = [
         |s, x| s.residual = x,
         |s, x| s.weight = x,
         |s, x| s.output_bias = x,
@@ -34,12 +39,13 @@ fn every_scale_out_of_range_is_refused() {
         |s, x| s.activation_key = x,
         |s, x| s.activation_value = x,
         |s, x| s.final_gain = x,
+        |s, x| s.gain = x,
         |s, x| s.final_norm.output = x,
         |s, x| s.final_norm.root = x,
-        |s, x| s.blocks[1].norm1.output = x,
-        |s, x| s.blocks[1].norm1.root = x,
-        |s, x| s.blocks[1].norm2.output = x,
-        |s, x| s.blocks[1].norm2.root = x,
+        |s, x| s.blocks[1].norm1.as_mut().unwrap().output = x,
+        |s, x| s.blocks[1].norm1.as_mut().unwrap().root = x,
+        |s, x| s.blocks[1].norm2.as_mut().unwrap().output = x,
+        |s, x| s.blocks[1].norm2.as_mut().unwrap().root = x,
         |s, x| s.blocks[1].q = x,
         |s, x| s.blocks[1].k = x,
     ];
@@ -56,19 +62,23 @@ fn every_scale_out_of_range_is_refused() {
 
 #[test]
 fn unsupported_shapes_are_refused() {
-    let changes: [fn(&mut Architecture); 24] = [
+    let changes: [fn(&mut Architecture); 27] = [
         |a| a.layers = 0,
-        |a| a.width = 100,
+        |a| a.width = 0,
         |a| a.width = usize::MAX,
-        |a| a.heads = 2,
+        |a| a.heads = 0,
         |a| a.heads = usize::MAX,
         |a| a.head_width = 0,
-        |a| a.head_width = 128,
+        |a| a.head_width = 257,
         |a| a.kv_heads = 0,
         |a| a.kv_heads = 2,
-        |a| a.norm = NormKind::RootMeanSquare,
-        |a| a.gated = true,
-        |a| a.positions = Positions::Rotary { turns: vec![0; 32] },
+        |a| a.biases.gate = true,
+        |a| a.kinds.clear(),
+        |a| a.kinds = vec![turning(0); 5],
+        |a| a.kind_of.clear(),
+        |a| a.kind_of = vec![0, 0],
+        |a| a.kind_of = vec![1],
+        |a| a.kinds[0].window = Some(0),
         |a| {
             *a = Architecture {
                 kv_heads: 4,
@@ -76,7 +86,6 @@ fn unsupported_shapes_are_refused() {
             }
         },
         |a| *a = llama_turning(31),
-        |a| a.hidden = 100,
         |a| a.hidden = 0,
         |a| a.vocabulary = 0,
         |a| a.context = 1 << 60,
@@ -87,7 +96,21 @@ fn unsupported_shapes_are_refused() {
         |a| a.end_of_text = vec![3, 4, 3],
         |a| (a.vocabulary, a.end_of_text) = (100, (0..65).collect()),
     ];
-    for supported in [architecture(1, 1), llama(2, 3, 64), llama(1, 2, 128)] {
+    let supported = [
+        architecture(1, 1),
+        llama(2, 3, 64),
+        llama(1, 2, 128),
+        llama(1, 2, 80),
+        llama(1, 1, 256),
+        Architecture {
+            head_norm: Some(HeadNorm::Heads),
+            order: Order::Around,
+            hidden: 100,
+            width: 100,
+            ..llama(1, 1, 48)
+        },
+    ];
+    for supported in supported {
         supported.check().unwrap();
         for ends in [vec![], vec![96, 0], (0..64).collect()] {
             let mut ending = supported.clone();
@@ -119,7 +142,7 @@ type Limit<T, X> = (&'static str, fn(&mut T, X), RangeInclusive<X>);
 /// Both ends of every range of scales, with the default ones around: each by its own check.
 #[test]
 fn every_scale_has_its_own_range() {
-    let ranges: [Limit<Scales, u32>; 14] = [
+    let ranges: [Limit<Scales, u32>; 15] = [
         ("the residual stream", |s, x| s.residual = x, 0..=16),
         ("the weights", |s, x| s.weight = x, 12..=20),
         ("exp", |s, x| s.exp = x, 8..=22),
@@ -128,15 +151,16 @@ fn every_scale_has_its_own_range() {
         ("the activation's key", |s, x| s.activation_key = x, 4..=14),
         ("the activation", |s, x| s.activation_value = x, 11..=24),
         ("the final gain", |s, x| s.final_gain = x, 0..=24),
+        ("the gains", |s, x| s.gain = x, 0..=24),
         ("a norm's output", |s, x| s.final_norm.output = x, 1..=10),
         (
             "a norm's output",
-            |s, x| s.blocks[1].norm1.output = x,
+            |s, x| s.blocks[1].norm1.as_mut().unwrap().output = x,
             1..=10,
         ),
         (
             "a norm's output",
-            |s, x| s.blocks[1].norm2.output = x,
+            |s, x| s.blocks[1].norm2.as_mut().unwrap().output = x,
             1..=10,
         ),
         // The accumulator's: z₁ and the weights.
@@ -167,19 +191,19 @@ fn every_scale_has_its_own_range() {
     (narrow.residual, narrow.weight, narrow.activation_key) = (0, 0, 4);
     for block in &mut narrow.blocks {
         (block.norm2, block.q) = (
-            NormScale {
+            Some(NormScale {
                 output: 4,
                 root: 36,
-            },
+            }),
             10,
         );
     }
     narrow.output_bias = 0;
     assert_eq!(narrow.check(&architecture), Ok(()));
-    narrow.blocks[1].norm2 = NormScale {
+    narrow.blocks[1].norm2 = Some(NormScale {
         output: 3,
         root: 35,
-    };
+    });
     assert!(refuses(narrow.check(&architecture), "the activation's key"));
 }
 
@@ -188,8 +212,8 @@ fn every_scale_has_its_own_range() {
 fn every_size_has_its_own_range() {
     let ranges: [Limit<Architecture, usize>; 5] = [
         ("number of layers", |a, x| a.layers = x, 1..=1024),
-        ("width", |a, x| a.width = x, 64..=16384),
-        ("hidden width", |a, x| a.hidden = x, 64..=65536),
+        ("width", |a, x| a.width = x, 1..=16384),
+        ("hidden width", |a, x| a.hidden = x, 1..=65536),
         ("vocabulary", |a, x| a.vocabulary = x, 1..=1 << 20),
         ("context", |a, x| a.context = x, 1..=1 << 17),
     ];
@@ -205,35 +229,52 @@ fn every_size_has_its_own_range() {
             "{what}"
         );
     }
-    let kinds: [(&str, Architecture); 3] = [
-        (
-            "head width",
-            Architecture {
-                width: 96,
-                head_width: 32,
-                positions: Positions::Rotary { turns: vec![0; 16] },
-                ..llama(1, 1, 64)
-            },
-        ),
-        (
-            "kind of block",
-            Architecture {
-                width: 128,
-                head_width: 128,
-                ..architecture(1, 1)
-            },
-        ),
-        (
-            "kind of block",
-            Architecture {
-                gated: false,
-                ..llama(1, 1, 64)
-            },
-        ),
+    // Rotations and norms are those that the shape has.
+    let turned = Architecture {
+        head_width: 32,
+        kinds: vec![turning(16)],
+        ..llama(1, 1, 64)
+    };
+    assert!(refuses(turned.check(), "number of rotations"));
+}
+
+/// Scales of norms that the architecture has not, or lacks.
+#[test]
+fn scales_have_the_norms_of_the_architecture() {
+    use crate::quant::HeadNormScale;
+    let norm = NormScale {
+        output: 10,
+        root: 42,
+    };
+    let of_heads = HeadNormScale { input: 12, norm };
+    let changes: [fn(&mut BlockScales, NormScale, HeadNormScale); 6] = [
+        |b, _, _| b.norm1 = None,
+        |b, _, _| b.norm2 = None,
+        |b, norm, _| b.attention_norm = Some(norm),
+        |b, norm, _| b.feed_forward_norm = Some(norm),
+        |b, _, norm| b.query_norm = Some(norm),
+        |b, _, norm| b.key_norm = Some(norm),
     ];
-    for (what, changed) in kinds {
-        assert!(refuses(changed.check(), what), "{what}: {changed:?}");
+    let plain = architecture(1, 1);
+    for (index, change) in changes.iter().enumerate() {
+        let mut changed = scales(1);
+        change(&mut changed.blocks[0], norm, of_heads);
+        assert!(changed.check(&plain).is_err(), "change {index}");
     }
+    let around = Architecture {
+        order: Order::Around,
+        head_norm: Some(HeadNorm::Heads),
+        ..architecture(1, 1)
+    };
+    assert!(scales(1).check(&around).is_err());
+    let mut all = scales(1);
+    for change in &changes[2..] {
+        change(&mut all.blocks[0], norm, of_heads);
+    }
+    assert_eq!(all.check(&around), Ok(()));
+    all.blocks[0].key_norm = Some(HeadNormScale { input: 25, norm });
+    let what = "queries or keys before their norm";
+    assert!(refuses(all.check(&around), what));
 }
 
 /// Every tensor has the shape that the manifest implies: inputs, outputs and values.
@@ -265,12 +306,18 @@ fn every_tensor_has_its_shape() {
             ("output", &mut block.output_bias),
             ("up", &mut block.up_bias),
             ("down", &mut block.down_bias),
+            ("gate", &mut block.gate_bias),
+            ("query gain", &mut block.query_gain),
+            ("key gain", &mut block.key_gain),
+            ("attention gain", &mut block.attention_gain),
+            ("feed-forward gain", &mut block.feed_forward_gain),
+            ("head bias", &mut m.head.logit_bias),
             ("final gain", &mut m.head.gain),
             ("final bias", &mut m.head.bias),
         ]
     }
     for mut architecture in [architecture(1, 1), llama(1, 1, 64)] {
-        architecture.tied = architecture.rotary().is_none();
+        architecture.tied = architecture.learned_positions;
         let good = model_of(
             Manifest {
                 scales: scales(1),

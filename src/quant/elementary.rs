@@ -5,6 +5,7 @@
 //! distance of any table's value from a tie, which a test checks for the default scales.
 
 use ethnum::U256;
+use rayon::prelude::*;
 
 /// Fractional bits of intermediate results.
 pub(super) const BITS: u32 = 120;
@@ -26,7 +27,7 @@ pub fn exp_entry(u: u32, key_fraction: u32, fraction: u32) -> i64 {
     ((mantissa + (1 << (shift - 1))) >> shift) as i64
 }
 
-/// Which smooth form of max(0, x).
+/// Which form of max(0, x).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
     /// x·σ(2·√(2/π)·(x + 0.044715·x³)), that is ½x(1 + tanh(√(2/π)(x + 0.044715x³))).
@@ -35,22 +36,30 @@ pub enum Gate {
     Erf,
     /// x·σ(x).
     Logistic,
+    /// x·σ(1.702·x).
+    Quick,
+    /// max(0, x) itself.
+    Step,
 }
 
-/// round(2^value_fraction · g(q·2^-fraction)) for |q| ≤ 2^15, 4 ≤ fraction ≤ 14 and
+/// round(2^value_fraction · g(q·2^-fraction)) for −2^15 ≤ q < 2^15 in order, 4 ≤ fraction ≤ 14 and
 /// fraction ≤ value_fraction ≤ 24.
 ///
 /// All forms are g(x) = x·Φ(x) with Φ(−x) = 1 − Φ(x), so g(−x) = g(x) − x, where x itself is
 /// exact at `value_fraction`: negative arguments need no computation of their own.
-pub fn gate_entry(form: Gate, q: i32, fraction: u32, value_fraction: u32) -> i64 {
-    let magnitude = q.unsigned_abs();
-    let scaled = scaled_gate(form, magnitude, fraction, value_fraction);
-    let rounded = ((scaled + (U256::ONE << (BITS - 1))) >> BITS).as_i64();
-    if q < 0 {
-        rounded - (i64::from(magnitude) << (value_fraction - fraction))
-    } else {
-        rounded
-    }
+pub fn gate_entries(form: Gate, fraction: u32, value_fraction: u32) -> Vec<i64> {
+    let half = 1u32 << 15;
+    let rounded = |q| {
+        let scaled = scaled_gate(form, q, fraction, value_fraction);
+        ((scaled + (U256::ONE << (BITS - 1))) >> BITS).as_i64()
+    };
+    let positive: Vec<i64> = (0..=half).into_par_iter().map(rounded).collect();
+    let negative = (1..=half)
+        .rev()
+        .map(|q| positive[q as usize] - (i64::from(q) << (value_fraction - fraction)));
+    negative
+        .chain(positive[..half as usize].iter().copied())
+        .collect()
 }
 
 /// 2^value_fraction · g(q·2^-fraction) over 2^120, for q ≥ 0.
@@ -59,6 +68,10 @@ fn scaled_gate(form: Gate, q: u32, fraction: u32, value_fraction: u32) -> U256 {
         Gate::Tanh => logistic(tanh_argument(q, fraction)),
         Gate::Erf => normal_cdf(q, fraction),
         Gate::Logistic => logistic(U256::from(q) << (BITS - fraction)),
+        Gate::Quick => {
+            logistic((U256::from(1702 * u64::from(q)) << (BITS - fraction)) / U256::from(1000u32))
+        }
+        Gate::Step => ONE,
     };
     (U256::from(phi) * U256::from(q)) << (value_fraction - fraction)
 }
@@ -259,7 +272,7 @@ mod tests {
     /// With errors below 2^-90, a value at least 2^-40 from every tie is correctly rounded.
     #[test]
     fn no_activation_is_near_enough_to_a_tie_to_be_rounded_wrongly() {
-        for form in [Gate::Tanh, Gate::Erf, Gate::Logistic] {
+        for form in [Gate::Tanh, Gate::Erf, Gate::Logistic, Gate::Quick] {
             for fraction in [8, 9, 11] {
                 let nearest = (0..=1 << 15)
                     .map(|q| distance_from_tie(scaled_gate(form, q, fraction, 14)))
@@ -272,11 +285,12 @@ mod tests {
     /// gelu(−x) = gelu(x) − x must also hold where it is not how the value was computed.
     #[test]
     fn negative_arguments_agree_with_floating_point() {
+        let entries = gate_entries(Gate::Tanh, 11, 14);
         for q in [-1, -17, -2048, -6000, -10_000, -32768] {
             let x = f64::from(q) / 2048.0;
             let y = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
             let expected = 0.5 * x * (1.0 + y.tanh()) * 16384.0;
-            let found = gate_entry(Gate::Tanh, q, 11, 14) as f64;
+            let found = entries[(q + 32768) as usize] as f64;
             assert!(
                 (found - expected).abs() < 0.5 + 1e-6,
                 "{q}: {found} {expected}"

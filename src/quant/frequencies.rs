@@ -8,6 +8,8 @@
 //!     1/factor                      linear
 //!     κ + (1 − κ)/factor            llama3, κ = (original·p − low)/(high − low), held in [0, 1]
 //!     1/factor(m)                   factors, as `rope_freqs.weight` of a GGUF file has them
+//!     (1 − ρ) + ρ/factor            yarn, ρ = (m − low)/(high − low), held in [0, 1];
+//!                                   low, high = w·ln(original/(2π·fast)) / (2·ln θ), of slow; held in [0, w − 1]
 //! ```
 //!
 //! What is rounded is this real number, where θ and the numbers of the scaling are exactly the `f64`
@@ -19,7 +21,8 @@
 //! a pair's own of 1/4 makes this four times as much. A turn is therefore found to 2^-48 before it is rounded: it is the nearest integer unless the real
 //! number is that near to a tie, which a test excludes for the bases in use. A blend adds
 //! high/(high − low)·(199·high/original + 3) units: together with the above the error is below 2^-44
-//! while high ≥ 1.1·low and high ≤ original.
+//! while high ≥ 1.1·low and high ≤ original. The bounds of yarn are found to 2^-90, and are whole pairs where they are
+//! truncated: a ramp of at least a thousandth of a pair is found to 2^-80.
 
 use std::ops::RangeInclusive;
 
@@ -38,6 +41,9 @@ pub struct Frequencies {
     pub scaling: Scaling,
 }
 
+/// Fractional bits of the bounds of yarn's ramp, which are below 2^12.
+const RAMP_BITS: u32 = 100;
+
 /// The least and the largest factor of a pair of its own.
 pub const PAIR_FACTORS: RangeInclusive<f32> = 0.25..=1e9;
 
@@ -55,6 +61,16 @@ pub enum Scaling {
         low: f64,
         high: f64,
         original: f64,
+    },
+    /// Yarn's: pairs that turn more than `fast` times in the original context are kept, those that turn less than `slow`
+    /// times divided by the factor, those between blended; `truncate` makes the bounds whole pairs. `fast` and `slow`
+    /// are from 1, θ from 2.
+    Yarn {
+        factor: f64,
+        fast: f64,
+        slow: f64,
+        original: f64,
+        truncate: bool,
     },
     /// Each pair's frequency is divided by its own factor, in [`PAIR_FACTORS`].
     Factors(Vec<f32>),
@@ -93,18 +109,54 @@ impl Frequencies {
             assert_eq!(factors.len(), pairs, "a factor for each pair");
         }
         let ln_theta = U256::from(ln(fixed(from_1(self.theta), BITS)));
+        let ramp = self.scaling.ramp(width, ln_theta);
         (0..pairs).map(move |m| {
             let part = ln_theta * U256::from(m as u64) / U256::from(pairs as u64);
             let (mantissa, exponent) = exp_neg(part);
             let p = ((U256::from(mantissa) << BITS) >> exponent) / U256::from(TAU);
-            p * U256::from(self.scaling.weight(m, p))
+            p * U256::from(self.scaling.weight(m, p, ramp))
         })
     }
 }
 
 impl Scaling {
-    /// s(p) over 2^120, of p over 2^120 of pair `m`.
-    fn weight(&self, m: usize, p: U256) -> u128 {
+    /// The bounds of yarn's ramp, in pairs over 2^100.
+    fn ramp(&self, width: usize, ln_theta: U256) -> [i128; 2] {
+        let Self::Yarn {
+            fast,
+            slow,
+            original,
+            truncate,
+            ..
+        } = *self
+        else {
+            return [0, 0];
+        };
+        assert!(ln_theta > U256::from(ONE / 2), "a base from 2 on");
+        let log = |x: f64| ln(fixed(from_1(x), BITS)) as i128;
+        let tau = ln(U256::from(TAU)) as i128;
+        // The pair that turns so many times.
+        let pair = |turns: f64| {
+            let log = log(original) - log(turns) - tau;
+            let size = U256::from(log.unsigned_abs()) * U256::from(width as u64);
+            let pair = ((size << RAMP_BITS) / (ln_theta * U256::from(2u32))).as_i128();
+            pair * log.signum()
+        };
+        let [mut low, mut high] = [pair(fast), pair(slow)];
+        if truncate {
+            low = low >> RAMP_BITS << RAMP_BITS;
+            high = -(-high >> RAMP_BITS << RAMP_BITS);
+        }
+        low = low.max(0);
+        high = high.min((width as i128 - 1) << RAMP_BITS);
+        if low == high {
+            high += (1 << RAMP_BITS) / 1000;
+        }
+        [low, high]
+    }
+
+    /// s(p) over 2^120, of p over 2^120 of pair `m`, where yarn's ramp is between these bounds.
+    fn weight(&self, m: usize, p: U256, [low, high]: [i128; 2]) -> u128 {
         match *self {
             Self::None => ONE,
             Self::Linear { factor } => divided(ONE, from_1(factor)),
@@ -112,6 +164,17 @@ impl Scaling {
                 let factor = factors[m];
                 assert!(PAIR_FACTORS.contains(&factor), "{factor} is in range");
                 divided(ONE, factor.into())
+            }
+            Self::Yarn { factor, .. } => {
+                let (at, length) = ((m as i128) << RAMP_BITS, high - low);
+                // Where the bounds are the other way round, so is what is between them.
+                let [n, d] = [(at - low) * length.signum(), length.abs()];
+                let divided_part = match n {
+                    ..=0 => 0,
+                    n if n >= d => ONE,
+                    n => ratio(U256::from(n as u128), U256::from(d as u128)),
+                };
+                ONE - divided_part + divided(divided_part, from_1(factor))
             }
             Self::Llama3 {
                 factor,

@@ -12,6 +12,16 @@ const LLAMA3: Scaling = Scaling::Llama3 {
     original: 8192.0,
 };
 
+fn yarn(truncate: bool) -> Scaling {
+    Scaling::Yarn {
+        factor: 4.0,
+        fast: 32.0,
+        slow: 1.0,
+        original: 32_768.0,
+        truncate,
+    }
+}
+
 /// The bases and scalings of the file, with the turns of a head of 128 lanes.
 fn known() -> Vec<(Frequencies, Vec<u64>)> {
     let line = |line: &str| {
@@ -21,6 +31,8 @@ fn known() -> Vec<(Frequencies, Vec<u64>)> {
             "unscaled" => Scaling::None,
             "linear" => Scaling::Linear { factor: 4.0 },
             "llama3" => LLAMA3,
+            "yarn" => yarn(true),
+            "yarn-ramp" => yarn(false),
             other => {
                 let bits = other.strip_prefix("factors:").expect("factors").split(',');
                 let factor = |bits| f32::from_bits(u32::from_str_radix(bits, 16).expect("bits"));
@@ -37,10 +49,13 @@ fn known() -> Vec<(Frequencies, Vec<u64>)> {
 #[test]
 fn turns_are_the_nearest_integers() {
     let known = known();
-    assert_eq!(known.len(), 5 * 3 + 1);
+    assert_eq!(known.len(), 5 * 3 + 1 + 2 * 2);
     for (mut frequencies, turns) in known {
         assert_eq!(turns.len(), 64);
         assert_eq!(frequencies.turns(128), turns, "{frequencies:?}");
+        if let Scaling::Yarn { .. } = frequencies.scaling {
+            continue;
+        }
         if let Scaling::Factors(factors) = &mut frequencies.scaling {
             *factors = factors.iter().copied().step_by(2).collect();
         }
@@ -178,4 +193,54 @@ fn the_extremes_are_computed() {
 #[should_panic(expected = "from 1 to 10^9")]
 fn a_base_below_one_is_refused() {
     Frequencies::unscaled(0.999).turns(64);
+}
+
+/// As `transformers` computes it in `f64`: bounds beyond the first and the last pair, equal ones, and the other way round.
+#[test]
+fn yarn_has_the_ramp_of_transformers_whatever_its_bounds() {
+    let ramp =
+        |width: f64, theta: f64, original: f64, [fast, slow]: [f64; 2], truncate: bool, m: f64| {
+            let pair = |turns: f64| {
+                width * (original / (turns * std::f64::consts::TAU)).ln() / (2.0 * theta.ln())
+            };
+            let (mut low, mut high) = (pair(fast), pair(slow));
+            if truncate {
+                (low, high) = (low.floor(), high.ceil());
+            }
+            (low, high) = (low.max(0.0), high.min(width - 1.0));
+            if low == high {
+                high += 0.001;
+            }
+            ((m - low) / (high - low)).clamp(0.0, 1.0)
+        };
+    for (theta, original, bounds) in [
+        (10_000.0, 16.0, [32.0, 1.0]),
+        (10_000.0, 4.0, [32.0, 1.0]),
+        (2.0, 1e9, [32.0, 1.0]),
+        (1e6, 4096.0, [3.0, 3.0]),
+        (1e6, 4096.0, [1.5, 400.0]),
+        (1e9, 1.0, [1.0, 1.0]),
+    ] {
+        for truncate in [true, false] {
+            let [fast, slow] = bounds;
+            let scaling = Scaling::Yarn {
+                factor: 8.0,
+                fast,
+                slow,
+                original,
+                truncate,
+            };
+            let scaled = Frequencies { theta, scaling }.turns(32);
+            let plain = Frequencies::unscaled(theta).turns(32);
+            for (m, (scaled, plain)) in scaled.iter().zip(&plain).enumerate() {
+                let kept =
+                    1.0 - ramp(32.0, theta, original, bounds, truncate, m as f64) * 7.0 / 8.0;
+                let found = *scaled as f64 / *plain as f64;
+                assert!(
+                    (found - kept).abs() < 1e-9,
+                    "{theta} {original} {bounds:?} {truncate} {m}: {found} {kept}"
+                );
+            }
+        }
+    }
 }

@@ -36,9 +36,9 @@ pub fn headroom(calibration: &Calibration, scales: &Scales) -> Vec<Headroom> {
     let blocks = blocks.flat_map(|(index, (seen, block))| {
         let place = Place::Block(index);
         [
-            room(place, "residual stream", &seen.norm1.extent, residual, 32),
-            room(place, "query", &seen.query, block.q, 16),
-            room(place, "key", &seen.key, block.k, 16),
+            room(place, "residual stream", &seen.input.extent, residual, 32),
+            room(place, "query", &seen.query.extent(), block.q, 16),
+            room(place, "key", &seen.key.extent(), block.k, 16),
             room(
                 place,
                 "attention's output",
@@ -46,7 +46,7 @@ pub fn headroom(calibration: &Calibration, scales: &Scales) -> Vec<Headroom> {
                 residual,
                 32,
             ),
-            room(place, "residual stream", &seen.norm2.extent, residual, 32),
+            room(place, "residual stream", &seen.middle.extent, residual, 32),
             room(
                 place,
                 "activation's argument",
@@ -73,12 +73,19 @@ pub fn headroom(calibration: &Calibration, scales: &Scales) -> Vec<Headroom> {
 mod tests {
     use super::*;
     use crate::quant::testing::scales;
-    use crate::quant::{NormKind, Tensor};
+    use crate::quant::{NormKind, Rows, Tensor};
 
     /// Bits of room are those that the scale leaves: 1.5 at 13 bits of 15 leaves log₂(4/1.5).
     #[test]
     fn rooms_are_what_scales_leave() {
-        let mut calibration = Calibration::new(1, 64, NormKind::Layer);
+        let rows = Rows {
+            norm: NormKind::Layer,
+            width: 64,
+            heads: [1, 1],
+            head_width: 1,
+            head_norm: None,
+        };
+        let mut calibration = Calibration::new(1, rows);
         calibration.observe(0, Tensor::Query, &[1.5]);
         let rooms = headroom(&calibration, &scales(1));
         assert_eq!(rooms.len(), 8);

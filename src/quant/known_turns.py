@@ -4,12 +4,13 @@
 
 One line for each base and scaling: the base, the scaling, and the 64 turns of a head of 128 lanes,
 round(2^64 * frequency / 2 pi), in hexadecimal. A head of 64 has every second of them. The last line's
-scaling has a factor for each pair, those of llama3 at this base rounded to float32, as bits.
+scaling of these has a factor for each pair, those of llama3 at this base rounded to float32, as bits. Then follow those of
+yarn, whose ramp is over pairs: with whole pairs as its bounds, and with any.
 """
 
 import struct
 
-from mpmath import mp, mpf, nint, pi
+from mpmath import ceil, floor, log, mp, mpf, nint, pi
 
 mp.dps = 60
 WIDTH = 128
@@ -44,3 +45,18 @@ plain = frequencies(500_000)
 bits = [struct.pack(">f", f / llama3(f)).hex() for f in plain]
 factors = [mpf(struct.unpack(">f", bytes.fromhex(b))[0]) for b in bits]
 print(500_000, "factors:" + ",".join(bits), *(turn(f / factor) for f, factor in zip(plain, factors)))
+
+
+def yarn(f, m, theta, truncate, factor=mpf(4), fast=32, slow=1, original=32_768):
+    low, high = (WIDTH * log(original / (turns * 2 * pi)) / (2 * log(theta)) for turns in [fast, slow])
+    if truncate:
+        low, high = floor(low), ceil(high)
+    low, high = max(low, mpf(0)), min(high, mpf(WIDTH - 1))
+    ramp = min(max((m - low) / (high - low), mpf(0)), mpf(1))
+    return (1 - ramp) * f + ramp * f / factor
+
+
+for theta in [10_000, 1_000_000]:
+    for name, truncate in [("yarn", True), ("yarn-ramp", False)]:
+        turns = (turn(yarn(f, m, theta, truncate)) for m, f in enumerate(frequencies(theta)))
+        print(theta, name, *turns)

@@ -21,43 +21,110 @@ pub enum Activation {
     GeluErf,
     /// x·σ(x), "silu".
     Silu,
+    /// max(x, 0), "relu".
+    Relu,
+    /// x·σ(1.702·x), "quick_gelu".
+    QuickGelu,
 }
 
-/// How the residual stream is normalized before each branch.
+/// How vectors are normalized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NormKind {
-    /// LayerNorm, with gain and bias. Such a model's linear maps have biases.
+    /// LayerNorm.
     Layer,
-    /// RMSNorm, with a gain. Such a model's linear maps have no biases.
+    /// RMSNorm.
     RootMeanSquare,
 }
 
-/// How a model knows where a token stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Positions {
-    /// A committed vector for each position is added to the token's.
-    Learned,
-    /// Queries and keys are rotated. Pair m of a head's lanes, (m, m + w/2) of w, turns at position
-    /// i by i·turns\[m\]·2^-64 of a full circle.
-    Rotary {
-        // As many as heads of 128 have.
-        #[serde(deserialize_with = "bounded::<64, _, _>")]
-        turns: Vec<u64>,
-    },
+/// What the two parts of a block read, and where norms stand; h is the residual stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// h' = h + attention(norm1(h)), then h' + feed_forward(norm2(h')).
+    Sequential,
+    /// h + attention(norm1(h)) + feed_forward(norm1(h)).
+    Parallel,
+    /// h + attention(norm1(h)) + feed_forward(norm2(h)).
+    ParallelNorms,
+    /// h' = h + attention_norm(attention(h)), then h' + feed_forward_norm(feed_forward(h')).
+    Behind,
+    /// h' = h + attention_norm(attention(norm1(h))), then h' + feed_forward_norm(feed_forward(norm2(h'))).
+    Around,
 }
+
+impl Order {
+    /// Whether there are norms before attention and feed-forward part of their own: norm1, norm2.
+    pub fn before(self) -> [bool; 2] {
+        match self {
+            Self::Sequential | Self::ParallelNorms | Self::Around => [true, true],
+            Self::Parallel => [true, false],
+            Self::Behind => [false, false],
+        }
+    }
+
+    /// Whether there are norms behind both.
+    pub fn behind(self) -> bool {
+        matches!(self, Self::Behind | Self::Around)
+    }
+
+    /// Whether the feed-forward part reads the same stream as the attention.
+    pub fn parallel(self) -> bool {
+        matches!(self, Self::Parallel | Self::ParallelNorms)
+    }
+}
+
+/// Over what queries and keys are normalized, by RMSNorm, before they are rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HeadNorm {
+    /// Each head alone, with one gain for all heads.
+    Heads,
+    /// All heads together.
+    Whole,
+}
+
+/// How blocks of one kind attend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attending {
+    /// Pair m of a head's lanes, (m, m + l/2) of l, turns at position i by i·turns\[m\]·2^-64 of a full circle;
+    /// empty where nothing is rotated.
+    // As many as heads of 256 have.
+    #[serde(deserialize_with = "bounded::<128, _, _>")]
+    pub turns: Vec<u64>,
+    /// How many tokens are seen, the token itself among them; all that came before where there is none.
+    pub window: Option<u32>,
+}
+
+/// Which linear maps and norms have biases. A map behind a norm with a bias has one, as the norm's is folded into it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Biases {
+    pub query: bool,
+    pub key: bool,
+    pub value: bool,
+    pub output: bool,
+    pub gate: bool,
+    pub up: bool,
+    pub down: bool,
+    pub final_norm: bool,
+    /// Of the head's matrix: one for each token of the vocabulary.
+    pub head: bool,
+}
+
+/// The width of a slab: lanes come in whole ones, the last filled up with zeros.
+pub const LANES: usize = 64;
+/// The most kinds of attention that the blocks of a model have.
+pub const MAX_KINDS: usize = 4;
 
 /// The shape of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Architecture {
     pub layers: usize,
-    /// d, a multiple of 64.
+    /// d.
     pub width: usize,
     pub heads: usize,
     /// Heads of keys and values, each read by `heads / kv_heads` consecutive heads of queries.
     pub kv_heads: usize,
-    /// 64 or 128; `heads · head_width = width`.
+    /// The width of a head, at most 256.
     pub head_width: usize,
-    /// The feed-forward width, a multiple of 64.
+    /// The feed-forward width.
     pub hidden: usize,
     pub vocabulary: usize,
     /// The largest number of positions.
@@ -65,16 +132,32 @@ pub struct Architecture {
     /// Whether the head's matrix is the token embedding.
     pub tied: bool,
     pub norm: NormKind,
-    pub positions: Positions,
+    pub order: Order,
+    /// How queries and keys are normalized, if they are.
+    pub head_norm: Option<HeadNorm>,
+    /// Whether a committed vector for each position is added to the token's.
+    pub learned_positions: bool,
+    /// How blocks attend.
+    #[serde(deserialize_with = "bounded::<MAX_KINDS, _, _>")]
+    pub kinds: Vec<Attending>,
+    /// Which of the kinds each block is.
+    #[serde(deserialize_with = "bounded::<MAX_BLOCKS, _, _>")]
+    pub kind_of: Vec<u8>,
     pub activation: Activation,
     /// Whether the activation's value is multiplied by a second projection, lane by lane.
     pub gated: bool,
+    pub biases: Biases,
     /// ε of the norms, as the bits of an `f64` (so that the manifest has one encoding).
     pub epsilon_bits: u64,
     /// The tokens that end a text, each once: any of them stops generation. Without one, only the requested length
     /// does.
     #[serde(deserialize_with = "bounded::<MAX_ENDS, _, _>")]
     pub end_of_text: Vec<u32>,
+}
+
+/// n lanes in whole slabs.
+pub fn in_slabs(n: usize) -> usize {
+    n.next_multiple_of(LANES)
 }
 
 impl Architecture {
@@ -92,9 +175,29 @@ impl Architecture {
         f64::from_bits(self.epsilon_bits)
     }
 
-    /// The width of all keys, and of all values.
-    pub fn kv_width(&self) -> usize {
-        self.kv_heads * self.head_width
+    /// The lanes of the residual stream: d in whole slabs.
+    pub fn stream(&self) -> usize {
+        in_slabs(self.width)
+    }
+
+    /// The lanes of the feed-forward part.
+    pub fn hidden_lanes(&self) -> usize {
+        in_slabs(self.hidden)
+    }
+
+    /// The lanes of a head: its width in one, two or four slabs.
+    pub fn head_lanes(&self) -> usize {
+        in_slabs(self.head_width).next_power_of_two()
+    }
+
+    /// The lanes of all queries.
+    pub fn query_lanes(&self) -> usize {
+        self.heads * self.head_lanes()
+    }
+
+    /// The lanes of all keys, and of all values.
+    pub fn key_lanes(&self) -> usize {
+        self.kv_heads * self.head_lanes()
     }
 
     /// How many heads read the same keys and values.
@@ -102,22 +205,20 @@ impl Architecture {
         self.heads / self.kv_heads
     }
 
-    /// Whether linear maps have biases.
-    pub fn biased(&self) -> bool {
-        self.norm == NormKind::Layer
+    /// How a block attends.
+    pub fn attending(&self, block: usize) -> &Attending {
+        &self.kinds[usize::from(self.kind_of[block])]
     }
 
-    /// How far each pair of a head's lanes turns per position, where the model rotates.
-    pub fn rotary(&self) -> Option<&[u64]> {
-        match &self.positions {
-            Positions::Learned => None,
-            Positions::Rotary { turns } => Some(turns),
-        }
+    /// How far each pair of a head's lanes turns per position in a block, where it rotates.
+    pub fn rotary(&self, block: usize) -> Option<&[u64]> {
+        let turns = &*self.attending(block).turns;
+        (!turns.is_empty()).then_some(turns)
     }
 
-    /// The fractional bits that rotating adds to queries and keys.
-    pub fn rotation(&self) -> u32 {
-        self.rotary().map_or(0, |_| ROTATION_BITS)
+    /// The fractional bits that rotating adds to queries and keys of a block.
+    pub fn rotation(&self, block: usize) -> u32 {
+        self.rotary(block).map_or(0, |_| ROTATION_BITS)
     }
 }
 
@@ -129,11 +230,26 @@ pub struct NormScale {
     pub root: u32,
 }
 
-/// Fractional bits of one block's tensors.
+/// Fixed point of queries or keys that are normalized: `input` fractional bits where they enter the norm (32-bit signed).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadNormScale {
+    pub input: u32,
+    pub norm: NormScale,
+}
+
+/// Fractional bits of one block's tensors. Norms are those of its [`Order`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockScales {
-    pub norm1: NormScale,
-    pub norm2: NormScale,
+    /// Before the attention.
+    pub norm1: Option<NormScale>,
+    /// Before the feed-forward part.
+    pub norm2: Option<NormScale>,
+    /// Behind the attention.
+    pub attention_norm: Option<NormScale>,
+    /// Behind the feed-forward part.
+    pub feed_forward_norm: Option<NormScale>,
+    pub query_norm: Option<HeadNormScale>,
+    pub key_norm: Option<HeadNormScale>,
     pub q: u32,
     pub k: u32,
 }
@@ -156,6 +272,8 @@ pub struct Scales {
     pub activation_value: u32,
     /// γ of the final norm (β has `final_norm.output + final_gain`).
     pub final_gain: u32,
+    /// γ of the norms of queries and keys, and of those behind attention and feed-forward part.
+    pub gain: u32,
     pub final_norm: NormScale,
     #[serde(deserialize_with = "bounded::<MAX_BLOCKS, _, _>")]
     pub blocks: Vec<BlockScales>,
@@ -220,14 +338,20 @@ mod tests {
     /// Whatever part of the manifest changes, so does the model id that hashes it.
     #[test]
     fn the_digest_depends_on_every_field() {
-        let changes: [fn(&mut Manifest); 22] = [
+        let changes: [fn(&mut Manifest); 28] = [
             |m| m.architecture.layers += 1,
             |m| m.architecture.context += 1,
             |m| m.architecture.tied = false,
             |m| m.architecture.kv_heads += 1,
             |m| m.architecture.head_width *= 2,
             |m| m.architecture.norm = NormKind::RootMeanSquare,
-            |m| m.architecture.positions = Positions::Rotary { turns: vec![1] },
+            |m| m.architecture.order = Order::Parallel,
+            |m| m.architecture.head_norm = Some(HeadNorm::Whole),
+            |m| m.architecture.learned_positions = false,
+            |m| m.architecture.kinds[0].turns = vec![1],
+            |m| m.architecture.kinds[0].window = Some(5),
+            |m| m.architecture.kind_of[0] = 1,
+            |m| m.architecture.biases.head = true,
             |m| m.architecture.gated = true,
             |m| m.architecture.activation = Activation::GeluErf,
             |m| m.architecture.epsilon_bits += 1,
@@ -235,7 +359,7 @@ mod tests {
             |m| m.scales.residual += 1,
             |m| m.scales.inverse += 1,
             |m| m.scales.final_norm.root += 16,
-            |m| m.scales.blocks[0].norm2.output -= 1,
+            |m| m.scales.blocks[0].norm2 = None,
             |m| m.scales.blocks[0].q -= 1,
             |m| m.tables[31] ^= 1,
             |m| m.tokenizer[0] ^= 1,
@@ -265,11 +389,16 @@ mod tests {
         };
         let turns = vec![5, 1 << 63];
         let llama = Architecture {
-            positions: Positions::Rotary { turns },
+            kinds: vec![Attending {
+                turns,
+                window: Some(300),
+            }],
+            head_norm: Some(HeadNorm::Whole),
+            order: Order::Around,
             ..testing::llama(7, 1, 128)
         };
-        let turned = [&[1, 2, 5][..], &[0x80; 9], &[1]].concat();
-        for (a, positions) in [(gpt2, vec![0]), (llama, turned)] {
+        let turned = [&[1, 2, 5][..], &[0x80; 9], &[1, 1, 0xac, 2]].concat();
+        for (a, kinds, head_norm) in [(gpt2, vec![1, 0, 0], vec![0]), (llama, turned, vec![1, 1])] {
             let (names, bytes): (Vec<&str>, Vec<Vec<u8>>) = [
                 ("layers", leb128(a.layers)),
                 ("width", leb128(a.width)),
@@ -281,9 +410,14 @@ mod tests {
                 ("context", leb128(a.context)),
                 ("tied", vec![a.tied.into()]),
                 ("norm", vec![a.norm as u8]),
-                ("positions", positions),
+                ("order", vec![a.order as u8]),
+                ("head_norm", head_norm),
+                ("learned_positions", vec![a.learned_positions.into()]),
+                ("kinds", kinds),
+                ("kind_of", [vec![7], a.kind_of.clone()].concat()),
                 ("activation", vec![a.activation as u8]),
                 ("gated", vec![a.gated.into()]),
+                ("biases", biases(a.biases)),
                 ("epsilon_bits", leb128(a.epsilon_bits as usize)),
                 (
                     "end_of_text",
@@ -320,6 +454,15 @@ mod tests {
         assert_eq!(manifest().digest()[..], hash[..]);
     }
 
+    /// A byte for each.
+    fn biases(b: Biases) -> Vec<u8> {
+        let maps = [b.query, b.key, b.value, b.output, b.gate, b.up, b.down];
+        maps.into_iter()
+            .chain([b.final_norm, b.head])
+            .map(u8::from)
+            .collect()
+    }
+
     /// A varint.
     fn leb128(mut n: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -336,10 +479,14 @@ mod tests {
     fn no_more_turns_are_read_than_a_head_has() {
         let read = |count: usize| {
             let turns = vec![1; count];
-            let bytes = postcard::to_stdvec(&Positions::Rotary { turns }).expect("plain data");
-            postcard::from_bytes::<Positions>(&bytes).is_ok()
+            let kind = Attending {
+                turns,
+                window: None,
+            };
+            let bytes = postcard::to_stdvec(&kind).expect("plain data");
+            postcard::from_bytes::<Attending>(&bytes).is_ok()
         };
-        assert!(read(0) && read(64) && !read(65) && !read(1 << 16));
+        assert!(read(0) && read(128) && !read(129) && !read(1 << 16));
     }
 
     #[test]

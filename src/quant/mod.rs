@@ -2,8 +2,9 @@
 //! lookup tables, and how they are derived from a floating-point checkpoint.
 
 /// Raised when the same checkpoint would be quantized differently: caches are keyed by it.
-pub const QUANTIZER_VERSION: u8 = 3;
+pub const QUANTIZER_VERSION: u8 = 4;
 
+mod balance;
 pub mod bounds;
 mod calibrate;
 mod check;
@@ -23,19 +24,21 @@ mod weights;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use calibrate::{BlockCalibration, Calibration, Extent, Spread, Tensor};
+pub use balance::Balance;
+pub use calibrate::{BlockCalibration, Calibration, Extent, Lanes, Rows, Spread, Tensor};
 pub use elementary::{ROTATION_BITS, rotation_entry};
 pub use error::{Place, QuantError};
 pub use fixed::{LIMB_BITS, MAX_LIMBS, Rounding};
 pub use frequencies::{Frequencies, MAX_THETA, PAIR_FACTORS, Scaling};
-pub use headroom::{Headroom, headroom};
+pub use headroom::Headroom;
 pub use manifest::{
-    Activation, Architecture, BlockScales, MAX_BLOCKS, MAX_ENDS, Manifest, NormKind, NormScale,
-    Positions, Provenance, Scales,
+    Activation, Architecture, Attending, Biases, BlockScales, HeadNorm, HeadNormScale, LANES,
+    MAX_BLOCKS, MAX_ENDS, MAX_KINDS, Manifest, NormKind, NormScale, Order, Provenance, Scales,
+    in_slabs,
 };
-pub use norm::{NormLimits, isqrt};
+pub use norm::{NormLimits, NormSize, isqrt};
 pub use quantize::quantize;
-pub use scales::{Options, ceil_log2, choose_scales, max_norm_output, min_sigma, score_factor};
-pub use source::{FloatBlock, FloatMap, FloatNorm, FloatWeights};
+pub use scales::{Options, ceil_log2, choose_scales, max_norm_output, min_sigma};
+pub use source::{Factors, FloatBlock, FloatMap, FloatNorm, FloatWeights};
 pub use tables::{ACTIVATION_BITS, EXP_BITS, EXP_FRACTION, IS_ZERO_BITS, Tables, table_digest};
 pub use weights::{BlockWeights, HeadWeights, IntMatrix, IntVector, IntegerModel};

@@ -3,22 +3,49 @@
 //!
 //! ```text
 //! V = Σ c² + K,   c = m·x − S1 (LayerNorm, m = d) or x (RMSNorm, m = 1),   K = d·⌈ε·m²·2^(2f)⌉
-//! |x| ≤ 2^b:   K ≤ V ≤ m²·d·2^(2b) + K,   R² ≤ d·2^(2r)/V,   δ ≤ (2R + 1)·V ≤ 2·√(d·2^(2r)·V) + V
+//! |x| ≤ 2^b in l lanes:   −d·l·(l − d)·2^(2b) + K ≤ V ≤ m²·l·2^(2b) + K,   R² ≤ d·2^(2r)/V,   δ ≤ (2R + 1)·V ≤ 2·√(d·2^(2r)·V) + V
 //! ```
 
 use ethnum::U256;
 
 use super::fixed::power_of_two;
-use super::{NormKind, NormScale};
+use super::{NormKind, NormScale, in_slabs};
+
+/// What a norm is taken of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NormSize {
+    pub kind: NormKind,
+    /// d, the number of values whose mean counts.
+    pub width: usize,
+    /// The lanes that hold them, in whole slabs. Those beyond the width are zero in an honest run, but no relation says so:
+    /// a strange key's may be any, and the limits hold for them too.
+    pub lanes: usize,
+}
+
+impl NormSize {
+    /// That of `width` values in whole slabs.
+    pub fn new(kind: NormKind, width: usize) -> Self {
+        Self {
+            kind,
+            width,
+            lanes: in_slabs(width),
+        }
+    }
+
+    /// m, where the values whose squares are averaged are m times the real ones.
+    pub fn multiple(self) -> usize {
+        self.kind.multiple(self.width)
+    }
+}
 
 /// The largest values of a norm's integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NormLimits {
-    /// K, which ε adds: at least 1, so that V never vanishes.
+    /// K, which ε adds: at least 1, so that V never vanishes in an honest run.
     pub floor: i128,
     /// d·2^(2r).
     pub target: U256,
-    /// V.
+    /// |V|: what is below K only lanes beyond the width can bring about, where m²·Σx² − d·S1² has l of them.
     pub variance: U256,
     /// R.
     pub root: U256,
@@ -27,26 +54,40 @@ pub struct NormLimits {
 }
 
 impl NormLimits {
-    /// The limits of a norm over `width` features of |x| ≤ 2^`input_bits` at `residual` fractional bits; `None` if
-    /// they are beyond 256 bits, or ε is beyond sense.
+    /// The limits of a norm of |x| ≤ 2^`input_bits` at `residual` fractional bits; `None` if they are beyond 256 bits, or
+    /// ε is beyond sense.
     pub fn new(
-        (kind, width): (NormKind, usize),
+        size: NormSize,
         input_bits: u32,
         residual: u32,
         epsilon: f64,
         scale: NormScale,
     ) -> Option<Self> {
-        if width == 0 || width > 1 << 14 || residual > 40 || input_bits > 32 || scale.root > 96 {
+        let (width, lanes) = (size.width, size.lanes);
+        if width == 0
+            || width > lanes
+            || lanes > 1 << 14
+            || residual > 40
+            || input_bits > 32
+            || scale.root > 96
+        {
             return None;
         }
-        let (d, m) = (width as i128, kind.multiple(width) as i128);
+        let (d, m) = (width as i128, size.multiple() as i128);
         // m², 2^(2f) and the ceiling are exact in f64, so this is one correctly rounded product.
         let scaled = (epsilon * (m * m) as f64 * power_of_two(2 * i64::from(residual))).ceil();
         if !(1.0..power_of_two(80)).contains(&scaled) {
             return None;
         }
         let floor = d * scaled as i128;
-        let squares = (m * m * d).checked_mul(1 << (2 * input_bits))?;
+        let lanes = lanes as i128;
+        let least = match size.kind {
+            NormKind::Layer => d * lanes * (lanes - d),
+            NormKind::RootMeanSquare => 0,
+        };
+        let squares = (m * m * lanes)
+            .max(least)
+            .checked_mul(1 << (2 * input_bits))?;
         let variance = U256::from(squares.checked_add(floor)? as u128);
         let target = U256::from(width as u128) << (2 * scale.root);
         let product = target.checked_mul(variance)?;
@@ -88,7 +129,8 @@ mod tests {
         let d = 64i128;
         for bits in [31, 32] {
             for kind in [NormKind::Layer, NormKind::RootMeanSquare] {
-                let limits = NormLimits::new((kind, 64), bits, 12, 1e-5, SCALE).expect("small");
+                let limits =
+                    NormLimits::new(NormSize::new(kind, 64), bits, 12, 1e-5, SCALE).expect("small");
                 let m = kind.multiple(64) as i128;
                 // c = m·x, as the sum of LayerNorm's is zero.
                 let variance = d * (m << bits).pow(2) + limits.floor;
@@ -112,7 +154,13 @@ mod tests {
     fn limits_beyond_256_bits_or_sense_are_none() {
         let of = |width, residual, epsilon, root| {
             let scale = NormScale { output: 8, root };
-            NormLimits::new((NormKind::Layer, width), 32, residual, epsilon, scale)
+            NormLimits::new(
+                NormSize::new(NormKind::Layer, width),
+                32,
+                residual,
+                epsilon,
+                scale,
+            )
         };
         assert!(of(64, 12, 1e-5, 40).is_some());
         assert!(of(0, 12, 1e-5, 40).is_none());

@@ -1,25 +1,33 @@
 //! From a floating-point checkpoint to integers.
 //!
-//! Norms' gains and biases, and the attention's 1/√64, are folded into the next linear map, in
-//! `f64`, before anything is rounded:
+//! Norms' gains and biases before linear maps, the score's factor, and whatever else a model multiplies by
+//! ([`Factors`]) are folded into weights, in `f64`, before anything is rounded:
 //!
 //! ```text
 //! (z∘γ + β)·W + b = z·(diag(γ)·W) + (β·W + b)
 //! ```
 //!
 //! The final norm is not folded: the head's matrix may be the token embedding, which the
-//! embedding layer uses too.
+//! embedding layer uses too. If that is multiplied there, the final gain is divided.
+//!
+//! Lanes come in whole slabs, filled up with zeros; a head's stand so that those that turn together are half of its lanes
+//! apart (see [`Heads`]): q·k does not change.
 
 use rayon::prelude::*;
 
+use super::balance::{self, Balance};
+use super::fixed::power_of_two;
+use super::headroom::headroom;
+use super::scales::scores_are_short;
 use super::{
-    Architecture, BlockWeights, Calibration, FloatBlock, FloatMap, FloatNorm, FloatWeights,
-    HeadWeights, IntMatrix, IntVector, IntegerModel, Manifest, Options, Place, Provenance,
-    QuantError, Rounding, Scales, Tables, choose_scales, score_factor,
+    Architecture, BlockWeights, Calibration, Factors, FloatBlock, FloatMap, FloatNorm,
+    FloatWeights, HeadNorm, HeadWeights, Headroom, IntMatrix, IntVector, IntegerModel, Manifest,
+    Options, Place, Provenance, QuantError, Rounding, Scales, Tables, choose_scales, in_slabs,
 };
 
 /// Quantizes a model: chooses scales by `calibration`, folds, rounds, and checks that the result
-/// can be run and proved. `tokenizer` and `chat_template` are the digests of the manifest.
+/// can be run and proved. Also the room that the scales leave above what calibration saw. `tokenizer` and `chat_template`
+/// are the digests of the manifest.
 ///
 /// # Errors
 /// [`QuantError`], naming layer and tensor, where a shape is wrong, a weight is not finite or too
@@ -27,35 +35,50 @@ use super::{
 pub fn quantize(
     architecture: Architecture,
     weights: &FloatWeights,
-    calibration: &Calibration,
+    mut calibration: Calibration,
     options: Options,
     provenance: Provenance,
     tokenizer: [u8; 32],
     chat_template: Option<[u8; 32]>,
-) -> Result<IntegerModel, QuantError> {
+) -> Result<(IntegerModel, Vec<Headroom>), QuantError> {
     architecture.check()?;
     weights.check(&architecture)?;
-    let scales = choose_scales(&architecture, weights.embedding_max(), calibration, options)?;
-    let embedding = |tensor, values: &[f32]| {
+    let factors = &weights.factors;
+    let is_short = |query, key| scores_are_short(query, key, options);
+    let balances = balance::balance(&architecture, factors.rotated, &mut calibration, is_short);
+    let largest = weights.embedding_max();
+    let scales = choose_scales(&architecture, factors, largest, &calibration, options)?;
+    let width = architecture.width;
+    let embedding = |tensor, values: &[f32], factor| {
         let rounding = Rounding {
             place: Place::Embedding,
             tensor,
             fraction: scales.weight,
         };
-        transposed(rounding, values, architecture.width)
+        transposed(rounding, values, width, factor)
     };
-    let tokens = embedding("tokens", weights.tokens)?;
+    let tokens = embedding("tokens", weights.tokens, factors.embedding)?;
     let positions = weights
         .positions
-        .map(|p| embedding("positions", p))
+        .map(|p| embedding("positions", p, 1.0))
         .transpose()?;
     let blocks = weights
         .blocks
         .par_iter()
+        .zip(&balances)
         .enumerate()
-        .map(|(index, block)| quantize_block(&architecture, &scales, index, block))
+        .map(|(index, (block, balance))| {
+            let at = Quantizer {
+                architecture: &architecture,
+                factors,
+                scales: &scales,
+                index,
+            };
+            at.block(block, balance)
+        })
         .collect::<Result<_, _>>()?;
     let head = quantize_head(&architecture, &scales, weights)?;
+    let headroom = headroom(&calibration, &scales);
     let model = IntegerModel {
         manifest: Manifest {
             tables: Tables::new(&scales, architecture.activation).digest(),
@@ -71,7 +94,7 @@ pub fn quantize(
         head,
     };
     model.check()?;
-    Ok(model)
+    Ok((model, headroom))
 }
 
 fn quantize_head(
@@ -84,68 +107,305 @@ fn quantize_head(
         tensor,
         fraction,
     };
+    let (width, factors) = (architecture.width, &weights.factors);
     let matrix = weights
         .lm_head
-        .map(|values| transposed(rounding("head", scales.weight), values, architecture.width))
+        .map(|values| transposed(rounding("head", scales.weight), values, width, 1.0))
         .transpose()?;
+    // A tied matrix was multiplied for the embedding.
+    let multiplied = if architecture.tied {
+        factors.embedding
+    } else {
+        1.0
+    };
+    let factor = factors.logit / multiplied;
+    let lanes: Vec<usize> = (0..width).collect();
+    let vector = |rounding, values: &[f32], factor: f64, len: usize| {
+        let values = values.iter().map(|v| f64::from(*v) * factor);
+        spread(rounding, values, &lanes, len)
+    };
+    let stream = |values: &[f32]| {
+        if values.is_empty() {
+            0
+        } else {
+            architecture.stream()
+        }
+    };
+    let norm = weights.final_norm;
+    let (gain, bias) = (
+        rounding("final gain", scales.final_gain),
+        rounding("final bias", scales.head_input()),
+    );
+    let logit_bias = rounding("head bias", scales.logits());
     Ok(HeadWeights {
-        gain: vector(
-            rounding("final gain", scales.final_gain),
-            weights.final_norm.gain,
-        )?,
-        bias: vector(
-            rounding("final bias", scales.head_input()),
-            weights.final_norm.bias,
-        )?,
+        gain: vector(gain, norm.gain, factor, stream(norm.gain))?,
+        bias: vector(bias, norm.bias, factor, stream(norm.bias))?,
         matrix,
+        logit_bias: weights
+            .logit_bias
+            .iter()
+            .enumerate()
+            .map(|(index, x)| logit_bias.wide(f64::from(*x) * factors.logit, index))
+            .collect::<Result<_, _>>()?,
     })
 }
 
-fn quantize_block(
-    architecture: &Architecture,
-    scales: &Scales,
+/// Where lanes of heads stand.
+struct Heads<'a> {
+    architecture: &'a Architecture,
+    /// How many lanes of a head turn, in pairs (m, m + half of them).
+    rotated: usize,
+}
+
+impl Heads<'_> {
+    /// The places of the lanes of queries or keys, of `heads` heads: those that turn where the rotation has them, (m, m +
+    /// half of the head's places); the others in the places that are left, in order.
+    fn turned(&self, heads: usize) -> Vec<usize> {
+        let (w, places) = (self.architecture.head_width, self.architecture.head_lanes());
+        let (pairs, half) = (self.rotated / 2, places / 2);
+        let mut left = (pairs..half).chain(half + pairs..places);
+        let head: Vec<usize> = (0..w)
+            .map(|m| match m {
+                m if m < pairs => m,
+                m if m < 2 * pairs => half + m - pairs,
+                _ => left.next().expect("as many places as lanes"),
+            })
+            .collect();
+        (0..heads)
+            .flat_map(|h| head.iter().map(move |p| h * places + p))
+            .collect()
+    }
+
+    /// The places of the lanes of values, which do not turn.
+    fn straight(&self, heads: usize) -> Vec<usize> {
+        let (w, places) = (self.architecture.head_width, self.architecture.head_lanes());
+        (0..heads)
+            .flat_map(|h| (0..w).map(move |m| h * places + m))
+            .collect()
+    }
+}
+
+/// Where quantizing a block happens.
+struct Quantizer<'a> {
+    architecture: &'a Architecture,
+    factors: &'a Factors,
+    scales: &'a Scales,
     index: usize,
-    block: &FloatBlock,
-) -> Result<BlockWeights, QuantError> {
-    let linear = |tensor, map, norm| Linear {
-        place: Place::Block(index),
-        tensor,
-        map,
-        norm,
-        factor: 1.0,
-    };
-    let (norm1, norm2) = (Some(block.norm1), Some(block.norm2));
-    let fraction = scales.attention_accumulator(index);
-    let query = Linear {
-        factor: score_factor(architecture.head_width),
-        ..linear("query", block.query, norm1)
-    };
-    let (query, query_bias) = query.round(scales, fraction)?;
-    let (key, key_bias) = linear("key", block.key, norm1).round(scales, fraction)?;
-    let (value, value_bias) = linear("value", block.value, norm1).round(scales, fraction)?;
-    let (output, output_bias) =
-        linear("output", block.output, None).round(scales, scales.output_bias)?;
-    let fraction = scales.up_accumulator(index);
-    let gate = |map| linear("gate", map, norm2).round(scales, fraction);
-    let gate = block.gate.map(gate).transpose()?;
-    let (up, up_bias) = linear("up", block.up, norm2).round(scales, fraction)?;
-    let fraction = scales.down_accumulator(architecture, index);
-    let (down, down_bias) = linear("down", block.down, None).round(scales, fraction)?;
-    Ok(BlockWeights {
-        query,
-        query_bias,
-        key,
-        key_bias,
-        value,
-        value_bias,
-        output,
-        output_bias,
-        gate: gate.map(|(matrix, _)| matrix),
-        up,
-        up_bias,
-        down,
-        down_bias,
-    })
+}
+
+/// One side of a linear map: the place of each of its lanes, and how many places there are.
+#[derive(Clone, Copy)]
+struct Side<'a> {
+    places: &'a [usize],
+    len: usize,
+}
+
+impl Quantizer<'_> {
+    fn block(&self, block: &FloatBlock, balance: &Balance) -> Result<BlockWeights, QuantError> {
+        let (a, scales, index) = (self.architecture, self.scales, self.index);
+        let heads = Heads {
+            architecture: a,
+            rotated: self.factors.rotated,
+        };
+        let (every, wide): (Vec<usize>, Vec<usize>) =
+            ((0..a.width).collect(), (0..a.hidden).collect());
+        let stream = Side {
+            places: &every,
+            len: a.stream(),
+        };
+        let hidden = Side {
+            places: &wide,
+            len: a.hidden_lanes(),
+        };
+        let [turned_queries, turned_keys] = [a.heads, a.kv_heads].map(|n| heads.turned(n));
+        let [straight_queries, straight_keys] = [a.heads, a.kv_heads].map(|n| heads.straight(n));
+        let queries = |places| Side {
+            places,
+            len: a.query_lanes(),
+        };
+        let keys = |places| Side {
+            places,
+            len: a.key_lanes(),
+        };
+
+        let [query_factors, key_factors] = self.score_factors(balance);
+        let linear = |tensor, map, norm, from, to| Linear {
+            place: Place::Block(index),
+            tensor,
+            map,
+            norm,
+            from,
+            to,
+            factors: &[1.0],
+        };
+        // Where queries and keys are normalized, their gains take the factors.
+        let plain = a.head_norm.is_none();
+        let score = |factors| if plain { factors } else { &[1.0][..] };
+        let fraction = scales.attention_accumulator(index);
+        let query = Linear {
+            factors: score(&query_factors),
+            ..linear(
+                "query",
+                block.query,
+                block.norm1,
+                stream,
+                queries(&turned_queries),
+            )
+        };
+        let (query, query_bias) = query.round(scales, fraction, a.biases.query)?;
+        let key = Linear {
+            factors: score(&key_factors),
+            ..linear("key", block.key, block.norm1, stream, keys(&turned_keys))
+        };
+        let (key, key_bias) = key.round(scales, fraction, a.biases.key)?;
+        let value = linear(
+            "value",
+            block.value,
+            block.norm1,
+            stream,
+            keys(&straight_keys),
+        );
+        let (value, value_bias) = value.round(scales, fraction, a.biases.value)?;
+        // A branch is multiplied where it is not normalized again.
+        let branch = [if a.order.behind() {
+            1.0
+        } else {
+            self.factors.branch
+        }];
+        let output = Linear {
+            factors: &branch,
+            ..linear(
+                "output",
+                block.output,
+                None,
+                queries(&straight_queries),
+                stream,
+            )
+        };
+        let (output, output_bias) = output.round(scales, scales.output_bias, a.biases.output)?;
+        let read = block.norm2.or(block.norm1);
+        let fraction = scales.up_accumulator(index);
+        let gate = block.gate.map(|map| {
+            linear("gate", map, read, stream, hidden).round(scales, fraction, a.biases.gate)
+        });
+        let (gate, gate_bias) = gate.transpose()?.unzip();
+        let up = linear("up", block.up, read, stream, hidden);
+        let (up, up_bias) = up.round(scales, fraction, a.biases.up)?;
+        let fraction = scales.down_accumulator(a, index);
+        let down = Linear {
+            factors: &branch,
+            ..linear("down", block.down, None, hidden, stream)
+        };
+        let (down, down_bias) = down.round(scales, fraction, a.biases.down)?;
+        let [query_gain, key_gain] = [
+            ("query gain", block.query_norm, query_factors, a.heads),
+            ("key gain", block.key_norm, key_factors, a.kv_heads),
+        ]
+        .map(|(tensor, norm, factors, count)| {
+            self.head_gain(tensor, norm, &factors, count, &heads)
+        });
+        let [attention_gain, feed_forward_gain] = [
+            ("attention gain", block.attention_norm),
+            ("feed-forward gain", block.feed_forward_norm),
+        ]
+        .map(|(tensor, norm)| self.branch_gain(tensor, norm, stream));
+        Ok(BlockWeights {
+            query,
+            query_bias,
+            key,
+            key_bias,
+            value,
+            value_bias,
+            output,
+            output_bias,
+            gate,
+            gate_bias: gate_bias.unwrap_or_default(),
+            up,
+            up_bias,
+            down,
+            down_bias,
+            query_gain: query_gain?,
+            key_gain: key_gain?,
+            attention_gain: attention_gain?,
+            feed_forward_gain: feed_forward_gain?,
+        })
+    }
+
+    /// What the lanes of queries and of keys are multiplied by, head by head: the score's factor, that of rotated lanes,
+    /// and the powers of two that balance them.
+    fn score_factors(&self, balance: &Balance) -> [Vec<f64>; 2] {
+        let a = self.architecture;
+        let (w, group) = (a.head_width, a.group());
+        let kind = usize::from(a.kind_of[self.index]);
+        let rotation = self.factors.rotation.get(kind).copied().unwrap_or(1.0);
+        let lane = |m: usize| {
+            if m < self.factors.rotated {
+                rotation
+            } else {
+                1.0
+            }
+        };
+        let power = |lane: usize, sign: i64| power_of_two(sign * i64::from(balance[lane]));
+        let query = |at: usize| {
+            let shared = at / w / group * w + at % w;
+            self.factors.score * lane(at % w) * power(shared, 1)
+        };
+        let key = |at: usize| lane(at % w) * power(at, -1);
+        [
+            (0..a.heads * w).map(query).collect(),
+            (0..a.kv_heads * w).map(key).collect(),
+        ]
+    }
+
+    /// γ of the norm of queries or keys, of `count` heads.
+    fn head_gain(
+        &self,
+        tensor: &'static str,
+        norm: Option<FloatNorm>,
+        factors: &[f64],
+        count: usize,
+        heads: &Heads,
+    ) -> Result<IntVector, QuantError> {
+        let Some(norm) = norm else {
+            return Ok(IntVector::new());
+        };
+        let count = match self.architecture.head_norm {
+            Some(HeadNorm::Whole) => count,
+            _ => 1,
+        };
+        let gains = norm
+            .gain
+            .iter()
+            .zip(factors)
+            .map(|(gain, factor)| f64::from(*gain) * factor);
+        let len = count * self.architecture.head_lanes();
+        spread(self.gain(tensor), gains, &heads.turned(count), len)
+    }
+
+    /// γ of a norm behind attention or feed-forward part.
+    fn branch_gain(
+        &self,
+        tensor: &'static str,
+        norm: Option<FloatNorm>,
+        stream: Side,
+    ) -> Result<IntVector, QuantError> {
+        let Some(norm) = norm else {
+            return Ok(IntVector::new());
+        };
+        let gains = norm
+            .gain
+            .iter()
+            .map(|gain| f64::from(*gain) * self.factors.branch);
+        spread(self.gain(tensor), gains, stream.places, stream.len)
+    }
+
+    fn gain(&self, tensor: &'static str) -> Rounding {
+        Rounding {
+            place: Place::Block(self.index),
+            tensor,
+            fraction: self.scales.gain,
+        }
+    }
 }
 
 /// A linear map, with what is folded into it.
@@ -155,15 +415,19 @@ struct Linear<'a> {
     map: FloatMap<'a>,
     /// The norm before it.
     norm: Option<FloatNorm<'a>>,
-    factor: f64,
+    from: Side<'a>,
+    to: Side<'a>,
+    /// Of each output, or one for all.
+    factors: &'a [f64],
 }
 
 impl Linear<'_> {
-    /// factor·diag(γ)·W and factor·(βW + b), rounded; the bias to `bias_fraction` bits.
+    /// diag(γ)·W·diag(factors) and factors∘(βW + b), rounded; the bias, if there is to be one, to `bias_fraction` bits.
     fn round(
         &self,
         scales: &Scales,
         bias_fraction: u32,
+        biased: bool,
     ) -> Result<(IntMatrix, IntVector), QuantError> {
         let rounding = |fraction| Rounding {
             place: self.place,
@@ -171,65 +435,88 @@ impl Linear<'_> {
             fraction,
         };
         let (weight_rounding, bias_rounding) = (rounding(scales.weight), rounding(bias_fraction));
-        let (inputs, outputs) = (self.map.inputs, self.map.outputs);
-        let mut data = Vec::with_capacity(inputs * outputs);
-        // Empty where there is no bias: nor is there a β then.
+        let factor = |output: usize| self.factors[output.min(self.factors.len() - 1)];
+        let (inputs, outputs) = (self.from.len, self.to.len);
+        let mut data = vec![0; inputs * outputs];
         let mut sums: Vec<f64> = self.map.biases().iter().map(|b| f64::from(*b)).collect();
-        for input in 0..inputs {
+        sums.resize(self.map.outputs, 0.0);
+        for (input, place) in self.from.places.iter().enumerate() {
             let at = |values: &[f32], default| values.get(input).map_or(default, |v| f64::from(*v));
             let gain = self.norm.map_or(1.0, |norm| at(norm.gain, 1.0));
             let shift = self.norm.map_or(0.0, |norm| at(norm.bias, 0.0));
-            let first = data.len();
-            for w in self.map.row(input) {
+            let row = &mut data[place * outputs..][..outputs];
+            for (output, w) in self.map.row(input).enumerate() {
                 let w = f64::from(w);
-                if let Some(sum) = sums.get_mut(data.len() - first) {
-                    *sum += shift * w;
-                }
-                data.push(weight_rounding.narrow(gain * w * self.factor, data.len())?);
+                sums[output] += shift * w;
+                let index = input * self.map.outputs + output;
+                row[self.to.places[output]] =
+                    weight_rounding.narrow(gain * w * factor(output), index)?;
             }
         }
-        let bias = sums
-            .iter()
-            .enumerate()
-            .map(|(index, sum)| bias_rounding.wide(sum * self.factor, index))
-            .collect::<Result<_, _>>()?;
         let matrix = IntMatrix {
             inputs,
             outputs,
             data,
         };
-        Ok((matrix, bias))
+        let sums = sums
+            .iter()
+            .enumerate()
+            .map(|(output, sum)| sum * factor(output));
+        if biased {
+            let bias = spread(bias_rounding, sums, self.to.places, outputs)?;
+            return Ok((matrix, bias));
+        }
+        assert!(
+            sums.into_iter().all(|sum| sum == 0.0),
+            "{}: a map without a bias",
+            self.tensor
+        );
+        Ok((matrix, IntVector::new()))
     }
 }
 
-fn vector(rounding: Rounding, values: &[f32]) -> Result<IntVector, QuantError> {
-    values
-        .iter()
-        .enumerate()
-        .map(|(index, x)| rounding.wide(f64::from(*x), index))
-        .collect()
+/// Rounded values in their places among `len`, the others zero.
+fn spread(
+    rounding: Rounding,
+    values: impl Iterator<Item = f64>,
+    places: &[usize],
+    len: usize,
+) -> Result<IntVector, QuantError> {
+    let mut vector = vec![0; len];
+    for (index, (value, place)) in values.zip(places).enumerate() {
+        vector[*place] = rounding.wide(value, index)?;
+    }
+    Ok(vector)
 }
 
-/// The matrix `[width, n]` of the embedding `[n, width]`.
-fn transposed(rounding: Rounding, values: &[f32], width: usize) -> Result<IntMatrix, QuantError> {
+/// The matrix `[width in slabs, n]` of the embedding `[n, width]`, times `factor`.
+fn transposed(
+    rounding: Rounding,
+    values: &[f32],
+    width: usize,
+    factor: f64,
+) -> Result<IntMatrix, QuantError> {
     /// Rows written at a time: 16 values are one cache line of the source.
     const BAND: usize = 16;
     let count = values.len() / width;
-    let mut data = vec![0i32; values.len()];
+    let mut data = vec![0i32; count * in_slabs(width)];
     data.par_chunks_mut(BAND * count)
         .enumerate()
         .try_for_each(|(band, rows)| {
             let first = band * BAND;
             for column in 0..count {
-                for (i, row) in rows.chunks_exact_mut(count).enumerate() {
+                let live = rows
+                    .chunks_exact_mut(count)
+                    .take(width.saturating_sub(first));
+                for (i, row) in live.enumerate() {
                     let index = column * width + first + i;
-                    row[column] = rounding.narrow(f64::from(values[index]), index)?;
+                    row[column] = rounding.narrow(f64::from(values[index]) * factor, index)?;
                 }
             }
             Ok(())
         })?;
     Ok(IntMatrix {
-        inputs: width,
+        inputs: in_slabs(width),
         outputs: count,
         data,
     })
@@ -238,8 +525,8 @@ fn transposed(rounding: Rounding, values: &[f32], width: usize) -> Result<IntMat
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quant::Tensor;
-    use crate::quant::testing::{Random, architecture};
+    use crate::quant::testing::{Random, architecture, factors};
+    use crate::quant::{Rows, Tensor};
 
     /// Random weights of a model, owned.
     struct Owned {
@@ -308,18 +595,22 @@ mod tests {
                         let (d, hidden) = (64, 256);
                         let attention = FloatMap::whole(attn_w, attn_b, d, 3 * d);
                         FloatBlock {
-                            norm1: FloatNorm {
+                            norm1: Some(FloatNorm {
                                 gain: ln1_gain,
                                 bias: ln1_bias,
-                            },
+                            }),
+                            query_norm: None,
+                            key_norm: None,
+                            attention_norm: None,
+                            feed_forward_norm: None,
                             query: attention.part(0, d),
                             key: attention.part(d, d),
                             value: attention.part(2 * d, d),
                             output: FloatMap::whole(proj_w, proj_b, d, d),
-                            norm2: FloatNorm {
+                            norm2: Some(FloatNorm {
                                 gain: ln2_gain,
                                 bias: ln2_bias,
-                            },
+                            }),
                             gate: None,
                             up: FloatMap::whole(up_w, up_b, d, hidden),
                             down: FloatMap::whole(down_w, down_b, hidden, d),
@@ -331,20 +622,29 @@ mod tests {
                     bias: &self.bias,
                 },
                 lm_head: self.head.as_deref(),
+                logit_bias: &[],
+                factors: factors(64),
             }
         }
     }
 
     fn calibration(a: &Architecture) -> Calibration {
-        let mut calibration = Calibration::new(a.layers, a.width, a.norm);
+        let rows = Rows {
+            norm: a.norm,
+            width: a.width,
+            heads: [a.width, a.width],
+            head_width: 64,
+            head_norm: None,
+        };
+        let mut calibration = Calibration::new(a.layers, rows);
         let row = Random::new(9).floats(a.width, 8.0);
         for layer in 0..a.layers {
             for tensor in [
-                Tensor::Norm1Input,
+                Tensor::BlockInput,
                 Tensor::Query,
                 Tensor::Key,
                 Tensor::AttentionBranch,
-                Tensor::Norm2Input,
+                Tensor::Middle,
                 Tensor::PreActivation,
                 Tensor::FeedForwardBranch,
                 Tensor::FinalNormInput,
@@ -366,12 +666,13 @@ mod tests {
         quantize(
             a.clone(),
             weights,
-            &calibration(a),
+            calibration(a),
             Options::default(),
             provenance(),
             [7; 32],
             None,
         )
+        .map(|(model, _)| model)
     }
 
     /// x·W + b for the columns of a float map, the norm's gain and bias applied to z first.
@@ -427,7 +728,7 @@ mod tests {
                 .collect();
             let real: Vec<f64> = z.iter().map(|z| f64::from(*z) / 1024.0).collect();
 
-            let norm1 = (float.norm1.gain, float.norm1.bias);
+            let norm1 = float.norm1.map(|norm| (norm.gain, norm.bias)).unwrap();
             let attention = float.query;
             let mut all = float_linear(&real, norm1, attention.weight, attention.bias);
             all[..64].iter_mut().for_each(|q| *q /= 8.0);
@@ -439,7 +740,7 @@ mod tests {
                 let integer = integer_linear(&z, matrix, bias, 26);
                 assert_close(&integer, &all[64 * part..][..64], 64);
             }
-            let norm2 = (float.norm2.gain, float.norm2.bias);
+            let norm2 = float.norm2.map(|norm| (norm.gain, norm.bias)).unwrap();
             let up = float_linear(&real, norm2, float.up.weight, float.up.bias);
             assert_close(&integer_linear(&z, &block.up, &block.up_bias, 26), &up, 64);
 

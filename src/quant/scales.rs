@@ -3,6 +3,8 @@
 //! | tensor | scale |
 //! | --- | --- |
 //! | residual stream, branches | 12, or as many bits as the largest value leaves of 32 |
+//! | output of a norm behind attention or feed-forward part | as the residual stream |
+//! | queries and keys before their norm | as many bits as the largest value leaves of 32 |
 //! | norm output z | 10, one less for each factor 4 in d from 1024 on: |z| ≤ √d, 16 bits |
 //! | norm root R | z's + 32, or + 48 where that keeps too few bits of R |
 //! | q, k | as many bits as the largest value leaves of 16, while σ ≤ 16 and ⌊D·2^-σ⌋ fits its keys |
@@ -15,7 +17,8 @@ use super::calibrate::{Extent, Spread};
 use super::fixed::power_of_two;
 use super::tables::{ACTIVATION_BITS, EXP_BITS, EXP_FRACTION, IS_ZERO_BITS};
 use super::{
-    Architecture, BlockScales, Calibration, NormKind, NormScale, Place, QuantError, Scales,
+    Architecture, BlockCalibration, BlockScales, Calibration, Factors, HeadNorm, HeadNormScale,
+    NormKind, NormScale, NormSize, Place, QuantError, Scales,
 };
 
 /// The largest σ: the remainder of D has one limb.
@@ -32,7 +35,12 @@ const EXP: u32 = 20;
 const ACTIVATION_VALUE: u32 = 14;
 const OUTPUT_BIAS: u32 = 40;
 const FINAL_GAIN: u32 = 10;
+const GAIN: u32 = 16;
 const NORM_OUTPUT: u32 = 10;
+/// The most fractional bits of a gain.
+pub(super) const MAX_GAIN: u32 = 24;
+/// The most fractional bits of queries and keys before their norm.
+pub(super) const MAX_HEAD_INPUT: u32 = 24;
 /// How precise n = ⌊2^w/Z⌋ is at least, in bits.
 const INVERSE_PRECISION: u32 = 14;
 
@@ -60,14 +68,9 @@ pub fn max_norm_output(width: usize) -> u32 {
     NORM_OUTPUT.saturating_sub(halves / 2)
 }
 
-/// The least σ: D < 2^31·`head_width`, and ⌊D·2^-σ⌋ must fit the keys u and v together.
-pub fn min_sigma(head_width: usize) -> u32 {
-    31 + ceil_log2(head_width) - EXP_BITS - IS_ZERO_BITS
-}
-
-/// 1/√w, folded into the query projection.
-pub fn score_factor(head_width: usize) -> f64 {
-    (head_width as f64).sqrt().recip()
+/// The least σ: D < 2^31·`head_lanes`, and ⌊D·2^-σ⌋ must fit the keys u and v together.
+pub fn min_sigma(head_lanes: usize) -> u32 {
+    31 + ceil_log2(head_lanes) - EXP_BITS - IS_ZERO_BITS
 }
 
 impl NormKind {
@@ -80,6 +83,26 @@ impl NormKind {
     }
 }
 
+impl Architecture {
+    /// What the norms of the residual stream are taken of.
+    pub fn norm_size(&self) -> NormSize {
+        NormSize::new(self.norm, self.width)
+    }
+
+    /// What the norms of queries (of `heads` heads) or keys are taken of, if they are normalized.
+    pub fn head_norm_size(&self, heads: usize) -> Option<NormSize> {
+        let heads = match self.head_norm? {
+            HeadNorm::Heads => 1,
+            HeadNorm::Whole => heads,
+        };
+        Some(NormSize {
+            kind: NormKind::RootMeanSquare,
+            width: heads * self.head_width,
+            lanes: heads * self.head_lanes(),
+        })
+    }
+}
+
 /// The scales of a model. `embedding_max` bounds |token embedding + position embedding|.
 ///
 /// # Errors
@@ -87,6 +110,7 @@ impl NormKind {
 /// and [`QuantError::ScoreScale`] where its values are too large.
 pub fn choose_scales(
     architecture: &Architecture,
+    factors: &Factors,
     embedding_max: f64,
     calibration: &Calibration,
     options: Options,
@@ -98,27 +122,20 @@ pub fn choose_scales(
             expected: "the number of the model's blocks",
         });
     }
-    let residual = residual_scale(embedding_max, calibration, options)?;
-    let norm = |spread: &Spread| norm_scale(architecture, residual, spread);
+    let residual = residual_scale(architecture, embedding_max, calibration, options)?;
     let blocks = calibration
         .blocks
         .iter()
         .enumerate()
-        .map(|(index, block)| {
-            let norm1 = norm(&block.norm1);
-            let place = Place::Block(index);
-            let accumulator = norm1.output + WEIGHT + architecture.rotation();
-            let sides = (&block.query, &block.key);
-            let least = min_sigma(architecture.head_width);
-            let (q, k) = score_scales(place, sides, accumulator, least, options)?;
-            Ok(BlockScales {
-                norm1,
-                norm2: norm(&block.norm2),
-                q,
-                k,
-            })
-        })
+        .map(|(index, block)| block_scales(architecture, residual, (index, block), options))
         .collect::<Result<_, _>>()?;
+    // What the embedding is multiplied by, a tied head's gain is divided by.
+    let lost = match architecture.tied {
+        true => (0..16)
+            .find(|n| factors.embedding <= f64::from(1 << n))
+            .unwrap_or(16),
+        false => 0,
+    };
     Ok(Scales {
         residual,
         weight: WEIGHT,
@@ -127,10 +144,86 @@ pub fn choose_scales(
         inverse: EXP + ceil_log2(architecture.context) + INVERSE_PRECISION,
         activation_key: activation_scale(calibration, options)?,
         activation_value: ACTIVATION_VALUE,
-        final_gain: FINAL_GAIN,
-        final_norm: norm(&calibration.final_norm),
+        final_gain: (FINAL_GAIN + lost).min(MAX_GAIN),
+        gain: GAIN,
+        final_norm: norm_scale(architecture.norm_size(), residual, &calibration.final_norm),
         blocks,
     })
+}
+
+fn block_scales(
+    architecture: &Architecture,
+    residual: u32,
+    (index, block): (usize, &BlockCalibration),
+    options: Options,
+) -> Result<BlockScales, QuantError> {
+    let (place, size) = (Place::Block(index), architecture.norm_size());
+    let norm = |spread: &Spread| norm_scale(size, residual, spread);
+    let [first, second] = architecture.order.before();
+    let behind = architecture.order.behind();
+    let norm1 = first.then(|| norm(&block.input));
+    let read = norm1.map_or(residual, |norm| norm.output) + WEIGHT;
+    // Of queries or keys: what enters their norm, and its scale.
+    let head_norm = |heads, tensor, spread: &Spread| {
+        let size = architecture.head_norm_size(heads);
+        let scale = |size| {
+            let stored = Stored::new(place, tensor, &spread.extent, 32, options)?;
+            // Beyond this, ε would be of more bits than a norm's constant may have.
+            let input = stored.fit(0..=read.min(MAX_HEAD_INPUT))?;
+            Ok(HeadNormScale {
+                input,
+                norm: norm_scale(size, input, spread),
+            })
+        };
+        size.map(scale).transpose()
+    };
+    let query_norm = head_norm(
+        architecture.heads,
+        "query before its norm",
+        &block.query_input,
+    )?;
+    let key_norm = head_norm(
+        architecture.kv_heads,
+        "key before its norm",
+        &block.key_input,
+    )?;
+    let met = |norm: Option<HeadNormScale>| {
+        norm.map_or(read, |scale| scale.norm.output + GAIN) + architecture.rotation(index)
+    };
+    let sides = (&block.query.extent(), &block.key.extent());
+    let least = min_sigma(architecture.head_lanes());
+    let (q, k) = score_scales(
+        place,
+        sides,
+        met(query_norm).min(met(key_norm)),
+        least,
+        options,
+    )?;
+    Ok(BlockScales {
+        norm1,
+        norm2: second.then(|| norm(&block.middle)),
+        attention_norm: behind.then(|| norm(&block.attention_output)),
+        feed_forward_norm: behind.then(|| norm(&block.feed_forward_output)),
+        query_norm,
+        key_norm,
+        q,
+        k,
+    })
+}
+
+/// Whether more fractional bits of queries and keys would be of use than the largest of them leave.
+pub fn scores_are_short(query: f64, key: f64, options: Options) -> bool {
+    let fit = |max: f64| {
+        let stored = Stored {
+            place: Place::Head,
+            tensor: "",
+            max,
+            bits: 16,
+            headroom: options.headroom,
+        };
+        stored.fit(0..=MAX_SIGMA + EXP_FRACTION).unwrap_or(0)
+    };
+    fit(query) + fit(key) < MAX_SIGMA + EXP_FRACTION
 }
 
 /// A calibrated tensor and the number of bits in which its values are stored.
@@ -181,7 +274,9 @@ impl Stored {
     }
 }
 
+/// One scale for all that is added to the stream, and for what enters the norms behind.
 fn residual_scale(
+    architecture: &Architecture,
     embedding_max: f64,
     calibration: &Calibration,
     options: Options,
@@ -190,14 +285,26 @@ fn residual_scale(
         max: embedding_max,
         count: 1,
     };
+    let behind = architecture.order.behind();
     let blocks = calibration.blocks.iter().enumerate().flat_map(|(i, b)| {
         let place = Place::Block(i);
-        [
-            (place, "the residual stream", &b.norm1.extent),
+        let always = [
+            (place, "the residual stream", &b.input.extent),
             (place, "the attention's output", &b.attention_branch),
-            (place, "the residual stream", &b.norm2.extent),
+            (place, "the residual stream", &b.middle.extent),
             (place, "the feed-forward output", &b.feed_forward_branch),
-        ]
+        ];
+        let outputs = [
+            (place, "the attention's output", &b.attention_output.extent),
+            (
+                place,
+                "the feed-forward output",
+                &b.feed_forward_output.extent,
+            ),
+        ];
+        always
+            .into_iter()
+            .chain(outputs.into_iter().filter(move |_| behind))
     });
     let head = (
         Place::Head,
@@ -213,12 +320,12 @@ fn residual_scale(
 
 /// R ≈ 2^r / (m·2^f·σ): its smallest value seen must keep [`ROOT_PRECISION`] bits. That is
 /// m²·2^(2f)·σ² ≤ 2^(2(r − 13)), without a logarithm or root: rounded once.
-fn norm_scale(architecture: &Architecture, residual: u32, spread: &Spread) -> NormScale {
-    let output = max_norm_output(architecture.width);
-    let multiple = architecture.norm.multiple(architecture.width) as f64;
+fn norm_scale(size: NormSize, input: u32, spread: &Spread) -> NormScale {
+    let output = max_norm_output(size.width);
+    let multiple = size.multiple() as f64;
     let power = |n: u32| power_of_two(2 * i64::from(n));
-    let size = multiple * multiple * power(residual) * spread.variance_max;
-    let root = if size <= power(output + 32 - ROOT_PRECISION) {
+    let squares = multiple * multiple * power(input) * spread.variance_max;
+    let root = if squares <= power(output + 32 - ROOT_PRECISION) {
         output + 32
     } else {
         output + 48
@@ -279,9 +386,23 @@ impl BlockScales {
 }
 
 impl Scales {
-    /// The fractional bits of the accumulators of q, k and v (which keeps them), before rotation.
+    /// The fractional bits of what a block's attention reads.
+    pub fn attention_input(&self, block: usize) -> u32 {
+        self.blocks[block]
+            .norm1
+            .map_or(self.residual, |norm| norm.output)
+    }
+
+    /// The fractional bits of what a block's feed-forward part reads: its norm's, the only norm's, or the stream's.
+    pub fn feed_forward_input(&self, block: usize) -> u32 {
+        let block = &self.blocks[block];
+        let norm = block.norm2.or(block.norm1);
+        norm.map_or(self.residual, |norm| norm.output)
+    }
+
+    /// The fractional bits of the projections to q, k and v (which keeps them).
     pub fn attention_accumulator(&self, block: usize) -> u32 {
-        self.blocks[block].norm1.output + self.weight
+        self.attention_input(block) + self.weight
     }
 
     /// The fractional bits of Σ n·O·W_o.
@@ -291,7 +412,7 @@ impl Scales {
 
     /// The fractional bits of the up projection's accumulator.
     pub fn up_accumulator(&self, block: usize) -> u32 {
-        self.blocks[block].norm2.output + self.weight
+        self.feed_forward_input(block) + self.weight
     }
 
     /// The fractional bits of the down projection's accumulator; a gated activation has those of
@@ -303,6 +424,18 @@ impl Scales {
             0
         };
         gate + self.activation_value + self.weight
+    }
+
+    /// The fractional bits of queries (`norm` theirs) or keys before they are rounded to 16 bits: projected or normalized,
+    /// and rotated.
+    pub fn score_accumulator(
+        &self,
+        architecture: &Architecture,
+        block: usize,
+        norm: Option<HeadNormScale>,
+    ) -> u32 {
+        let projected = self.attention_accumulator(block);
+        norm.map_or(projected, |scale| scale.norm.output + self.gain) + architecture.rotation(block)
     }
 
     /// The fractional bits of γ·z + β before the head's matrix.
@@ -319,18 +452,25 @@ impl Scales {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quant::Tensor;
-    use crate::quant::testing::architecture;
+    use crate::quant::testing::{architecture, factors};
+    use crate::quant::{Lanes, Rows, Tensor};
 
     /// Every tensor at a moderate size.
     fn calibration(layers: usize, width: usize) -> Calibration {
-        let mut calibration = Calibration::new(layers, width, NormKind::Layer);
+        let rows = Rows {
+            norm: NormKind::Layer,
+            width,
+            heads: [1, 1],
+            head_width: 1,
+            head_norm: None,
+        };
+        let mut calibration = Calibration::new(layers, rows);
         let row: Vec<f32> = (0..width)
             .map(|i| if i % 2 == 0 { 2.0 } else { -2.0 })
             .collect();
         for layer in 0..layers {
-            calibration.observe(layer, Tensor::Norm1Input, &row);
-            calibration.observe(layer, Tensor::Norm2Input, &row);
+            calibration.observe(layer, Tensor::BlockInput, &row);
+            calibration.observe(layer, Tensor::Middle, &row);
             calibration.observe(layer, Tensor::Query, &[1.5]);
             calibration.observe(layer, Tensor::Key, &[15.9]);
             calibration.observe(layer, Tensor::AttentionBranch, &[3.0]);
@@ -342,7 +482,13 @@ mod tests {
     }
 
     fn choose(calibration: &Calibration, headroom: u32) -> Result<Scales, QuantError> {
-        choose_scales(&architecture(2, 1), 1.0, calibration, Options { headroom })
+        choose_scales(
+            &architecture(2, 1),
+            &factors(64),
+            1.0,
+            calibration,
+            Options { headroom },
+        )
     }
 
     #[test]
@@ -398,9 +544,10 @@ mod tests {
     #[test]
     fn small_scores_give_up_scale_so_that_one_limb_remains() {
         let mut small = calibration(1, 64);
-        small.blocks[0].query.max = 0.01 / 8.0;
-        small.blocks[0].key.max = 0.2;
-        let scales = choose_scales(&architecture(1, 1), 1.0, &small, Options::default()).unwrap();
+        small.blocks[0].query.max = vec![0.01 / 8.0];
+        small.blocks[0].key.max = vec![0.2];
+        let (a, options) = (architecture(1, 1), Options::default());
+        let scales = choose_scales(&a, &factors(64), 1.0, &small, options).unwrap();
         assert_eq!((scales.blocks[0].q, scales.blocks[0].k), (13, 14));
         assert_eq!(scales.blocks[0].sigma(), MAX_SIGMA);
     }
@@ -408,8 +555,8 @@ mod tests {
     #[test]
     fn large_scores_are_refused() {
         let mut large = calibration(2, 64);
-        large.blocks[1].query.max = 31.0;
-        large.blocks[1].key.max = 31.0;
+        large.blocks[1].query.max = vec![31.0];
+        large.blocks[1].key.max = vec![31.0];
         assert!(matches!(
             choose(&large, 1),
             Err(QuantError::ScoreScale {
@@ -427,8 +574,8 @@ mod tests {
         let mut calibration = calibration(2, 64);
         calibration.observe(1, Tensor::FeedForwardBranch, &[300_000.0]);
         assert_eq!(choose(&calibration, 1).unwrap().residual, 11);
-        let by_embedding =
-            choose_scales(&architecture(2, 1), 2e6, &calibration, Options::default()).unwrap();
+        let (a, options) = (architecture(2, 1), Options::default());
+        let by_embedding = choose_scales(&a, &factors(64), 2e6, &calibration, options).unwrap();
         assert_eq!(by_embedding.residual, 9);
     }
 
@@ -436,12 +583,12 @@ mod tests {
     fn large_variances_get_a_longer_root() {
         let mut wide = calibration(2, 64);
         // d·2^12·σ = 2^(6 + 12 + 11): R = 2^(42 − 29) just keeps 13 bits.
-        wide.blocks[0].norm2.variance_max = 2f64.powi(22);
-        assert_eq!(choose(&wide, 1).unwrap().blocks[0].norm2.root, 42);
-        wide.blocks[0].norm2.variance_max = 2f64.powi(23);
+        wide.blocks[0].middle.variance_max = 2f64.powi(22);
+        assert_eq!(choose(&wide, 1).unwrap().blocks[0].norm2.unwrap().root, 42);
+        wide.blocks[0].middle.variance_max = 2f64.powi(23);
         let scales = choose(&wide, 1).unwrap();
-        assert_eq!(scales.blocks[0].norm2.root, 58);
-        assert_eq!(scales.blocks[0].norm1.root, 42);
+        assert_eq!(scales.blocks[0].norm2.unwrap().root, 58);
+        assert_eq!(scales.blocks[0].norm1.unwrap().root, 42);
     }
 
     #[test]
@@ -457,10 +604,28 @@ mod tests {
         assert_eq!(known, [10, 10, 10, 9, 9, 8]);
     }
 
+    /// What a tied embedding is multiplied by, the gain of the head is divided by: it gets as many bits.
+    #[test]
+    fn the_final_gain_of_a_scaled_embedding_has_more_bits() {
+        let mut scaled = factors(64);
+        scaled.embedding = 25.3;
+        let chosen = |tied| {
+            let a = Architecture {
+                tied,
+                ..architecture(1, 1)
+            };
+            let seen = calibration(1, 64);
+            choose_scales(&a, &scaled, 1.0, &seen, Options::default())
+                .unwrap()
+                .final_gain
+        };
+        assert_eq!((chosen(true), chosen(false)), (15, 10));
+    }
+
     #[test]
     fn unseen_and_infinite_tensors_are_refused() {
         let mut missing = calibration(2, 64);
-        missing.blocks[1].key = Extent::default();
+        missing.blocks[1].key = Lanes::default();
         assert!(matches!(
             choose(&missing, 1),
             Err(QuantError::NotCalibrated {
@@ -469,7 +634,7 @@ mod tests {
             })
         ));
         let mut infinite = calibration(2, 64);
-        infinite.observe(0, Tensor::Norm1Input, &[f32::NAN; 64]);
+        infinite.observe(0, Tensor::BlockInput, &[f32::NAN; 64]);
         assert!(matches!(
             choose(&infinite, 1),
             Err(QuantError::CalibratedRange { .. })

@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::elementary::{Gate, exp_entry, gate_entry};
+use super::elementary::{Gate, exp_entry, gate_entries};
 use super::{Activation, Scales};
 use crate::system::{Table, TableId};
 
@@ -24,7 +24,7 @@ pub const ACTIVATION_BITS: u32 = 16;
 /// Range16      [0, 2^16), no values
 /// Exp          u ∈ [0, 2^15) ↦ round(2^e·exp(−u·2^-11))
 /// IsZero       v ∈ [0, 2^14) ↦ [v = 0]
-/// Activation   q ∈ [−2^15, 2^15) ↦ round(2^f'·g(q·2^-f)), g GELU or SiLU
+/// Activation   q ∈ [−2^15, 2^15) ↦ round(2^f'·g(q·2^-f)), g the activation
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tables([Table; TableId::ALL.len()]);
@@ -137,15 +137,13 @@ fn activation_table(activation: Activation, key_fraction: u32, value_fraction: u
         Activation::GeluTanh => Gate::Tanh,
         Activation::GeluErf => Gate::Erf,
         Activation::Silu => Gate::Logistic,
+        Activation::Relu => Gate::Step,
+        Activation::QuickGelu => Gate::Quick,
     };
-    let half = 1i32 << (ACTIVATION_BITS - 1);
-    let values: Vec<i64> = (-half..half)
-        .into_par_iter()
-        .map(|q| gate_entry(form, q, key_fraction, value_fraction))
-        .collect();
+    let values = gate_entries(form, key_fraction, value_fraction);
     Table {
         id: TableId::Activation,
-        first_key: i64::from(-half),
+        first_key: -(1 << (ACTIVATION_BITS - 1)),
         len: values.len(),
         values: Some(values),
     }
@@ -192,7 +190,13 @@ mod tests {
     #[test]
     fn activations_agree_with_floating_point() {
         for key in [9, 10, 11] {
-            for activation in [Activation::GeluTanh, Activation::GeluErf, Activation::Silu] {
+            for activation in [
+                Activation::GeluTanh,
+                Activation::GeluErf,
+                Activation::Silu,
+                Activation::Relu,
+                Activation::QuickGelu,
+            ] {
                 let table = activation_table(activation, key, 14);
                 for (j, value) in table.values.unwrap().iter().enumerate() {
                     let x = (j as f64 - 32768.0) * (-f64::from(key)).exp2();
@@ -203,6 +207,8 @@ mod tests {
                         }
                         Activation::GeluErf => erf(x / 2f64.sqrt()),
                         Activation::Silu => (x / 2.0).tanh(),
+                        Activation::Relu => x.signum(),
+                        Activation::QuickGelu => (0.851 * x).tanh(),
                     };
                     let expected = 0.5 * x * (1.0 + gate) * 16384.0;
                     assert!(

@@ -1,6 +1,9 @@
 //! Seeded randomness and small models for tests.
 
-use super::{Activation, Architecture, BlockScales, NormKind, NormScale, Positions, Scales};
+use super::{
+    Activation, Architecture, Attending, Biases, BlockScales, Factors, NormKind, NormScale, Order,
+    Scales, in_slabs,
+};
 
 /// SplitMix64.
 pub struct Random(u64);
@@ -28,6 +31,19 @@ impl Random {
     }
 }
 
+/// The biases of GPT-2.
+pub const BIASED: Biases = Biases {
+    query: true,
+    key: true,
+    value: true,
+    output: true,
+    gate: false,
+    up: true,
+    down: true,
+    final_norm: true,
+    head: false,
+};
+
 /// A small architecture: `heads` heads of 64.
 pub fn architecture(layers: usize, heads: usize) -> Architecture {
     Architecture {
@@ -41,7 +57,15 @@ pub fn architecture(layers: usize, heads: usize) -> Architecture {
         context: 32,
         tied: true,
         norm: NormKind::Layer,
-        positions: Positions::Learned,
+        order: Order::Sequential,
+        head_norm: None,
+        learned_positions: true,
+        kinds: vec![Attending {
+            turns: vec![],
+            window: None,
+        }],
+        kind_of: vec![0; layers],
+        biases: BIASED,
         activation: Activation::GeluTanh,
         gated: false,
         epsilon_bits: 1e-5f64.to_bits(),
@@ -57,14 +81,29 @@ pub fn llama(layers: usize, groups: usize, head_width: usize) -> Architecture {
         kv_heads: groups,
         head_width,
         norm: NormKind::RootMeanSquare,
-        positions: Positions::Rotary {
-            turns: (0..head_width as u64 / 2)
+        learned_positions: false,
+        kinds: vec![Attending {
+            turns: (0..in_slabs(head_width).next_power_of_two() as u64 / 2)
                 .map(|m| 1 << (61 - m % 32))
                 .collect(),
-        },
+            window: None,
+        }],
+        biases: Biases::default(),
         activation: Activation::Silu,
         gated: true,
         ..architecture(layers, 1)
+    }
+}
+
+/// The factors of a model with heads of this width.
+pub fn factors(head_width: usize) -> Factors {
+    Factors {
+        embedding: 1.0,
+        score: (head_width as f64).sqrt().recip(),
+        branch: 1.0,
+        logit: 1.0,
+        rotated: head_width,
+        rotation: vec![],
     }
 }
 
@@ -75,8 +114,12 @@ pub fn scales(layers: usize) -> Scales {
         root: 42,
     };
     let block = BlockScales {
-        norm1: norm,
-        norm2: norm,
+        norm1: Some(norm),
+        norm2: Some(norm),
+        attention_norm: None,
+        feed_forward_norm: None,
+        query_norm: None,
+        key_norm: None,
         q: 13,
         k: 10,
     };
@@ -89,6 +132,7 @@ pub fn scales(layers: usize) -> Scales {
         activation_key: 11,
         activation_value: 14,
         final_gain: 10,
+        gain: 16,
         final_norm: norm,
         blocks: vec![block; layers],
     }

@@ -168,5 +168,10 @@ pub(super) fn cache_key(checkpoint: &Checkpoint, options: &QuantizeOptions) -> S
         hash.update(name);
         hash.update(digest);
     }
+    // Which of the files count may depend on what stands beside them unread.
+    hash.update(checkpoint.tokenizer.digest());
+    if let Some(template) = &checkpoint.chat_template {
+        hash.update(template.digest());
+    }
     ModelId(hash.finalize().into()).to_string()
 }

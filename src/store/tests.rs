@@ -2,7 +2,7 @@
 
 use super::quantize::cache_key;
 use super::*;
-use crate::model::synthetic;
+use crate::model::{ChatTemplate, synthetic};
 
 /// A model that was quantized from other files, or otherwise, is not taken for this one.
 #[test]
@@ -29,6 +29,17 @@ fn checkpoints_and_options_have_cache_keys_of_their_own() {
         assert!(!keys[..i].contains(one), "number {i} is taken for another");
     }
     assert_eq!(keys[0], key(None, &files));
+}
+
+/// The same files with another template taken from them: named ones that are not read turn one off.
+#[test]
+fn another_template_of_the_same_files_has_a_key_of_its_own() {
+    let mut checkpoint = synthetic::checkpoint(synthetic::config(1, 1, 257, 8), 7);
+    let options = QuantizeOptions::new(None);
+    let without = cache_key(&checkpoint, &options);
+    checkpoint.chat_template =
+        Some(ChatTemplate::new("{{ messages }}".into(), Default::default()).expect("a template"));
+    assert_ne!(cache_key(&checkpoint, &options), without);
 }
 
 /// Folders are made as they are needed; what cannot be kept is told and is no failure.

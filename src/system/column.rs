@@ -66,10 +66,25 @@ pub enum Bind {
     Var(VarId),
     /// Two variables that together index one dimension: (low bits, high bits).
     Pair(VarId, VarId),
+    /// Three of them, lowest bits first.
+    Triple(VarId, VarId, VarId),
     /// Summed over the dimension with weight one.
     Ones,
     /// One index.
     Fixed(usize),
+}
+
+impl Bind {
+    /// Its variables, lowest bits first.
+    pub fn vars(&self) -> impl Iterator<Item = VarId> + use<> {
+        let [a, b, c] = match *self {
+            Self::Var(v) => [Some(v), None, None],
+            Self::Pair(low, high) => [Some(low), Some(high), None],
+            Self::Triple(low, middle, high) => [Some(low), Some(middle), Some(high)],
+            Self::Ones | Self::Fixed(_) => [None; 3],
+        };
+        [a, b, c].into_iter().flatten()
+    }
 }
 
 /// A column with every dimension bound, outermost first: a linear functional of its values.

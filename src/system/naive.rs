@@ -169,8 +169,12 @@ impl<'a> Evaluator<'a> {
         };
         let indicator = |holds: bool| if holds { F::ONE } else { F::ZERO };
         match public {
-            Public::Causal { row, col } => indicator(value_at(col) <= value_at(row)),
-            Public::Acausal { row, col } => indicator(value_at(col) > value_at(row)),
+            Public::Causal { row, col, window } => {
+                indicator(sees(value_at(row), value_at(col), *window))
+            }
+            Public::Acausal { row, col, window } => {
+                indicator(!sees(value_at(row), value_at(col), *window))
+            }
             Public::OneHot {
                 row,
                 index,
@@ -215,8 +219,9 @@ impl<'a> Evaluator<'a> {
             .iter()
             .zip(&column.lens)
             .map(|(bind, len)| match bind {
-                Bind::Var(v) => self.dim(&[*v], summed),
-                Bind::Pair(low, high) => self.dim(&[*low, *high], summed),
+                Bind::Var(_) | Bind::Pair(..) | Bind::Triple(..) => {
+                    self.dim(&bind.vars().collect::<Vec<_>>(), summed)
+                }
                 Bind::Ones => Dim::Weighted(vec![F::ONE; *len]),
                 Bind::Fixed(x) => {
                     let mut weights = vec![F::ZERO; *len];
@@ -245,6 +250,11 @@ impl<'a> Evaluator<'a> {
             None => Dim::Weighted(eq_table(&self.joint_tau(vars), F::ONE)),
         }
     }
+}
+
+/// Whether row i sees column j.
+fn sees(i: usize, j: usize, window: Option<usize>) -> bool {
+    j <= i && window.is_none_or(|n| i - j < n)
 }
 
 impl BoundView<'_> {

@@ -44,10 +44,18 @@ impl Form {
 /// A public multilinear factor over the term's summed variables.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Public {
-    /// [col ≤ row].
-    Causal { row: VarId, col: VarId },
-    /// [col > row].
-    Acausal { row: VarId, col: VarId },
+    /// [col ≤ row], or with a window n [col ≤ row < col + n].
+    Causal {
+        row: VarId,
+        col: VarId,
+        window: Option<usize>,
+    },
+    /// 1 less that.
+    Acausal {
+        row: VarId,
+        col: VarId,
+        window: Option<usize>,
+    },
     /// Σ_i eq(τ_row, i)·[index = targets[i]] over the joint index of `index` (low bits first):
     /// selects one row per token. `row` is free, the `index` variables are contracted.
     OneHot {

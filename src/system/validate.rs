@@ -296,12 +296,13 @@ impl Rules<'_> {
         self.distinct(&variables(view))?;
         for (dimension, (bind, len)) in view.binds.iter().zip(&column.lens).enumerate() {
             let room = match bind {
-                Bind::Var(v) => self.room(&[*v]),
-                Bind::Pair(low, high) => {
-                    if summed.contains(low) != summed.contains(high) {
+                Bind::Var(_) | Bind::Pair(..) | Bind::Triple(..) => {
+                    let vars: Vec<VarId> = bind.vars().collect();
+                    let sides = vars.iter().filter(|v| summed.contains(v)).count();
+                    if sides != 0 && sides != vars.len() {
                         return Err(unbound());
                     }
-                    self.room(&[*low, *high])
+                    self.room(&vars)
                 }
                 Bind::Ones => continue,
                 Bind::Fixed(x) if x < len => continue,
@@ -332,11 +333,8 @@ impl Rules<'_> {
         let sides: Option<Vec<bool>> = view
             .binds
             .iter()
-            .map(|bind| match bind {
-                // The two variables of a pair are on one side.
-                Bind::Var(v) | Bind::Pair(v, _) => Some(summed.contains(v)),
-                Bind::Ones | Bind::Fixed(_) => None,
-            })
+            // The variables of one dimension are on one side.
+            .map(|bind| Some(summed.contains(&bind.vars().next()?)))
             .collect();
         match sides.as_deref() {
             Some([a, b, c, d]) if a == b && c == d && a != c => Ok(()),
@@ -359,7 +357,7 @@ impl Rules<'_> {
             None => Ok(()),
         };
         match public {
-            Public::Causal { row, col } | Public::Acausal { row, col } => {
+            Public::Causal { row, col, .. } | Public::Acausal { row, col, .. } => {
                 on_r(&[*row, *col])?;
                 used.extend([row, col]);
                 self.distinct(&[*row, *col])?;
@@ -429,7 +427,7 @@ impl Rules<'_> {
             vars.extend(term.lives.iter().flat_map(|l| &l.vars));
             for public in &term.publics {
                 match public {
-                    Public::Causal { row, col } | Public::Acausal { row, col } => {
+                    Public::Causal { row, col, .. } | Public::Acausal { row, col, .. } => {
                         vars.extend([row, col]);
                     }
                     Public::OneHot { row, index, .. } => vars.extend(index.iter().chain([row])),
@@ -510,14 +508,7 @@ impl Rules<'_> {
 
 /// The variables of a view, in the order of its dimensions.
 fn variables(view: &View) -> Vec<VarId> {
-    view.binds
-        .iter()
-        .flat_map(|bind| match bind {
-            Bind::Var(v) => vec![*v],
-            Bind::Pair(low, high) => vec![*low, *high],
-            Bind::Ones | Bind::Fixed(_) => Vec::new(),
-        })
-        .collect()
+    view.binds.iter().flat_map(Bind::vars).collect()
 }
 
 #[cfg(test)]

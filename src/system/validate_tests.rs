@@ -113,7 +113,11 @@ fn free_variables_occur_once() {
     })));
     assert!(degree(refusal(|s| {
         let (row, col) = (s.k, s.k);
-        term(s).publics.push(Public::Causal { row, col });
+        term(s).publics.push(Public::Causal {
+            row,
+            col,
+            window: None,
+        });
     })));
     assert!(degree(refusal(|s| {
         let row = s.system.var("row", 20..22);
@@ -242,11 +246,19 @@ fn names_are_declared() {
         },
         |s, row| {
             let col = s.k;
-            term(s).publics.push(Public::Causal { row, col });
+            term(s).publics.push(Public::Causal {
+                row,
+                col,
+                window: None,
+            });
         },
         |s, col| {
             let row = s.k;
-            term(s).publics.push(Public::Acausal { row, col });
+            term(s).publics.push(Public::Acausal {
+                row,
+                col,
+                window: None,
+            });
         },
         |s, row| select(s, row, s.k, &[0]),
         |s, index| select(s, s.i, index, &[0]),
@@ -293,7 +305,11 @@ fn public_factors_use_their_variables() {
                 select(s, b, a, &[3, 0, 1, 2]);
             } else {
                 term(s).contract.extend([a, b]);
-                term(s).publics.push(Public::Causal { row: a, col: b });
+                term(s).publics.push(Public::Causal {
+                    row: a,
+                    col: b,
+                    window: None,
+                });
             }
         });
         assert_eq!(result, Ok(()));
@@ -414,7 +430,11 @@ fn public_factors_stand_on_their_side() {
     assert!(matches!(
         refusal(|s| {
             let (row, col) = (s.i, s.k);
-            term(s).publics.push(Public::Causal { row, col });
+            term(s).publics.push(Public::Causal {
+                row,
+                col,
+                window: None,
+            });
         }),
         SystemError::PublicSide { .. }
     ));
@@ -447,7 +467,11 @@ fn public_factors_stand_on_their_side() {
             let row = s.system.var("row", 20..20 + bits);
             let col = s.k;
             term(s).contract.push(row);
-            term(s).publics.push(Public::Causal { row, col });
+            term(s).publics.push(Public::Causal {
+                row,
+                col,
+                window: None,
+            });
         });
         assert_eq!(result.is_ok(), square, "{result:?}");
         assert!(matches!(

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nanozk::layers::{generate, quantize_checkpoint};
 use nanozk::model::synthetic::{self, Stored, pickle};
-use nanozk::model::{Checkpoint, CheckpointError, Family, FloatModel};
+use nanozk::model::{Checkpoint, CheckpointError, FloatModel};
 use nanozk::ops::Tables as OpTables;
 use nanozk::quant::Tables;
 use safetensors::Dtype;
@@ -56,11 +56,11 @@ impl Model {
             config,
             ..
         } = Checkpoint::open(folder.path()).expect("it is read");
-        weights.lm_head.get_or_insert(weights.tokens.clone());
+        weights.lm_head = Some(weights.head().to_vec());
         let slots = weights.slots(&config).into_iter();
-        let own_name = |name: &str| match (name, &config.family) {
-            ("lm_head.weight", _) => name.to_string(),
-            (_, Family::Gpt2) => format!("transformer.{name}"),
+        let own_name = |name: &str| match name {
+            "lm_head.weight" => name.to_string(),
+            _ if config.tensors.bare => format!("{}{name}", config.tensors.base),
             _ => name.to_string(),
         };
         let tensors = slots.map(|slot| Stored {

@@ -21,7 +21,7 @@ pub fn model(config: &Config, tokenizer: &[u8], setup: &Setup) -> ModelFile {
     let stored = synthetic::stored(config, &weights, &synthetic::Layout::default());
     let checkpoint = Checkpoint::from_parts(
         "small",
-        config.to_json().to_string().as_bytes(),
+        synthetic::config_json(config).to_string().as_bytes(),
         vec![(
             "model.safetensors".into(),
             Cow::Owned(synthetic::file(&stored)),
@@ -57,7 +57,11 @@ pub fn honest(file: ModelFile, prompt: &[u32], setup: &Setup) -> [Vec<u8>; 2] {
 /// A key of this architecture without any weights behind it.
 pub fn key(mut manifest: Manifest, change: impl FnOnce(&mut Architecture)) -> KeyFile {
     change(&mut manifest.architecture);
-    let (a, scales) = (&manifest.architecture, &mut manifest.scales);
+    let (a, scales) = (&mut manifest.architecture, &mut manifest.scales);
+    // Kinds of blocks in turns.
+    a.kind_of = (0..a.layers)
+        .map(|block| (block % a.kinds.len()) as u8)
+        .collect();
     scales.blocks = vec![scales.blocks[0].clone(); a.layers];
     let tokenizer = Vec::new();
     let rows = Vec::new();

@@ -40,7 +40,11 @@ fn assert_refused(name: &str, verdict: &Verdict) {
 fn a_prover_with_other_weights_is_refused() {
     let honest = &scene().model.model;
     let changes: [(&str, Change); 4] = [
-        ("two blocks exchanged", |m| m.blocks.swap(1, 2)),
+        // The values of one block need not fit the other's scales: those of this matrix do.
+        ("a matrix of two blocks exchanged", |m| {
+            let (first, second) = m.blocks.split_at_mut(2);
+            std::mem::swap(&mut first[1].down, &mut second[0].down);
+        }),
         ("a weight", |m| m.blocks[3].down.data[100] -= 1),
         ("a token's embedding", |m| m.tokens.data[65] += 1),
         ("the last gain", |m| m.head.gain[5] += 1),
@@ -92,6 +96,7 @@ fn a_missing_layer_cannot_be_filled_up() {
     model.blocks.remove(2);
     model.manifest.scales.blocks.remove(2);
     model.manifest.architecture.layers -= 1;
+    model.manifest.architecture.kind_of.pop();
     let mut cheat = open(&scene().setup, model);
     cheat.committed.id = honest.committed.id;
     let options = ProveOptions {

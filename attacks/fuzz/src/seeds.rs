@@ -41,7 +41,7 @@ pub fn files(cache: &Path) -> Files {
     let weights = synthetic::file(&tensors(&config, Dtype::F32));
     let checkpoint = Checkpoint::from_parts(
         "small",
-        config.to_json().to_string().as_bytes(),
+        synthetic::config_json(&config).to_string().as_bytes(),
         vec![("model.safetensors".into(), Cow::Owned(weights))],
         &synthetic::tokenizer().to_json(),
     );
@@ -122,8 +122,11 @@ pub fn seeds(files: &Files) -> Vec<Seed> {
     add("vk", &[&[WHOLE], &files.key]);
     add("vk", &[&[CONTENT], &files.key[16..]]);
     add("nzk", &[&[WHOLE], &files.model]);
-    add("config", &[smallest().to_json().to_string().as_bytes()]);
-    let llama = synthetic::llama_config(1, (4, 2, 64), 257, 8).to_json();
+    add(
+        "config",
+        &[synthetic::config_json(&smallest()).to_string().as_bytes()],
+    );
+    let llama = synthetic::config_json(&synthetic::llama_config(1, (4, 2, 64), 257, 8));
     add("config", &[llama.to_string().as_bytes()]);
     add(
         "config",

@@ -40,7 +40,7 @@ fn the_document_has_the_tables() {
     let mut document = fs::read_to_string(DOCUMENT).expect("docs/models.md");
     let own = MODEL_TYPES
         .iter()
-        .map(|model| (format!("`{}`", model.name), model.tables[0]));
+        .map(|model| (format!("`{}`", model.tensors.model_type), model.tables[0]));
     let sections = own.chain([
         ("Rotations".to_string(), rope::KEYS),
         ("Every model_type".to_string(), common::KEYS),

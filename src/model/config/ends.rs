@@ -77,14 +77,6 @@ pub(super) fn ends(value: &Value, vocabulary: usize) -> Result<Vec<u32>, String>
     Ok(ends)
 }
 
-/// What [`ends`] reads back.
-pub(super) fn to_json(ends: &[u32]) -> Value {
-    match ends {
-        [] => Value::Null,
-        ends => ends.into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;

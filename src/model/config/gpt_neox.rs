@@ -1,7 +1,12 @@
 //! `config.json` of model_type `gpt_neox`: Pythia, GPT-NeoX-20B.
 
+use super::decoder::{self, LAYER_NORM};
+use super::rope::Rope;
 use super::rows::{self, DROPOUT, NUMBER, PROBABILITY, UNREAD};
 use super::table::{ANY, FLAG, INTEGER_OR_NULL, Row, idle, read};
+use super::tensors::USUAL;
+use super::{BufferKind, Config, ConfigError, Keys, Part, Tensors};
+use crate::quant::Order;
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Row] = &[
@@ -36,4 +41,42 @@ pub(super) const KEYS: &[Row] = &[
     rows::no_experts("num_experts"),
 ];
 
-// parse
+pub(super) static TENSORS: Tensors = Tensors {
+    model_type: "gpt_neox",
+    name: "GPT-NeoX",
+    tokenizer: "GPTNeoXTokenizer",
+    base: "gpt_neox.",
+    model: &[
+        (Part::Tokens, "embed_in"),
+        (Part::FinalNorm, "final_layer_norm"),
+    ],
+    blocks: &[
+        (Part::Norm1, "input_layernorm"),
+        (Part::HeadByHead, "attention.query_key_value"),
+        (Part::Output, "attention.dense"),
+        (Part::Norm2, "post_attention_layernorm"),
+        (Part::Up, "mlp.dense_h_to_4h"),
+        (Part::Down, "mlp.dense_4h_to_h"),
+    ],
+    heads: &["embed_out"],
+    buffers: &[
+        (BufferKind::Mask, "attention.bias"),
+        (BufferKind::MaskedScore, "attention.masked_bias"),
+        (BufferKind::Frequencies, "attention.rotary_emb.inv_freq"),
+    ],
+    ..USUAL
+};
+
+pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
+    let config = decoder::read(keys, &LAYER_NORM)?.with_layer_norm();
+    let order = match keys.flag("use_parallel_residual") {
+        true => Order::ParallelNorms,
+        false => Order::Sequential,
+    };
+    let config = Config { order, ..config }.with_biases(keys.flag("attention_bias"), true);
+    let mut rope = Rope::usual(keys, &config);
+    rope.theta = "rotary_emb_base";
+    rope.fraction = Some("rotary_pct");
+    let rope = rope.read()?;
+    Ok(config.with_found(rope))
+}

@@ -1,7 +1,10 @@
 //! `config.json` of model_type `granite`: Granite 3, the dense ones.
 
+use super::llama;
 use super::rows::{self, NUMBER};
 use super::table::{Row, read};
+use super::tensors::USUAL;
+use super::{Config, ConfigError, Keys, Multipliers, Tensors};
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Row] = &[
@@ -35,4 +38,20 @@ pub(super) const KEYS: &[Row] = &[
     rows::no_experts("num_experts"),
 ];
 
-// parse
+pub(super) static TENSORS: Tensors = Tensors {
+    model_type: "granite",
+    name: "Granite",
+    ..USUAL
+};
+
+pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
+    Ok(Config {
+        multipliers: Multipliers {
+            embedding: keys.factor("embedding_multiplier")?,
+            score: keys.factor("attention_multiplier")?,
+            branch: keys.factor("residual_multiplier")?,
+            logit: keys.factor("logits_scaling")?.recip(),
+        },
+        ..llama::gated(keys)?
+    })
+}

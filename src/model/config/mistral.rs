@@ -1,7 +1,11 @@
 //! `config.json` of model_type `mistral`.
 
+use super::decoder;
+use super::llama;
 use super::rows::{self, NUMBER};
 use super::table::Row;
+use super::tensors::USUAL;
+use super::{Config, ConfigError, Keys, Tensors};
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Row] = &[
@@ -32,4 +36,14 @@ pub(super) const KEYS: &[Row] = &[
     rows::no_experts("num_experts"),
 ];
 
-// parse
+pub(super) static TENSORS: Tensors = Tensors {
+    model_type: "mistral",
+    name: "Mistral",
+    ..USUAL
+};
+
+pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
+    let config = llama::gated(keys)?;
+    let windows = vec![decoder::window(keys)?; config.layers];
+    Ok(config.with_windows(&windows))
+}

@@ -2,8 +2,12 @@
 //!
 //! Norms stand behind the parts of a block; queries and keys have one over their whole width.
 
+use super::llama;
 use super::rows::{self, NUMBER};
 use super::table::{Row, only};
+use super::tensors::USUAL;
+use super::{Config, ConfigError, Keys, Part, Tensors};
+use crate::quant::{HeadNorm, Order};
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Row] = &[
@@ -34,4 +38,29 @@ pub(super) const KEYS: &[Row] = &[
     rows::no_experts("num_experts"),
 ];
 
-// parse
+pub(super) static TENSORS: Tensors = Tensors {
+    model_type: "olmo2",
+    name: "OLMo 2",
+    blocks: &[
+        (Part::Query, "self_attn.q_proj"),
+        (Part::Key, "self_attn.k_proj"),
+        (Part::Value, "self_attn.v_proj"),
+        (Part::Output, "self_attn.o_proj"),
+        (Part::QueryNorm, "self_attn.q_norm"),
+        (Part::KeyNorm, "self_attn.k_norm"),
+        (Part::AttentionNorm, "post_attention_layernorm"),
+        (Part::Gate, "mlp.gate_proj"),
+        (Part::Up, "mlp.up_proj"),
+        (Part::Down, "mlp.down_proj"),
+        (Part::FeedForwardNorm, "post_feedforward_layernorm"),
+    ],
+    ..USUAL
+};
+
+pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
+    Ok(Config {
+        order: Order::Behind,
+        head_norm: Some(HeadNorm::Whole),
+        ..llama::gated(keys)?
+    })
+}

@@ -2,8 +2,11 @@
 //!
 //! ε of the norms is 1e-5 always. Of `max_position_embeddings` positions the embeddings begin in row 2.
 
+use super::decoder::{self, LAYER_NORM, Names};
 use super::rows::{self, DROPOUT, NUMBER, PROBABILITY, UNREAD, WEIGHTS};
 use super::table::{ANY, FLOAT, INTEGER, INTEGER_OR_NULL, Row, idle, only, read};
+use super::tensors::USUAL;
+use super::{Config, ConfigError, Keys, Part, Tensors};
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Row] = &[
@@ -33,4 +36,54 @@ pub(super) const KEYS: &[Row] = &[
     idle("scale_embeddings", ANY, "", UNREAD),
 ];
 
-// parse
+pub(super) static TENSORS: Tensors = Tensors {
+    model_type: "opt",
+    name: "OPT",
+    tokenizer: "GPT2Tokenizer",
+    base: "model.decoder.",
+    model: &[
+        (Part::Tokens, "embed_tokens"),
+        (Part::Positions, "embed_positions"),
+        (Part::FinalNorm, "final_layer_norm"),
+    ],
+    blocks: &[
+        (Part::Norm1, "self_attn_layer_norm"),
+        (Part::Query, "self_attn.q_proj"),
+        (Part::Key, "self_attn.k_proj"),
+        (Part::Value, "self_attn.v_proj"),
+        (Part::Output, "self_attn.out_proj"),
+        (Part::Norm2, "final_layer_norm"),
+        (Part::Up, "fc1"),
+        (Part::Down, "fc2"),
+    ],
+    buffers: &[],
+    ..USUAL
+};
+
+const NAMES: Names = Names {
+    hidden: "ffn_dim",
+    activation: "activation_function",
+    // `torch.nn.LayerNorm` is not told another one than its own.
+    epsilon: None,
+    ..LAYER_NORM
+};
+
+pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
+    let config = decoder::read(keys, &NAMES)?.with_layer_norm();
+    keys.check_padding(config.vocabulary)?;
+    if keys
+        .get("word_embed_proj_dim")
+        .is_some_and(|width| *width != config.width)
+    {
+        return keys.refuse(
+            "word_embed_proj_dim",
+            format!("hidden_size ({})", config.width),
+        );
+    }
+    let biased = keys.flag("enable_bias");
+    let config = Config {
+        positions: Some(2),
+        ..config
+    };
+    Ok(config.with_biases(biased, biased))
+}

@@ -1,7 +1,12 @@
 //! `config.json` of model_type `phi`: Phi 1, 1.5 and 2.
 
+use super::decoder::{self, LAYER_NORM};
+use super::rope::Rope;
 use super::rows::{self, DROPOUT, NUMBER, PROBABILITY};
 use super::table::{NUMBER_OR_NULL, Row, idle, only, read};
+use super::tensors::USUAL;
+use super::{Config, ConfigError, Keys, Part, Tensors};
+use crate::quant::{Biases, Order};
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Row] = &[
@@ -35,4 +40,40 @@ pub(super) const KEYS: &[Row] = &[
 /// Of the files from before `transformers` had the model.
 const AUTO_MAP: &str = r#"{"AutoConfig": "configuration_phi.PhiConfig", "AutoModelForCausalLM": "modeling_phi.PhiForCausalLM"}"#;
 
-// parse
+pub(super) static TENSORS: Tensors = Tensors {
+    model_type: "phi",
+    name: "Phi",
+    tokenizer: "GPT2Tokenizer",
+    model: &[
+        (Part::Tokens, "embed_tokens"),
+        (Part::FinalNorm, "final_layernorm"),
+    ],
+    blocks: &[
+        (Part::Norm1, "input_layernorm"),
+        (Part::Query, "self_attn.q_proj"),
+        (Part::Key, "self_attn.k_proj"),
+        (Part::Value, "self_attn.v_proj"),
+        (Part::Output, "self_attn.dense"),
+        (Part::Up, "mlp.fc1"),
+        (Part::Down, "mlp.fc2"),
+    ],
+    ..USUAL
+};
+
+pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
+    let config = decoder::read(keys, &LAYER_NORM)?.with_layer_norm();
+    keys.check_padding(config.vocabulary)?;
+    let config = config.with_biases(true, true);
+    let config = Config {
+        order: Order::Parallel,
+        biases: Biases {
+            head: true,
+            ..config.biases
+        },
+        ..config
+    };
+    let mut rope = Rope::usual(keys, &config);
+    rope.fraction = Some("partial_rotary_factor");
+    let rope = rope.read()?;
+    Ok(config.with_found(rope))
+}

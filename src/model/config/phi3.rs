@@ -1,7 +1,11 @@
 //! `config.json` of model_type `phi3`: Phi 3, 3.5 and 4, Phi-4-mini.
 
+use super::decoder::{self, USUAL as NAMES};
+use super::rope::Rope;
 use super::rows::{self, DROPOUT, NUMBER, PROBABILITY, UNREAD};
 use super::table::{ANY, INTEGER, Row, idle, only, read};
+use super::tensors::USUAL;
+use super::{Config, ConfigError, Keys, Part, Tensors};
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Row] = &[
@@ -11,6 +15,7 @@ pub(super) const KEYS: &[Row] = &[
     rows::num_hidden_layers("32"),
     rows::num_attention_heads("32"),
     rows::num_key_value_heads("null"),
+    only("head_dim", &[], "heads fill the width"),
     rows::intermediate_size("8192"),
     rows::gate("hidden_act", "\"silu\""),
     rows::epsilon("rms_norm_eps", "1e-5"),
@@ -41,4 +46,33 @@ pub(super) const KEYS: &[Row] = &[
 const MINI: &str = r#"{"AutoConfig": "configuration_phi3.Phi3Config", "AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM"}"#;
 const MINI_4: &str = r#"{"AutoConfig": "configuration_phi3.Phi3Config", "AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM", "AutoTokenizer": "Xenova/gpt-4o"}"#;
 
-// parse
+pub(super) static TENSORS: Tensors = Tensors {
+    model_type: "phi3",
+    name: "Phi-3",
+    blocks: &[
+        (Part::Norm1, "input_layernorm"),
+        (Part::QueryKeyValue, "self_attn.qkv_proj"),
+        (Part::Output, "self_attn.o_proj"),
+        (Part::Norm2, "post_attention_layernorm"),
+        (Part::GateUp, "mlp.gate_up_proj"),
+        (Part::Down, "mlp.down_proj"),
+    ],
+    ..USUAL
+};
+
+pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
+    let config = decoder::read(keys, &NAMES)?;
+    keys.check_padding(config.vocabulary)?;
+    let config = Config {
+        gated: true,
+        ..config
+    };
+    let mut rope = Rope::usual(keys, &config);
+    rope.fraction = Some("partial_rotary_factor");
+    // Other types are an error to `transformers`, or older names of these.
+    rope.types = &["default", "longrope"];
+    let rope = rope.read()?;
+    let config = config.with_found(rope);
+    let windows = vec![decoder::window(keys)?; config.layers];
+    Ok(config.with_windows(&windows))
+}

@@ -2,8 +2,13 @@
 //!
 //! Queries, keys and values have biases always, the output of attention has none.
 
+use super::decoder;
+use super::llama;
 use super::rows::{self, FLAG_OR_NULL, NUMBER, UNREAD};
 use super::table::{FLAG, INTEGER, Row, idle, read};
+use super::tensors::USUAL;
+use super::{Config, ConfigError, Keys, Tensors};
+use crate::quant::Biases;
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Row] = &[
@@ -37,4 +42,33 @@ pub(super) const KEYS: &[Row] = &[
     rows::no_experts("num_experts"),
 ];
 
-// parse
+pub(super) static TENSORS: Tensors = Tensors {
+    model_type: "qwen2",
+    name: "Qwen 2",
+    tokenizer: "Qwen2Tokenizer",
+    ..USUAL
+};
+
+pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
+    let config = windowed(keys)?;
+    let biases = Biases {
+        query: true,
+        key: true,
+        value: true,
+        ..config.biases
+    };
+    Ok(Config { biases, ..config })
+}
+
+/// Blocks of Llama's kind, some of them with a window.
+pub(super) fn windowed(keys: &Keys) -> Result<Config, ConfigError> {
+    let config = llama::gated(keys)?;
+    let window = match keys.flag("use_sliding_window") {
+        true => decoder::window(keys)?,
+        false => None,
+    };
+    let first = keys.value("max_window_layers").as_i64().unwrap_or(i64::MAX);
+    let slides = |block| block as i64 >= first;
+    let windows = decoder::windows(keys, config.layers, window, slides)?;
+    Ok(config.with_windows(&windows))
+}

@@ -2,8 +2,12 @@
 //!
 //! Queries and keys have a norm with the gains of one head, for all heads.
 
+use super::qwen2;
 use super::rows::{self, FLAG_OR_NULL, NUMBER, UNREAD};
 use super::table::{FLAG, INTEGER, Row, idle, read};
+use super::tensors::USUAL;
+use super::{Config, ConfigError, Keys, Part, Tensors};
+use crate::quant::HeadNorm;
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Row] = &[
@@ -38,4 +42,29 @@ pub(super) const KEYS: &[Row] = &[
     rows::no_experts("num_experts"),
 ];
 
-// parse
+pub(super) static TENSORS: Tensors = Tensors {
+    model_type: "qwen3",
+    name: "Qwen 3",
+    tokenizer: "Qwen2Tokenizer",
+    blocks: &[
+        (Part::Norm1, "input_layernorm"),
+        (Part::Query, "self_attn.q_proj"),
+        (Part::Key, "self_attn.k_proj"),
+        (Part::Value, "self_attn.v_proj"),
+        (Part::Output, "self_attn.o_proj"),
+        (Part::QueryNorm, "self_attn.q_norm"),
+        (Part::KeyNorm, "self_attn.k_norm"),
+        (Part::Norm2, "post_attention_layernorm"),
+        (Part::Gate, "mlp.gate_proj"),
+        (Part::Up, "mlp.up_proj"),
+        (Part::Down, "mlp.down_proj"),
+    ],
+    ..USUAL
+};
+
+pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
+    Ok(Config {
+        head_norm: Some(HeadNorm::Heads),
+        ..qwen2::windowed(keys)?
+    })
+}

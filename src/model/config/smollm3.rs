@@ -1,7 +1,11 @@
 //! `config.json` of model_type `smollm3`.
 
+use super::decoder;
+use super::llama;
 use super::rows::{self, LIST_OR_NULL, NUMBER, UNREAD};
 use super::table::{ANY, FLAG, INTEGER, Row, idle, read};
+use super::tensors::USUAL;
+use super::{Config, ConfigError, Keys, Kind, Tensors};
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Row] = &[
@@ -38,4 +42,42 @@ pub(super) const KEYS: &[Row] = &[
     rows::no_experts("num_experts"),
 ];
 
-// parse
+pub(super) static TENSORS: Tensors = Tensors {
+    model_type: "smollm3",
+    name: "SmolLM3",
+    ..USUAL
+};
+
+pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
+    let config = llama::gated(keys)?;
+    let rotates = rotates(keys, config.layers)?;
+    // Where the window is not used, `layer_types` may still say that blocks slide.
+    let (window, used) = (decoder::window(keys)?, keys.flag("use_sliding_window"));
+    let windows = decoder::windows(keys, config.layers, window, |block| used && !rotates[block])?;
+    let kinds = windows.iter().zip(&rotates).map(|(window, rotates)| Kind {
+        rotation: config.kinds[0].rotation.clone().filter(|_| *rotates),
+        window: *window,
+    });
+    let kinds: Vec<_> = kinds.collect();
+    Ok(config.with_kinds(kinds))
+}
+
+/// Which blocks rotate.
+fn rotates(keys: &Keys, layers: usize) -> Result<Vec<bool>, ConfigError> {
+    const KEY: &str = "no_rope_layers";
+    let Some(list) = keys.get(KEY) else {
+        let interval = keys
+            .optional_size("no_rope_layer_interval", usize::MAX)?
+            .unwrap_or(1);
+        return Ok((1..=layers).map(|number| number % interval != 0).collect());
+    };
+    let flags = list.as_array().filter(|list| list.len() >= layers);
+    let flags = flags.map(|list| list.iter().map(|flag| flag.as_i64().map(|flag| flag != 0)));
+    match flags.and_then(|flags| flags.collect::<Option<Vec<bool>>>()) {
+        Some(flags) => Ok(flags[..layers].to_vec()),
+        None => keys.refuse(
+            KEY,
+            format!("a list of 1 or 0 for each of num_hidden_layers ({layers})"),
+        ),
+    }
+}

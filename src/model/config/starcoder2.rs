@@ -1,7 +1,10 @@
 //! `config.json` of model_type `starcoder2`.
 
+use super::decoder::{self, LAYER_NORM, Names};
 use super::rows::{self, DROPOUT, NUMBER, PROBABILITY, UNREAD};
 use super::table::{ANY, Row, idle};
+use super::tensors::USUAL;
+use super::{Config, ConfigError, Keys, Part, Tensors};
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Row] = &[
@@ -40,4 +43,33 @@ pub(super) const KEYS: &[Row] = &[
     rows::no_experts("num_experts"),
 ];
 
-// parse
+pub(super) static TENSORS: Tensors = Tensors {
+    model_type: "starcoder2",
+    name: "StarCoder2",
+    tokenizer: "GPT2Tokenizer",
+    blocks: &[
+        (Part::Norm1, "input_layernorm"),
+        (Part::Query, "self_attn.q_proj"),
+        (Part::Key, "self_attn.k_proj"),
+        (Part::Value, "self_attn.v_proj"),
+        (Part::Output, "self_attn.o_proj"),
+        (Part::Norm2, "post_attention_layernorm"),
+        (Part::Up, "mlp.c_fc"),
+        (Part::Down, "mlp.c_proj"),
+    ],
+    ..USUAL
+};
+
+const NAMES: Names = Names {
+    epsilon: Some("norm_epsilon"),
+    ..LAYER_NORM
+};
+
+pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
+    let config = decoder::read(keys, &NAMES)?.with_layer_norm();
+    keys.check_padding(config.vocabulary)?;
+    let biased = keys.flag("use_bias");
+    let config = config.with_biases(biased, biased).with_rotations(keys)?;
+    let windows = vec![decoder::window(keys)?; config.layers];
+    Ok(config.with_windows(&windows))
+}

@@ -8,7 +8,7 @@ pub use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 
 use super::super::synthetic::byte_vocabulary;
-use super::super::{Config, Family, Slot, Weights};
+use super::super::{Config, Slot, Weights};
 
 /// A key of the metadata and its value.
 pub type Entry = (&'static str, Value);
@@ -109,8 +109,8 @@ pub fn llama(
             Value::F32(config.epsilon as f32),
         ),
     ]);
-    if let Family::Llama { frequencies } = &config.family {
-        let theta = Value::F32(frequencies.theta as f32);
+    if let Some(rotation) = &config.kind(0).rotation {
+        let theta = Value::F32(rotation.frequencies.theta as f32);
         metadata.push(("llama.rope.freq_base", theta));
     }
     (metadata, tensors)

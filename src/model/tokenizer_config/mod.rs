@@ -103,11 +103,11 @@ pub(super) struct TokenizerConfig {
 
 impl Class {
     /// The class that is named, or else that of the model: of a `tokenizer.json`, or of `vocab.json` with `merges.txt`.
-    fn of(stated: &Value, gpt2: bool, json: Option<&[u8]>) -> Result<Self, TokenizerError> {
+    fn of(stated: &Value, model: &str, json: Option<&[u8]>) -> Result<Self, TokenizerError> {
+        let default = Value::String(model.to_string());
+        let stated = if stated.is_null() { &default } else { stated };
         let text = json.map_or("", |json| std::str::from_utf8(json).unwrap_or_default());
         let class = match stated {
-            Value::Null if gpt2 => Self::Gpt2,
-            Value::Null => Self::Any,
             Value::String(name) => match name.as_str() {
                 "GPT2Tokenizer" | "GPT2TokenizerFast" => Self::Gpt2,
                 // Llama 3 and others name it, but have BPE over bytes.
@@ -144,13 +144,13 @@ impl Class {
 }
 
 impl TokenizerConfig {
-    /// What the files say of the tokenizer of a model, which is GPT-2 or another and whose `config.json` names the class
+    /// What the files say of the tokenizer of a model that has the class `model` unless its `config.json` names one,
     /// `class` (or `null`). It has the `tokenizer.json` with this content, or `vocab.json` and `merges.txt`.
     ///
     /// # Errors
     /// The file that is to blame, with [`TokenizerError::Key`] or [`TokenizerError::Source`].
     pub fn read(
-        gpt2: bool,
+        model: &str,
         class: &Value,
         json: Option<&[u8]>,
         files: Files,
@@ -165,7 +165,7 @@ impl TokenizerConfig {
             None | Some(Value::Null) => (CONFIG, class),
             Some(class) => (TOKENIZER_CONFIG, class),
         };
-        let mut read = Self::of(Class::of(class, gpt2, json).map_err(|e| (name, e))?);
+        let mut read = Self::of(Class::of(class, model, json).map_err(|e| (name, e))?);
         read.take(&config).map_err(|e| (TOKENIZER_CONFIG, e))?;
         if json.is_some() {
             read.around = [false; 2];

@@ -30,8 +30,13 @@ fn open(case: &Value, tokenizers: &Value) -> Result<Tokenizer, String> {
     let model = &case["files"]["config.json"];
     let name = case["tokenizer"].as_str();
     let json = name.map(|name| tokenizers[name].to_string().into_bytes());
-    let (gpt2, class) = (model["model_type"] == "gpt2", &model["tokenizer_class"]);
-    let read = TokenizerConfig::read(gpt2, class, json.as_deref(), files);
+    let gpt2 = model["model_type"] == "gpt2";
+    let default = if gpt2 {
+        "GPT2Tokenizer"
+    } else {
+        "TokenizersBackend"
+    };
+    let read = TokenizerConfig::read(default, &model["tokenizer_class"], json.as_deref(), files);
     let read = read.map_err(|(file, e)| format!("{file}: {e}"))?;
     let json = json.unwrap_or_else(|| {
         let model = &tokenizers["gpt2"]["model"];

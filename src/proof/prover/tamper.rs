@@ -15,7 +15,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::tests::{SHAPE, Scene, honest_run, llama_scene, scene, verify_bundle};
+use super::tests::{Scene, decoder_scene, honest_run, llama_scene, scene, verify_bundle};
 use super::*;
 use ff::{Field, PrimeField};
 
@@ -64,7 +64,7 @@ impl<'a> Target<'a> {
     }
 
     fn index(&self) -> usize {
-        self.kind.index(SHAPE.layers)
+        self.kind.index(self.scene.blocks())
     }
 
     /// The length of a column's data where it is not in the witness.
@@ -398,6 +398,11 @@ enum Effort {
 }
 
 fn attack(scene: &Scene, kind: LayerKind, effort: Effort) {
+    attack_columns(scene, kind, effort, |_| true);
+}
+
+/// The same on some of the columns, by their names.
+fn attack_columns(scene: &Scene, kind: LayerKind, effort: Effort, chosen: impl Fn(&str) -> bool) {
     let run = honest_run(scene);
     let target = Target::new(scene, &run, kind);
     let honest = Mutation {
@@ -406,7 +411,14 @@ fn attack(scene: &Scene, kind: LayerKind, effort: Effort) {
     };
     assert_eq!(target.refusal(&honest), Err("ACCEPTED".into()));
 
-    let groups = target.singles();
+    let mut groups = target.singles();
+    groups.retain(|group| {
+        let (name, _) = group[0]
+            .name
+            .rsplit_once('[')
+            .unwrap_or((&group[0].name, ""));
+        chosen(name)
+    });
     let columns = groups.len();
     let (mut tried, pairs): (Vec<Mutation>, Vec<Mutation>) = if effort == Effort::All {
         (groups.into_iter().flatten().collect(), target.pairs())
@@ -419,9 +431,10 @@ fn attack(scene: &Scene, kind: LayerKind, effort: Effort) {
     let (singles, of_pairs) = (tried.len(), pairs.len());
     tried.extend(pairs);
     let catches = all_refused(&target, &tried);
-    let family = &scene.model.model.manifest.architecture.norm;
+    let a = &scene.model.model.manifest.architecture;
+    let family = format!("{:?} {:?}", a.norm, a.order);
     println!(
-        "columns: {family:?}Norm {kind}: {columns} committed columns, {singles} single changes and {of_pairs} of pairs tried, {} rejected",
+        "columns: {family} {kind}: {columns} committed columns, {singles} single changes and {of_pairs} of pairs tried, {} rejected",
         tried.len()
     );
     if effort == Effort::All {
@@ -455,7 +468,7 @@ fn every_relation_and_lookup_is_tried() {
     let tables = OwnedTables::build();
     for scene in [scene(), llama_scene()] {
         let run = honest_run(scene);
-        for kind in LayerKind::all(SHAPE.layers) {
+        for kind in LayerKind::all(1) {
             let target = Target::new(scene, &run, kind);
             let honest = target.case(&tables);
             let mut changes: Vec<Mutation> = target.singles().into_iter().flatten().collect();
@@ -484,10 +497,37 @@ fn every_column_of_the_head_is_bound() {
     attack(scene(), LayerKind::Head, Effort::Sample);
 }
 
+/// What other decoders have beside the columns of those two: norms of queries and keys with their gains, norms behind the
+/// branches, the bias of logits. One digit of each number.
+#[test]
+fn every_column_that_other_decoders_add_is_bound() {
+    let cases = [
+        (
+            "OLMo 2",
+            LayerKind::Block(0),
+            &[
+                "its norm",
+                "query norm",
+                "key norm",
+                "gain",
+                "attention norm",
+            ][..],
+        ),
+        ("Phi", LayerKind::Head, &["logit bias"]),
+    ];
+    for (name, kind, parts) in cases {
+        let chosen = |column: &str| {
+            let digit = !column.ends_with(']') || column.ends_with("[0]");
+            digit && parts.iter().any(|part| column.contains(part))
+        };
+        attack_columns(&decoder_scene(name), kind, Effort::Sample, chosen);
+    }
+}
+
 /// The layers of Llama's kind: rotations, shared keys, the gate, no biases.
 #[test]
 fn every_column_of_a_llamas_layers_is_bound() {
-    for kind in LayerKind::all(SHAPE.layers) {
+    for kind in LayerKind::all(1) {
         attack(llama_scene(), kind, Effort::Sample);
     }
 }
@@ -511,9 +551,21 @@ fn every_change_of_every_column_of_the_head_is_refused() {
 }
 
 #[test]
+#[ignore = "exhaustive: hours"]
+fn every_change_of_every_column_of_other_decoders_is_refused() {
+    for (name, manifest) in crate::layers::testing::decoders() {
+        println!("{name}");
+        let scene = decoder_scene(name);
+        for kind in LayerKind::all(manifest.architecture.layers).skip(1) {
+            attack(&scene, kind, Effort::All);
+        }
+    }
+}
+
+#[test]
 #[ignore = "exhaustive: many minutes"]
 fn every_change_of_every_column_of_a_llama_is_refused() {
-    for kind in LayerKind::all(SHAPE.layers) {
+    for kind in LayerKind::all(1) {
         attack(llama_scene(), kind, Effort::All);
     }
 }

@@ -8,11 +8,11 @@ use ff::Field;
 use super::*;
 use crate::algebra::F;
 use crate::layers::Sequence;
-use crate::layers::testing::model;
+use crate::layers::testing::{decoders, model};
 use crate::proof::run::commit_run;
 use crate::proof::statement::Stop;
 pub use crate::proof::testing::SHAPE;
-use crate::proof::testing::{PROMPT, tiny_llama, tiny_model};
+use crate::proof::testing::{PROMPT, tiny_decoder, tiny_llama, tiny_model};
 use crate::proof::verifier::{Bundle, Check};
 use crate::proof::{BlindingSeed, ModelFile};
 use crate::system::{ColumnId, Segment, Values, Witness};
@@ -20,6 +20,13 @@ use crate::system::{ColumnId, Segment, Values, Witness};
 pub struct Scene {
     pub setup: Setup,
     pub model: OpenedModel,
+}
+
+impl Scene {
+    /// The number of the model's blocks.
+    pub fn blocks(&self) -> usize {
+        self.model.model.blocks.len()
+    }
 }
 
 /// A small random model, committed once for all tests.
@@ -44,6 +51,17 @@ pub fn llama_scene() -> &'static Scene {
             setup,
         }
     })
+}
+
+/// One of the decoders of `layers::testing`.
+pub fn decoder_scene(name: &str) -> Scene {
+    let mut all = decoders().into_iter();
+    let (_, manifest) = all.find(|(n, _)| *n == name).expect("one of them");
+    let setup = Setup::load(None);
+    Scene {
+        model: tiny_decoder(manifest, &setup),
+        setup,
+    }
 }
 
 pub fn honest_run(scene: &Scene) -> Run {

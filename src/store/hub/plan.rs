@@ -205,8 +205,8 @@ mod tests {
         };
         let least = "config.json tokenizer.json model.safetensors";
         assert_eq!(of(least, ""), OPTIONAL);
-        let known =
-            "tokenizer_config.json special_tokens_map.json additional_chat_templates/default.jinja";
+        let known = "tokenizer_config.json special_tokens_map.json added_tokens.json \
+                     additional_chat_templates/default.jinja";
         let open = ["generation_config.json", "chat_template.jinja"];
         assert_eq!(of(least, known), open);
         let old = "config.json vocab.json merges.txt pytorch_model.bin generation_config.json chat_template.jinja";
