@@ -13,6 +13,7 @@ use super::logup::LogUp;
 use super::plan::{Claim, Coord, Product, PublicAt, round_coords};
 use super::sumcheck::{self, Products, Summand};
 use crate::algebra::{F, eq_table, from_i128};
+use crate::system::sees;
 
 /// All tables of a layer's relations, ready to be folded.
 pub struct Reduction<'a> {
@@ -227,10 +228,9 @@ fn public_table(public: &PublicAt, ch: &Challenges, coords: &[usize]) -> Vec<F> 
             complement,
         } => {
             let (row, col) = (gather(coords, row), gather(coords, col));
-            let sees = |i: usize, j: usize| j <= i && window.is_none_or(|n| i - j < n);
             (0..size)
                 .map(|x| {
-                    if sees(row(x), col(x)) != *complement {
+                    if sees(row(x), col(x), *window) != *complement {
                         F::ONE
                     } else {
                         F::ZERO

@@ -9,7 +9,7 @@ use super::{LayerKind, RunError, Trace, generate, logits, system, witness};
 use crate::model::{FloatError, FloatModel, Stage, argmax, negative_log_likelihood};
 use crate::ops::{self, LANES, Tables};
 use crate::quant::{Architecture, IntegerModel, Manifest};
-use crate::system::{System, Values, Witness};
+use crate::system::{System, Values, Witness, sees};
 
 /// Why two models could not be compared.
 #[derive(Debug, thiserror::Error)]
@@ -280,15 +280,11 @@ impl Columns {
     /// The first `used` tokens of a tensor, without what only fills slabs up, as the reference has them: `[token][feature]`
     /// of `[slab][token][lane]`.
     fn rows(&self, a: &Architecture, stage: Stage, tensor: &[f64], used: usize) -> Vec<f64> {
-        let heads = |count: usize| -> Vec<usize> {
-            let (w, lanes) = (a.head_width, a.head_lanes());
-            (0..count * w).map(|at| at / w * lanes + at % w).collect()
-        };
         let features: Vec<usize> = match stage {
             Stage::ScoreGap => return self.gap_rows(a, tensor, used),
             Stage::PreActivation | Stage::Activated | Stage::Up => (0..a.hidden).collect(),
-            Stage::Value => heads(a.kv_heads),
-            Stage::HeadOutput => heads(a.heads),
+            Stage::Value => a.head_places(a.kv_heads),
+            Stage::HeadOutput => a.head_places(a.heads),
             _ => (0..a.width).collect(),
         };
         let place = |i: usize, k: usize| (k / LANES * self.tokens + i) * LANES + k % LANES;
@@ -299,11 +295,9 @@ impl Columns {
 
     /// `[head][token][past]` of the first `used` tokens, 0 where a token does not see another.
     fn gap_rows(&self, a: &Architecture, tensor: &[f64], used: usize) -> Vec<f64> {
-        let window = self.window.unwrap_or(used);
         let entry = |at: usize| {
             let (head, i, j) = (at / used / used, at / used % used, at % used);
-            let sees = j <= i && i - j < window;
-            if sees {
+            if sees(i, j, self.window) {
                 tensor[(head * self.tokens + i) * self.tokens + j]
             } else {
                 0.0

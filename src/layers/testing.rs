@@ -131,17 +131,6 @@ fn with_norms(mut manifest: Manifest) -> Manifest {
 /// Manifests that together have every option of an [`Architecture`], one block each but where blocks differ. They are named
 /// for the published models whose options they have.
 pub fn decoders() -> Vec<(&'static str, Manifest)> {
-    let all = Biases {
-        query: true,
-        key: true,
-        value: true,
-        output: true,
-        gate: false,
-        up: true,
-        down: true,
-        final_norm: true,
-        head: true,
-    };
     let decoder = |heads, layers, change: fn(&mut Architecture)| {
         let mut manifest = llama_manifest(heads, layers, 70);
         change(&mut manifest.architecture);
@@ -153,11 +142,14 @@ pub fn decoders() -> Vec<(&'static str, Manifest)> {
         // A part of the lanes turns.
         a.kinds[0].turns[16..].fill(0);
     });
-    phi.architecture.biases = all;
+    phi.architecture.biases = Biases {
+        head: true,
+        ..BIASED
+    };
     let mut neox = decoder((3, 3, 48), 1, |a| {
         (a.norm, a.order, a.gated) = (NormKind::Layer, Order::ParallelNorms, false);
     });
-    neox.architecture.biases = Biases { head: false, ..all };
+    neox.architecture.biases = BIASED;
     let olmo2 = decoder((4, 2, 32), 1, |a| {
         (a.order, a.head_norm) = (Order::Behind, Some(HeadNorm::Whole));
     });

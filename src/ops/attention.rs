@@ -43,6 +43,7 @@ use super::{Digits, EXP_BITS, Heads, IS_ZERO_BITS, LANES, Overflow, Recorder, Ta
 use crate::algebra::{F, pow2};
 use crate::system::{
     Bind, ColumnId, Form, Live, Public, Relation, Rhs, System, Table, TableId, Term, VarId, View,
+    sees,
 };
 
 /// Fixed point of one attention, and how far it sees.
@@ -62,11 +63,6 @@ impl AttentionShape {
     /// The first token that token i sees.
     fn first(&self, i: usize) -> usize {
         self.window.map_or(0, |n| (i + 1).saturating_sub(n))
-    }
-
-    /// Whether token i sees token j.
-    fn sees(&self, i: usize, j: usize) -> bool {
-        (self.first(i)..=i).contains(&j)
     }
 }
 
@@ -595,7 +591,7 @@ impl Head {
         let tokens = self.max.len();
         self.scores.iter().enumerate().map(move |(at, score)| {
             let (i, j) = (at / tokens, at % tokens);
-            Pair::new(scale.sees(i, j), self.max[i] - score, scale, tables)
+            Pair::new(sees(i, j, scale.window), self.max[i] - score, scale, tables)
         })
     }
 

@@ -190,6 +190,12 @@ impl Architecture {
         in_slabs(self.head_width).next_power_of_two()
     }
 
+    /// Where the lanes of `heads` heads stand if none of them turns.
+    pub fn head_places(&self, heads: usize) -> Vec<usize> {
+        let (w, lanes) = (self.head_width, self.head_lanes());
+        (0..heads * w).map(|at| at / w * lanes + at % w).collect()
+    }
+
     /// The lanes of all queries.
     pub fn query_lanes(&self) -> usize {
         self.heads * self.head_lanes()

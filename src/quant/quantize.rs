@@ -175,14 +175,6 @@ impl Heads<'_> {
             .flat_map(|h| head.iter().map(move |p| h * places + p))
             .collect()
     }
-
-    /// The places of the lanes of values, which do not turn.
-    fn straight(&self, heads: usize) -> Vec<usize> {
-        let (w, places) = (self.architecture.head_width, self.architecture.head_lanes());
-        (0..heads)
-            .flat_map(|h| (0..w).map(move |m| h * places + m))
-            .collect()
-    }
 }
 
 /// Where quantizing a block happens.
@@ -218,7 +210,7 @@ impl Quantizer<'_> {
             len: a.hidden_lanes(),
         };
         let [turned_queries, turned_keys] = [a.heads, a.kv_heads].map(|n| heads.turned(n));
-        let [straight_queries, straight_keys] = [a.heads, a.kv_heads].map(|n| heads.straight(n));
+        let [straight_queries, straight_keys] = [a.heads, a.kv_heads].map(|n| a.head_places(n));
         let queries = |places| Side {
             places,
             len: a.query_lanes(),

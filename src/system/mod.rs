@@ -31,7 +31,7 @@ mod validate;
 
 pub use column::{Bind, Column, ColumnId, Lookup, Segment, Table, TableId, Values, View};
 pub use naive::{Assignment, evaluate, lookup_holds, relation_holds};
-pub use relation::{Form, Live, Public, Relation, Rhs, Tensor, Term};
+pub use relation::{Form, Live, Public, Relation, Rhs, Tensor, Term, sees};
 pub use validate::SystemError;
 
 /// Identifies a variable of a [`System`].

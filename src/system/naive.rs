@@ -7,7 +7,9 @@
 
 use ff::{Field, PrimeField};
 
-use super::{Bind, Column, Form, Live, Lookup, Public, Relation, System, Table, Term, VarId, View};
+use super::{
+    Bind, Column, Form, Live, Lookup, Public, Relation, System, Table, Term, VarId, View, sees,
+};
 use crate::algebra::{F, eq_at, eq_table, from_i128};
 
 /// The values of all columns of a system in row-major order, indexed by column: also of
@@ -250,11 +252,6 @@ impl<'a> Evaluator<'a> {
             None => Dim::Weighted(eq_table(&self.joint_tau(vars), F::ONE)),
         }
     }
-}
-
-/// Whether row i sees column j.
-fn sees(i: usize, j: usize, window: Option<usize>) -> bool {
-    j <= i && window.is_none_or(|n| i - j < n)
 }
 
 impl BoundView<'_> {

@@ -41,6 +41,11 @@ impl Form {
     }
 }
 
+/// Whether token i sees token j: itself and those before it, with a window of n the last n of them.
+pub fn sees(i: usize, j: usize, window: Option<usize>) -> bool {
+    j <= i && window.is_none_or(|n| i - j < n)
+}
+
 /// A public multilinear factor over the term's summed variables.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Public {

@@ -182,6 +182,12 @@ impl Config {
         }
     }
 
+    /// With the window that the file states, if it does, in all blocks.
+    pub(super) fn with_window(self, keys: &Keys) -> Result<Self, ConfigError> {
+        let windows = vec![window(keys)?; self.layers];
+        Ok(self.with_windows(&windows))
+    }
+
     /// With windows in the blocks for which `windows` has one.
     pub(super) fn with_windows(self, windows: &[Option<u32>]) -> Self {
         let kinds = windows.iter().enumerate().map(|(block, window)| Kind {

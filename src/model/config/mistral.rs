@@ -1,6 +1,5 @@
 //! `config.json` of model_type `mistral`.
 
-use super::decoder;
 use super::llama;
 use super::rows::{self, NUMBER};
 use super::table::Row;
@@ -43,7 +42,5 @@ pub(super) static TENSORS: Tensors = Tensors {
 };
 
 pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
-    let config = llama::gated(keys)?;
-    let windows = vec![decoder::window(keys)?; config.layers];
-    Ok(config.with_windows(&windows))
+    llama::gated(keys)?.with_window(keys)
 }

@@ -72,7 +72,5 @@ pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
     // Other types are an error to `transformers`, or older names of these.
     rope.types = &["default", "longrope"];
     let rope = rope.read()?;
-    let config = config.with_found(rope);
-    let windows = vec![decoder::window(keys)?; config.layers];
-    Ok(config.with_windows(&windows))
+    config.with_found(rope).with_window(keys)
 }

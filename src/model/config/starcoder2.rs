@@ -70,6 +70,5 @@ pub(super) fn parse(keys: &Keys) -> Result<Config, ConfigError> {
     keys.check_padding(config.vocabulary)?;
     let biased = keys.flag("use_bias");
     let config = config.with_biases(biased, biased).with_rotations(keys)?;
-    let windows = vec![decoder::window(keys)?; config.layers];
-    Ok(config.with_windows(&windows))
+    config.with_window(keys)
 }

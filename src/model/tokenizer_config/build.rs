@@ -7,9 +7,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::keys::{NAMED, refusal};
+use super::keys::refusal;
 use super::{Class, Token, TokenizerConfig};
 use crate::model::TokenizerError;
+use crate::model::chat::SPECIAL_TOKENS;
 
 /// A part of a file, as it stands there or another in its place.
 #[derive(Serialize)]
@@ -176,7 +177,7 @@ impl TokenizerConfig {
             // It stands in a text with a grammar.
             if content.contains([' ', ':', '$']) {
                 return Err(refusal(
-                    NAMED[at],
+                    SPECIAL_TOKENS[at],
                     &json!(content),
                     "a token without spaces, : and $",
                 ));

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::model::TokenizerError;
+use crate::model::chat::SPECIAL_TOKENS;
 use crate::model::config::Shown;
 use crate::model::config::table::{ANY, Kind, Row, idle, only, read};
 
@@ -14,17 +15,6 @@ pub(super) const END: &str = "add_eos_token";
 pub(super) const LISTED: &str = "added_tokens_decoder";
 pub(super) const EXTRA: &str = "extra_special_tokens";
 pub(super) const OLDER_EXTRA: &str = "additional_special_tokens";
-
-/// The special tokens that every tokenizer may have, in the order in which they are added.
-pub(super) const NAMED: [&str; 7] = [
-    "bos_token",
-    "eos_token",
-    "unk_token",
-    "sep_token",
-    "pad_token",
-    "cls_token",
-    "mask_token",
-];
 
 const TOKEN: &[Kind] = &[Kind::Text, Kind::Object, Kind::Null];
 const FLAG_OR_NULL: &[Kind] = &[Kind::Flag, Kind::Null];
@@ -44,13 +34,13 @@ pub(in crate::model) const KEYS: &[Row] = &[
     read(BEGIN, FLAG_OR_NULL, "false", "of vocab.json with merges.txt: whether bos_token begins a prompt"),
     read(END, FLAG_OR_NULL, "false", "of vocab.json with merges.txt: whether eos_token ends a prompt"),
     read(LISTED, &[Kind::Object], "", "the added tokens, in place of those of tokenizer.json where they are others"),
-    read(NAMED[0], TOKEN, "", ADDED),
-    read(NAMED[1], TOKEN, "", ADDED),
-    read(NAMED[2], TOKEN, "", ADDED),
-    read(NAMED[3], TOKEN, "", ADDED),
-    read(NAMED[4], TOKEN, "", ADDED),
-    read(NAMED[5], TOKEN, "", ADDED),
-    read(NAMED[6], TOKEN, "", ADDED),
+    read(SPECIAL_TOKENS[0], TOKEN, "", ADDED),
+    read(SPECIAL_TOKENS[1], TOKEN, "", ADDED),
+    read(SPECIAL_TOKENS[2], TOKEN, "", ADDED),
+    read(SPECIAL_TOKENS[3], TOKEN, "", ADDED),
+    read(SPECIAL_TOKENS[4], TOKEN, "", ADDED),
+    read(SPECIAL_TOKENS[5], TOKEN, "", ADDED),
+    read(SPECIAL_TOKENS[6], TOKEN, "", ADDED),
     read(EXTRA, TOKENS, "null", ADDED),
     read(OLDER_EXTRA, TOKENS, "null", ADDED),
     read("chat_template", ANY, "null", "what makes a prompt of messages"),
@@ -123,5 +113,5 @@ pub(super) fn check(config: &Map<String, Value>) -> Result<(), TokenizerError> {
 
 /// Whether a key names a special token of this tokenizer only, as `image_token`.
 pub(super) fn has_own_name(key: &str) -> bool {
-    key.ends_with("_token") && ![BEGIN, END].contains(&key) && !NAMED.contains(&key)
+    key.ends_with("_token") && ![BEGIN, END].contains(&key) && !SPECIAL_TOKENS.contains(&key)
 }

@@ -18,13 +18,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::TokenizerError;
-use super::chat::json_object;
+use super::chat::{SPECIAL_TOKENS, json_object};
 use super::layout::{ADDED_TOKENS, CONFIG, TOKENIZER_CONFIG, TOKENS_MAP};
 #[cfg(test)]
 pub(super) use keys::KEYS;
 use keys::{
-    BEGIN, CLASS, END, EXTRA, LEGACY, LISTED, NAMED, OLDER_EXTRA, SPACE, check, has_own_name,
-    refusal,
+    BEGIN, CLASS, END, EXTRA, LEGACY, LISTED, OLDER_EXTRA, SPACE, check, has_own_name, refusal,
 };
 
 /// Contents of the files, where they are there.
@@ -93,7 +92,7 @@ pub(super) struct TokenizerConfig {
     listed: Option<BTreeMap<u64, Token>>,
     /// Those of `added_tokens.json`.
     older: BTreeMap<u64, Token>,
-    /// The special tokens of [`NAMED`].
+    /// The special tokens of [`SPECIAL_TOKENS`].
     named: [Option<Token>; 7],
     /// Those with other names, in no order.
     others: Vec<Token>,
@@ -212,7 +211,7 @@ impl TokenizerConfig {
         self.legacy = flag(LEGACY) == Some(true);
         self.around = [BEGIN, END].map(|key| flag(key) == Some(true));
         for (key, value) in config {
-            if let Some(at) = NAMED.iter().position(|name| name == key) {
+            if let Some(at) = SPECIAL_TOKENS.iter().position(|name| name == key) {
                 self.named[at] = match value {
                     Value::Null => None,
                     value => Some(token(key, value)?),
@@ -248,7 +247,7 @@ impl TokenizerConfig {
         has_extra: bool,
     ) -> Result<(), TokenizerError> {
         for (key, value) in map {
-            if let Some(at) = NAMED.iter().position(|name| name == key) {
+            if let Some(at) = SPECIAL_TOKENS.iter().position(|name| name == key) {
                 self.named[at] = match value {
                     Value::Null => None,
                     value => Some(mapped(key, value)?),
