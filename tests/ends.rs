@@ -145,11 +145,11 @@ fn the_files_beside_a_tokenizer_are_read() {
     assert_eq!(encoded(), Ok(vec![0, 344, 630]));
     write(
         "tokenizer_config.json",
-        r#"{"tokenizer_class": "Qwen2Tokenizer"}"#,
+        r#"{"tokenizer_class": "T5Tokenizer"}"#,
     );
     let said = encoded().expect_err("another class");
     assert!(
-        said.contains("tokenizer_config.json: \"tokenizer_class\" is \"Qwen2Tokenizer\""),
+        said.contains("tokenizer_config.json: \"tokenizer_class\" is \"T5Tokenizer\""),
         "{said}"
     );
 }

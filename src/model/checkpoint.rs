@@ -139,8 +139,8 @@ impl Checkpoint {
         let mut config = loader.config(CONFIG, &json)?;
         loader.find_generation(&mut config)?;
         let beside = loader.find_beside()?;
-        let tokenizer = loader.find_tokenizer(&config, &json, &beside)?;
-        loader.find_chat_template(&beside)?;
+        let (tokenizer, tokens) = loader.find_tokenizer(&config, &json, &beside)?;
+        loader.find_chat_template(&beside, tokens)?;
         let (shards, whole) = if single {
             let name = path.file_name().unwrap_or_default();
             let name = name.to_string_lossy().into_owned();
@@ -249,7 +249,7 @@ impl Checkpoint {
         loader.record(TOKENIZER, tokenizer);
         let (json, tokenizer) = (without_mark(config), without_mark(tokenizer));
         let config = loader.config(CONFIG, json)?;
-        let tokenizer = loader.built(&config, json, Some(tokenizer), &Beside::default())?;
+        let (tokenizer, _) = loader.built(&config, json, Some(tokenizer), &Beside::default())?;
         let whole = match &weights[..] {
             [(name, _)] => name.clone(),
             _ => WEIGHTS[0][1].to_string(),
@@ -362,6 +362,9 @@ impl Beside {
     }
 }
 
+/// A tokenizer's special tokens by their names; `None` where there is none.
+type SpecialTokens = BTreeMap<String, Option<String>>;
+
 /// Reads a checkpoint's files, recording the digest of each.
 struct Loader {
     directory: PathBuf,
@@ -443,7 +446,7 @@ impl Loader {
         config: &Config,
         json: &[u8],
         beside: &Beside,
-    ) -> Result<Tokenizer, CheckpointError> {
+    ) -> Result<(Tokenizer, SpecialTokens), CheckpointError> {
         if self.path(TOKENIZER).is_file() {
             let tokenizer = self.read_text(TOKENIZER)?;
             return self.built(config, json, Some(&tokenizer), beside);
@@ -455,20 +458,20 @@ impl Loader {
     }
 
     /// The tokenizer that a `tokenizer.json`, or else `vocab.json` with `merges.txt`, becomes by what is said beside it;
-    /// `json` is the `config.json`.
+    /// with its special tokens; `json` is the `config.json`.
     fn built(
         &mut self,
         config: &Config,
         json: &[u8],
         tokenizer: Option<&[u8]>,
         beside: &Beside,
-    ) -> Result<Tokenizer, CheckpointError> {
+    ) -> Result<(Tokenizer, SpecialTokens), CheckpointError> {
         let class = Config::tokenizer_class(json).map_err(|source| CheckpointError::Config {
             file: self.path(CONFIG),
             source,
         })?;
-        let default = config.tensors.tokenizer;
-        let read = TokenizerConfig::read(default, &class, tokenizer, beside.files());
+        let registered = config.tensors.tokenizer;
+        let read = TokenizerConfig::read(registered, &class, tokenizer, beside.files());
         let read = read.map_err(|(file, source)| CheckpointError::Tokenizer {
             file: self.path(file),
             source,
@@ -482,12 +485,17 @@ impl Loader {
             }
         };
         let built = plain.and_then(|json| Tokenizer::from_json(&read.apply(&json)?));
-        self.tokenizer(name, built, config)
+        let tokenizer = self.tokenizer(name, built, config)?;
+        Ok((tokenizer, read.special_tokens()))
     }
 
     /// Reads the chat template, if there is one: from the files that transformers takes it from, in their order. Where
     /// there are only templates with other names than "default", none is taken.
-    fn find_chat_template(&mut self, beside: &Beside) -> Result<(), CheckpointError> {
+    fn find_chat_template(
+        &mut self,
+        beside: &Beside,
+        tokens: SpecialTokens,
+    ) -> Result<(), CheckpointError> {
         let others = std::fs::read_dir(self.path(TEMPLATES));
         let named = others.into_iter().flatten().flatten().any(|entry| {
             let name = entry.file_name();
@@ -502,11 +510,8 @@ impl Loader {
         };
         let template = name.map(|name| self.read_text(name)).transpose()?;
         let template = name.zip(template.as_deref());
-        let [config, tokens] = [
-            (TOKENIZER_CONFIG, &beside.config),
-            (TOKENS_MAP, &beside.tokens_map),
-        ]
-        .map(|(name, content)| content.as_deref().map(|content| (name, content)));
+        let config = beside.config.as_deref();
+        let config = config.map(|content| (TOKENIZER_CONFIG, content));
         let found = chat::find(template, config, tokens);
         self.chat_template = found.map_err(|(file, source)| CheckpointError::ChatTemplate {
             file: self.path(&file),

@@ -51,9 +51,11 @@ pub use error::ConfigError;
 pub(super) use error::Shown;
 use keys::Keys;
 pub(super) use tensors::{BufferKind, HEAD};
-pub use tensors::{Part, Tensors};
+pub use tensors::{Part, Registered, Tensors};
 #[cfg(test)]
 use types::MODEL_TYPES;
+#[cfg(test)]
+pub(super) use types::find as model_type;
 
 /// No honest configuration comes near this size.
 const MAX_BYTES: usize = 1 << 20;

@@ -2,7 +2,7 @@
 
     python tests/reference/tokenization.py        # with requirements.txt; writes tokenization.json
 
-Each case is a folder with one of four small tokenizers, a config.json that names the model_type, and what the case adds:
+Each case is a folder with one of some small tokenizers, a config.json that names the model_type, and what the case adds:
 a tokenizer_config.json and its like. Stored are the ids of each text and what these decode to; or the error.
 """
 
@@ -16,14 +16,22 @@ from tokenizers.pre_tokenizers import ByteLevel
 HERE = pathlib.Path(__file__).parent
 TEXTS = [
     "", "hello world", " two  spaces ", "  hello", "<s>hello</s> world <s> x", "<|endoftext|>hello<|endoftext|> world",
-    "naïve 🦀 12345", "it's 2024. hello , n't\n\n x", "<new>hello <new> hello<new>", "ashellow <s>", "<unk>é",
+    "naïve 🦀 12345", "cafe\u0301 LoUDHe'LL/\n", "it's 2024. hello , n't\n\n x", "<new>hello <new> hello<new>", "ashellow <s>", "<unk>é",
 ]
 WORDS = ["he", "ll", "hell", "hello", "wo", "wor", "worl", "world", "12", "123", "20", "24", "2024"]
 MERGES = ["h e", "l l", "he ll", "hell o", "w o", "wo r", "wor l", "worl d", "1 2", "12 3", "2 0", "2 4", "20 24"]
-SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+BEHIND = r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+CUT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+# As Llama 3, Qwen 2, GPT-4o and newer models of Mistral split texts.
+SPLITS = {
+    "llama3": CUT + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*" + BEHIND,
+    "qwen2": CUT + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*" + BEHIND,
+    "o200k": rf"[^\r\n\p{{L}}\p{{N}}]?{UPPER}*{LOWER}+{CUT}?|[^\r\n\p{{L}}\p{{N}}]?{UPPER}+{LOWER}*{CUT}?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*" + BEHIND,
+    "tekken": rf"[^\r\n\p{{L}}\p{{N}}]?{UPPER}*{LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{UPPER}+{LOWER}*"
+    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*" + BEHIND,
+}
 TEXT = {"Sequence": {"id": "A", "type_id": 0}}
 
 
@@ -49,6 +57,13 @@ def sequence(*parts):
     return {"type": "Sequence", "pretokenizers": list(parts)}
 
 
+def split(name):
+    return sequence(
+        {"type": "Split", "pattern": {"Regex": SPLITS[name]}, "behavior": "Isolated", "invert": False},
+        byte_level(use_regex=False),
+    )
+
+
 def tokenizer(tokens, merges, special, **parts):
     vocabulary = {token: id for id, token in enumerate(tokens)}
     model = {
@@ -71,6 +86,7 @@ PIECES = [
     "<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *(chr(c) for c in range(33, 127)), "▁", *WORDS,
     "▁hello", "▁▁",
 ]
+GEMMA_PIECES = ["<pad>", "<eos>", "<bos>", *PIECES[:1], "<mask>", "<s>", *PIECES[3:], "<new>"]
 REPLACE = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
 TOKENIZERS = {
     "gpt2": tokenizer([*BYTES, "<|endoftext|>", "<s>", "<new>"], BYTE_MERGES, ["<|endoftext|>"]),
@@ -80,11 +96,7 @@ TOKENIZERS = {
     ),
     "llama3": tokenizer(
         [*BYTES, "ashellow", "<|endoftext|>", "<s>", "</s>", "<new>"], BYTE_MERGES, ["<s>", "</s>"],
-        pre_tokenizer=sequence(
-            {"type": "Split", "pattern": {"Regex": SPLIT}, "behavior": "Isolated", "invert": False},
-            byte_level(use_regex=False),
-        ),
-        post_processor=begins_with(len(BYTES) + 2, "<s>"), model={"ignore_merges": True},
+        pre_tokenizer=split("llama3"), post_processor=begins_with(len(BYTES) + 2, "<s>"), model={"ignore_merges": True},
     ),
     "llama2": tokenizer(
         [*PIECES, "<new>"], [*MERGES, "▁ hello", "▁ ▁"], ["<unk>", "<s>", "</s>"],
@@ -95,6 +107,25 @@ TOKENIZERS = {
             {"type": "Strip", "content": " ", "start": 1, "stop": 0},
         ]},
         model={"unk_token": "<unk>", "fuse_unk": True, "byte_fallback": True},
+    ),
+    "qwen2": tokenizer(
+        [*BYTES, "<|endoftext|>", "<s>", "<new>"], BYTE_MERGES, ["<|endoftext|>", "<s>"], normalizer={"type": "NFC"},
+        pre_tokenizer=split("qwen2"), post_processor=byte_level(trim_offsets=False),
+    ),
+    "o200k": tokenizer([*BYTES, "<|endoftext|>", "<s>", "<new>"], BYTE_MERGES, ["<s>"], pre_tokenizer=split("o200k")),
+    "tekken": tokenizer([*BYTES, "<|endoftext|>", "<s>", "<new>"], BYTE_MERGES, ["<s>"], pre_tokenizer=split("tekken")),
+    "gemma": tokenizer(
+        GEMMA_PIECES, [*MERGES, "▁ hello", "▁ ▁"], ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"], normalizer=REPLACE,
+        pre_tokenizer={"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False},
+        post_processor=begins_with(2, "<bos>"),
+        decoder={"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
+        ]},
+        model={"unk_token": "<unk>", "fuse_unk": True, "byte_fallback": True},
+    ),
+    "neox": tokenizer(
+        ["<|endoftext|>", "<|padding|>", *BYTES, "<s>", "<new>"], BYTE_MERGES, ["<|endoftext|>", "<|padding|>"],
+        normalizer={"type": "NFC"}, post_processor=begins_with(0, "<|endoftext|>"),
     ),
 }
 PLAIN = {key: False for key in ["single_word", "lstrip", "rstrip", "normalized"]}
@@ -156,7 +187,13 @@ KINDS = [
     # tokenizer, model_type, tokenizer_class
     ("gpt2", "gpt2", None), ("llama3", "gpt2", "PreTrainedTokenizerFast"), ("digits", "llama", "GPT2Tokenizer"),
     ("llama3", "llama", None), ("llama3", "llama", "LlamaTokenizerFast"), ("llama2", "llama", "LlamaTokenizer"),
-    ("llama2", "llama", None),
+    ("llama2", "llama", None), ("qwen2", "qwen2", "Qwen2Tokenizer"), ("gemma", "gemma3_text", "GemmaTokenizer"),
+    ("neox", "gpt_neox", "GPTNeoXTokenizer"), ("gpt2", "phi", "CodeGenTokenizer"),
+]
+# What transformers registers a class for, or none.
+MODEL_TYPES = [
+    "gpt2", "llama", "phi", "opt", "qwen2", "qwen3", "mistral", "phi3", "gemma3_text", "gpt_neox", "smollm3", "olmo2",
+    "granite", "starcoder2",
 ]
 CLASSES = [
     None, "", "LlamaTokenizer", "LlamaTokenizerFast", "GPT2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast",
@@ -180,6 +217,15 @@ def cases():
                     yield name, {"config.json": {"model_type": model_type, **stated}}
             both = {"tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast"}}
             yield name, {"config.json": {"model_type": model_type, "tokenizer_class": "LlamaTokenizer"}, **both}
+    named = [
+        None, "PreTrainedTokenizerFast", "GPT2Tokenizer", "LlamaTokenizerFast", "Qwen2TokenizerFast", "GemmaTokenizerFast",
+        "GPTNeoXTokenizerFast", "CodeGenTokenizerFast",
+    ]
+    for name in [*TOKENIZERS, None]:
+        for model_type in MODEL_TYPES:
+            for tokenizer_class in named:
+                stated = {"tokenizer_class": tokenizer_class} if tokenizer_class else {}
+                yield name, {"config.json": {"model_type": model_type}, "tokenizer_config.json": stated}
     # Older files beside.
     maps = [
         {"bos_token": "<new>"}, {"bos_token": token(lstrip=True)}, {"additional_special_tokens": ["<new>"]},
@@ -200,7 +246,9 @@ def cases():
         yield name, {**folder, "added_tokens.json": {"<new>": 9}, "tokenizer_config.json": {**stated, "bos_token": "<new>"}}
     # vocab.json and merges.txt.
     for model_type, tokenizer_class in [("gpt2", None), ("gpt2", "GPT2Tokenizer"), ("llama", None), ("llama", "GPT2TokenizerFast"),
-                                        ("llama", "LlamaTokenizer"), ("gpt2", "PreTrainedTokenizerFast")]:
+                                        ("llama", "LlamaTokenizer"), ("gpt2", "PreTrainedTokenizerFast"),
+                                        ("opt", "GPT2Tokenizer"), ("qwen3", None), ("gpt_neox", None),
+                                        ("phi", "CodeGenTokenizer")]:
         stated = {"tokenizer_class": tokenizer_class} if tokenizer_class else {}
         for change in CHANGES[:45]:
             yield None, {"config.json": {"model_type": model_type}, "tokenizer_config.json": {**stated, **change}}
@@ -224,7 +272,8 @@ def answer(name, files):
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
             ids = [tokenizer(text)["input_ids"] for text in TEXTS]
-            return {"ids": ids, "decoded": [tokenizer.decode(tokens) for tokens in ids]}
+            decoded = [tokenizer.decode(tokens) for tokens in ids]
+            return {"ids": ids, "decoded": decoded, "special": tokenizer.special_tokens_map}
         except Exception as error:
             return {"error": type(error).__name__}
 

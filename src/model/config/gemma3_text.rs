@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::decoder::{self, Names, USUAL as USUAL_NAMES};
 use super::rope::Rope;
-use super::tensors::USUAL;
+use super::tensors::{Registered, USUAL};
 use super::{Config, ConfigError, Keys, Kind, Multipliers, Part, Tensors};
 use crate::quant::{HeadNorm, Order};
 
@@ -56,7 +56,7 @@ pub(super) const KEYS: &[Row] = &[
 pub(super) static TENSORS: Tensors = Tensors {
     model_type: "gemma3_text",
     name: "Gemma 3",
-    tokenizer: "GemmaTokenizer",
+    tokenizer: Registered::Class("GemmaTokenizer"),
     blocks: &[
         (Part::Norm1, "input_layernorm"),
         (Part::Query, "self_attn.q_proj"),

@@ -5,7 +5,7 @@ use super::rows::{self, DROPOUT, PROBABILITY, WEIGHTS};
 use super::table::{
     ANY, FLAG, FLOAT, INTEGER, INTEGER_OR_NULL, Kind, Row, TEXT, alias, idle, only, read,
 };
-use super::tensors::USUAL;
+use super::tensors::{Registered, USUAL};
 use super::{BufferKind, Config, ConfigError, Keys, Part, Tensors};
 
 const TEXT_OR_NULL: &[Kind] = &[Kind::Text, Kind::Null];
@@ -52,7 +52,7 @@ pub(super) const KEYS: &[Row] = &[
 pub(super) static TENSORS: Tensors = Tensors {
     model_type: "gpt2",
     name: "GPT-2",
-    tokenizer: "GPT2Tokenizer",
+    tokenizer: Registered::Class("GPT2Tokenizer"),
     base: "transformer.",
     bare: true,
     model: &[

@@ -4,7 +4,7 @@ use super::decoder::{self, LAYER_NORM};
 use super::rope::Rope;
 use super::rows::{self, DROPOUT, NUMBER, PROBABILITY, UNREAD};
 use super::table::{ANY, FLAG, INTEGER_OR_NULL, Row, idle, read};
-use super::tensors::USUAL;
+use super::tensors::{Registered, USUAL};
 use super::{BufferKind, Config, ConfigError, Keys, Part, Tensors};
 use crate::quant::Order;
 
@@ -44,7 +44,7 @@ pub(super) const KEYS: &[Row] = &[
 pub(super) static TENSORS: Tensors = Tensors {
     model_type: "gpt_neox",
     name: "GPT-NeoX",
-    tokenizer: "GPTNeoXTokenizer",
+    tokenizer: Registered::Class("GPTNeoXTokenizer"),
     base: "gpt_neox.",
     model: &[
         (Part::Tokens, "embed_in"),

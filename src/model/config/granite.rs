@@ -3,7 +3,7 @@
 use super::llama;
 use super::rows::{self, NUMBER};
 use super::table::{Row, read};
-use super::tensors::USUAL;
+use super::tensors::{Registered, USUAL};
 use super::{Config, ConfigError, Keys, Multipliers, Tensors};
 
 #[rustfmt::skip]
@@ -41,6 +41,7 @@ pub(super) const KEYS: &[Row] = &[
 pub(super) static TENSORS: Tensors = Tensors {
     model_type: "granite",
     name: "Granite",
+    tokenizer: Registered::Any,
     ..USUAL
 };
 

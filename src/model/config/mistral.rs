@@ -3,7 +3,7 @@
 use super::llama;
 use super::rows::{self, NUMBER};
 use super::table::Row;
-use super::tensors::USUAL;
+use super::tensors::{Registered, USUAL};
 use super::{Config, ConfigError, Keys, Tensors};
 
 #[rustfmt::skip]
@@ -38,6 +38,7 @@ pub(super) const KEYS: &[Row] = &[
 pub(super) static TENSORS: Tensors = Tensors {
     model_type: "mistral",
     name: "Mistral",
+    tokenizer: Registered::Any,
     ..USUAL
 };
 

@@ -5,7 +5,7 @@
 use super::llama;
 use super::rows::{self, NUMBER};
 use super::table::{Row, only};
-use super::tensors::USUAL;
+use super::tensors::{Registered, USUAL};
 use super::{Config, ConfigError, Keys, Part, Tensors};
 use crate::quant::{HeadNorm, Order};
 
@@ -41,6 +41,7 @@ pub(super) const KEYS: &[Row] = &[
 pub(super) static TENSORS: Tensors = Tensors {
     model_type: "olmo2",
     name: "OLMo 2",
+    tokenizer: Registered::Any,
     blocks: &[
         (Part::Query, "self_attn.q_proj"),
         (Part::Key, "self_attn.k_proj"),

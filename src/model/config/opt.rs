@@ -5,7 +5,7 @@
 use super::decoder::{self, LAYER_NORM, Names};
 use super::rows::{self, DROPOUT, NUMBER, PROBABILITY, UNREAD, WEIGHTS};
 use super::table::{ANY, FLOAT, INTEGER, INTEGER_OR_NULL, Row, idle, only, read};
-use super::tensors::USUAL;
+use super::tensors::{Registered, USUAL};
 use super::{Config, ConfigError, Keys, Part, Tensors};
 
 #[rustfmt::skip]
@@ -39,7 +39,7 @@ pub(super) const KEYS: &[Row] = &[
 pub(super) static TENSORS: Tensors = Tensors {
     model_type: "opt",
     name: "OPT",
-    tokenizer: "GPT2Tokenizer",
+    tokenizer: Registered::Class("GPT2Tokenizer"),
     base: "model.decoder.",
     model: &[
         (Part::Tokens, "embed_tokens"),

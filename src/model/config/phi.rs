@@ -4,7 +4,7 @@ use super::decoder::{self, LAYER_NORM};
 use super::rope::Rope;
 use super::rows::{self, DROPOUT, NUMBER, PROBABILITY};
 use super::table::{NUMBER_OR_NULL, Row, idle, only, read};
-use super::tensors::USUAL;
+use super::tensors::{Registered, USUAL};
 use super::{Config, ConfigError, Keys, Part, Tensors};
 use crate::quant::{Biases, Order};
 
@@ -43,7 +43,7 @@ const AUTO_MAP: &str = r#"{"AutoConfig": "configuration_phi.PhiConfig", "AutoMod
 pub(super) static TENSORS: Tensors = Tensors {
     model_type: "phi",
     name: "Phi",
-    tokenizer: "GPT2Tokenizer",
+    tokenizer: Registered::Class("GPT2Tokenizer"),
     model: &[
         (Part::Tokens, "embed_tokens"),
         (Part::FinalNorm, "final_layernorm"),

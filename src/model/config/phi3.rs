@@ -4,7 +4,7 @@ use super::decoder::{self, USUAL as NAMES};
 use super::rope::Rope;
 use super::rows::{self, DROPOUT, NUMBER, PROBABILITY, UNREAD};
 use super::table::{ANY, INTEGER, Row, idle, only, read};
-use super::tensors::USUAL;
+use super::tensors::{Registered, USUAL};
 use super::{Config, ConfigError, Keys, Part, Tensors};
 
 #[rustfmt::skip]
@@ -49,6 +49,7 @@ const MINI_4: &str = r#"{"AutoConfig": "configuration_phi3.Phi3Config", "AutoMod
 pub(super) static TENSORS: Tensors = Tensors {
     model_type: "phi3",
     name: "Phi-3",
+    tokenizer: Registered::Any,
     blocks: &[
         (Part::Norm1, "input_layernorm"),
         (Part::QueryKeyValue, "self_attn.qkv_proj"),

@@ -6,7 +6,7 @@ use super::decoder;
 use super::llama;
 use super::rows::{self, FLAG_OR_NULL, NUMBER, UNREAD};
 use super::table::{FLAG, INTEGER, Row, idle, read};
-use super::tensors::USUAL;
+use super::tensors::{Registered, USUAL};
 use super::{Config, ConfigError, Keys, Tensors};
 use crate::quant::Biases;
 
@@ -45,7 +45,7 @@ pub(super) const KEYS: &[Row] = &[
 pub(super) static TENSORS: Tensors = Tensors {
     model_type: "qwen2",
     name: "Qwen 2",
-    tokenizer: "Qwen2Tokenizer",
+    tokenizer: Registered::Always("Qwen2Tokenizer"),
     ..USUAL
 };
 

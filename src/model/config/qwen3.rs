@@ -5,7 +5,7 @@
 use super::qwen2;
 use super::rows::{self, FLAG_OR_NULL, NUMBER, UNREAD};
 use super::table::{FLAG, INTEGER, Row, idle, read};
-use super::tensors::USUAL;
+use super::tensors::{Registered, USUAL};
 use super::{Config, ConfigError, Keys, Part, Tensors};
 use crate::quant::HeadNorm;
 
@@ -45,7 +45,7 @@ pub(super) const KEYS: &[Row] = &[
 pub(super) static TENSORS: Tensors = Tensors {
     model_type: "qwen3",
     name: "Qwen 3",
-    tokenizer: "Qwen2Tokenizer",
+    tokenizer: Registered::Class("Qwen2Tokenizer"),
     blocks: &[
         (Part::Norm1, "input_layernorm"),
         (Part::Query, "self_attn.q_proj"),

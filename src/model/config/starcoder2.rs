@@ -3,7 +3,7 @@
 use super::decoder::{self, LAYER_NORM, Names};
 use super::rows::{self, DROPOUT, NUMBER, PROBABILITY, UNREAD};
 use super::table::{ANY, Row, idle};
-use super::tensors::USUAL;
+use super::tensors::{Registered, USUAL};
 use super::{Config, ConfigError, Keys, Part, Tensors};
 
 #[rustfmt::skip]
@@ -46,7 +46,7 @@ pub(super) const KEYS: &[Row] = &[
 pub(super) static TENSORS: Tensors = Tensors {
     model_type: "starcoder2",
     name: "StarCoder2",
-    tokenizer: "GPT2Tokenizer",
+    tokenizer: Registered::Class("GPT2Tokenizer"),
     blocks: &[
         (Part::Norm1, "input_layernorm"),
         (Part::Query, "self_attn.q_proj"),

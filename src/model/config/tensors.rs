@@ -41,6 +41,20 @@ pub(in crate::model) enum BufferKind {
     Frequencies,
 }
 
+/// The class of tokenizers that `transformers` registers for a model_type (`TOKENIZER_MAPPING_NAMES`), and whether it
+/// counts where the files name another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registered {
+    /// None: that which the files name, else that of any tokenizer.
+    Nothing,
+    /// That of any tokenizer, whatever the files name.
+    Any,
+    /// This, unless the files name another.
+    Class(&'static str),
+    /// This, whatever the files name (`MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS`).
+    Always(&'static str),
+}
+
 /// The tensors of a model_type. Names are without `.weight` and `.bias`, which all of them end with.
 #[derive(Debug, PartialEq)]
 pub struct Tensors {
@@ -58,8 +72,7 @@ pub struct Tensors {
     pub blocks: &'static [(Part, &'static str)],
     /// Older names of the head.
     pub heads: &'static [&'static str],
-    /// The class of `transformers` that makes its tokenizer where no file names one.
-    pub tokenizer: &'static str,
+    pub tokenizer: Registered,
     /// Whether matrices are `[inputs, outputs]`, as GPT-2's `Conv1D` stores them, instead of `[outputs, inputs]`.
     pub inputs_first: bool,
     /// What is added to stored gains of norms.
@@ -94,7 +107,7 @@ pub(super) const USUAL: Tensors = Tensors {
         (Part::Down, "mlp.down_proj"),
     ],
     heads: &[],
-    tokenizer: "TokenizersBackend",
+    tokenizer: Registered::Nothing,
     inputs_first: false,
     gain_offset: 0.0,
     buffers: &[FREQUENCIES],

@@ -72,7 +72,7 @@ const REFUSED: &[(&[&str], &str)] = &[
 ///
 /// # Errors
 /// [`ConfigError::ModelType`], with the reason where it is known.
-pub(super) fn find(name: &Value) -> Result<&'static ModelType, ConfigError> {
+pub(in crate::model) fn find(name: &Value) -> Result<&'static ModelType, ConfigError> {
     let mut models = MODEL_TYPES.iter();
     if let Some(model) = models.find(|model| *name == *model.tensors.model_type) {
         return Ok(model);

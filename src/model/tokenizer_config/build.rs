@@ -11,6 +11,10 @@ use super::keys::refusal;
 use super::{Class, Token, TokenizerConfig};
 use crate::model::TokenizerError;
 use crate::model::chat::SPECIAL_TOKENS;
+use crate::model::pipeline::QWEN2;
+
+/// The place of `unk_token` in [`SPECIAL_TOKENS`].
+const UNKNOWN: usize = 2;
 
 /// A part of a file, as it stands there or another in its place.
 #[derive(Serialize)]
@@ -52,6 +56,12 @@ impl TokenizerConfig {
         for token in wanted {
             added.add(token.settled());
         }
+        if self.class == Class::Qwen2 {
+            // It adds the special tokens once more, by their texts alone.
+            for token in self.special().chain(&self.extra) {
+                added.add(Token::special(&token.content).settled());
+            }
+        }
 
         let keep = |object: Object<'a>| -> BTreeMap<String, Part<'a>> {
             let parts = object.into_iter();
@@ -62,7 +72,7 @@ impl TokenizerConfig {
         let decoder = file.get("decoder").is_some_and(is_byte_level);
         let parts = self.parts().into_iter();
         let parts =
-            parts.filter(|(name, _)| !(*name == "decoder" && self.class == Class::Gpt2 && decoder));
+            parts.filter(|(name, _)| !(*name == "decoder" && self.class.is_of_bytes() && decoder));
         file.extend(parts.map(own));
         model.extend(self.model().into_iter().map(own));
         let around = self.post_processor(&added)?;
@@ -86,7 +96,7 @@ impl TokenizerConfig {
         let mut wanted: Vec<Token> = listed.into_values().filter(|t| !is_kept(t)).collect();
         let kept = kept.iter().map(|(_, token)| token);
         let mut known: HashSet<String> = kept.chain(&wanted).map(|t| t.content.clone()).collect();
-        let named = self.named.iter().flatten().chain(&self.others);
+        let named = self.special();
         for token in named.clone().chain(&self.extra) {
             if known.insert(token.content.clone()) {
                 wanted.push(token.clone());
@@ -99,9 +109,19 @@ impl TokenizerConfig {
         wanted
     }
 
+    /// The special tokens with names.
+    fn special(&self) -> impl Iterator<Item = &Token> + Clone {
+        let others = self.others.iter().map(|(_, token)| token);
+        self.named.iter().flatten().chain(others)
+    }
+
     /// Refuses new tokens whose order is not known here: their ids follow from it.
     fn check_order(&self, wanted: &[Token], added: &Added) -> Result<(), TokenizerError> {
-        let others: HashSet<&str> = self.others.iter().map(|t| t.content.as_str()).collect();
+        let others: HashSet<&str> = self
+            .others
+            .iter()
+            .map(|(_, t)| t.content.as_str())
+            .collect();
         let new = wanted
             .iter()
             .filter(|token| added.id(&token.content).is_none());
@@ -118,13 +138,31 @@ impl TokenizerConfig {
         }
     }
 
-    /// The parts that the class has of its own.
+    /// The parts that the class has of its own: normalizer, pre-tokenizer and decoder.
     fn parts(&self) -> Vec<(&'static str, Value)> {
-        let byte_level = |space| json!({"type": "ByteLevel", "add_prefix_space": space, "trim_offsets": true, "use_regex": true});
-        let replace = json!({"type": "Replace", "pattern": {"String": "▁"}, "content": " "});
-        let (pre_tokenizer, decoder) = match self.class {
+        let space = self.space == Some(true);
+        let byte_level = |space: bool, words: bool| json!({"type": "ByteLevel", "add_prefix_space": space, "trim_offsets": true, "use_regex": words});
+        let sequence = |decoders: &[Value]| json!({"type": "Sequence", "decoders": decoders});
+        let pieces = [
+            json!({"type": "Replace", "pattern": {"String": "▁"}, "content": " "}),
+            json!({"type": "ByteFallback"}),
+            json!({"type": "Fuse"}),
+        ];
+        let nfc = json!({"type": "NFC"});
+        let bytes = byte_level(true, true);
+        let (normalizer, pre_tokenizer, decoder) = match self.class {
             Class::Any => return Vec::new(),
-            Class::Gpt2 => (byte_level(self.space == Some(true)), byte_level(true)),
+            Class::Gpt2 => (Value::Null, byte_level(space, true), bytes),
+            Class::NeoX => (nfc, byte_level(space, true), bytes),
+            Class::Qwen2 => {
+                let words = json!({"type": "Split", "pattern": {"Regex": QWEN2}, "behavior": "Isolated", "invert": false});
+                let parts = [words, byte_level(space, false)];
+                (
+                    nfc,
+                    json!({"type": "Sequence", "pretokenizers": parts}),
+                    bytes,
+                )
+            }
             Class::Llama => {
                 let space = self.space != Some(false);
                 let scheme = match self.legacy {
@@ -133,19 +171,20 @@ impl TokenizerConfig {
                     false => "first",
                 };
                 let metaspace = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": false});
-                let mut decoders = vec![
-                    replace,
-                    json!({"type": "ByteFallback"}),
-                    json!({"type": "Fuse"}),
-                ];
-                if space {
-                    decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
-                }
-                (metaspace, json!({"type": "Sequence", "decoders": decoders}))
+                let strip = json!({"type": "Strip", "content": " ", "start": 1, "stop": 0});
+                let strip = space.then_some(strip);
+                let decoders: Vec<Value> = pieces.into_iter().chain(strip).collect();
+                (Value::Null, metaspace, sequence(&decoders))
+            }
+            Class::Gemma => {
+                let replace =
+                    json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"});
+                let split = json!({"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": false});
+                (replace, split, sequence(&pieces))
             }
         };
         vec![
-            ("normalizer", Value::Null),
+            ("normalizer", normalizer),
             ("pre_tokenizer", pre_tokenizer),
             ("decoder", decoder),
         ]
@@ -153,19 +192,23 @@ impl TokenizerConfig {
 
     /// What the class has of its own in the model beside vocabulary and merges.
     fn model(&self) -> Vec<(&'static str, Value)> {
-        let llama = self.class == Class::Llama;
-        match self.class {
-            Class::Any => Vec::new(),
-            Class::Gpt2 | Class::Llama => vec![
-                ("unk_token", Value::Null),
-                ("fuse_unk", llama.into()),
-                ("byte_fallback", llama.into()),
-                ("ignore_merges", false.into()),
-            ],
-        }
+        let unknown = match (self.class, &self.named[UNKNOWN]) {
+            (Class::Any, _) => return Vec::new(),
+            (Class::Gemma, Some(token)) => json!(token.content),
+            // Python's text of a token that there is not.
+            (Class::Gemma, None) => json!("None"),
+            _ => Value::Null,
+        };
+        let pieces = matches!(self.class, Class::Llama | Class::Gemma);
+        vec![
+            ("unk_token", unknown),
+            ("fuse_unk", pieces.into()),
+            ("byte_fallback", pieces.into()),
+            ("ignore_merges", false.into()),
+        ]
     }
 
-    /// What puts tokens around a prompt, if no `tokenizer.json` says it.
+    /// What puts tokens around a prompt, where it is not what a `tokenizer.json` says: GPT-NeoX's class never asks it.
     fn post_processor(&self, added: &Added) -> Result<Option<Value>, TokenizerError> {
         let mut special = BTreeMap::new();
         let mut pieces = [None, None];
@@ -189,7 +232,7 @@ impl TokenizerConfig {
             pieces[at] = Some(json!({"SpecialToken": {"id": content, "type_id": 0}}));
         }
         if special.is_empty() {
-            return Ok(None);
+            return Ok((self.class == Class::NeoX).then_some(Value::Null));
         }
         let [before, behind] = pieces;
         let text = json!({"Sequence": {"id": "A", "type_id": 0}});

@@ -1,10 +1,10 @@
 //! What the files beside a tokenizer make of it: `tokenizer_config.json` and the older `special_tokens_map.json` and
 //! `added_tokens.json`.
 //!
-//! `transformers` builds a tokenizer by the class that these files name. The class of any tokenizer takes a
-//! `tokenizer.json` as it is; GPT-2's and Llama's take of it only vocabulary, merges and post-processor, and have the
-//! other parts of their own. Both then add the tokens that the files name. The same is done here, to the JSON; other
-//! classes, and keys that would change tokens otherwise, are refused by name.
+//! `transformers` builds a tokenizer by the class that these files name, or that is registered for the model_type. The
+//! class of any tokenizer takes a `tokenizer.json` as it is; others take of it only vocabulary, merges and post-processor,
+//! and have the other parts of their own. All then add the tokens that the files name. The same is done here, to the
+//! JSON; other classes, and keys that would change tokens otherwise, are refused by name.
 
 mod build;
 mod keys;
@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 
 use super::TokenizerError;
 use super::chat::{SPECIAL_TOKENS, json_object};
+use super::config::Registered;
 use super::layout::{ADDED_TOKENS, CONFIG, TOKENIZER_CONFIG, TOKENS_MAP};
 #[cfg(test)]
 pub(super) use keys::KEYS;
@@ -37,10 +38,18 @@ pub(super) struct Files<'a> {
 /// A class of `transformers`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
+    /// Takes a `tokenizer.json` as it is.
     Any,
+    /// CodeGen's does the same.
     Gpt2,
+    NeoX,
+    Qwen2,
     Llama,
+    Gemma,
 }
+
+/// The name of [`Class::Any`].
+const ANY_TOKENIZER: &str = "TokenizersBackend";
 
 /// An added token, as `tokenizer.json` states it but for its id.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -95,61 +104,86 @@ pub(super) struct TokenizerConfig {
     /// The special tokens of [`SPECIAL_TOKENS`].
     named: [Option<Token>; 7],
     /// Those with other names, in no order.
-    others: Vec<Token>,
+    others: Vec<(String, Token)>,
     /// Those without names.
     extra: Vec<Token>,
 }
 
 impl Class {
-    /// The class that is named, or else that of the model: of a `tokenizer.json`, or of `vocab.json` with `merges.txt`.
-    fn of(stated: &Value, model: &str, json: Option<&[u8]>) -> Result<Self, TokenizerError> {
-        let default = Value::String(model.to_string());
-        let stated = if stated.is_null() { &default } else { stated };
-        let text = json.map_or("", |json| std::str::from_utf8(json).unwrap_or_default());
-        let class = match stated {
-            Value::String(name) => match name.as_str() {
-                "GPT2Tokenizer" | "GPT2TokenizerFast" => Self::Gpt2,
-                // Llama 3 and others name it, but have BPE over bytes.
-                "LlamaTokenizer" | "LlamaTokenizerFast" if text.contains("\"ByteLevel\"") => {
-                    Self::Any
-                }
-                "LlamaTokenizer" | "LlamaTokenizerFast" => Self::Llama,
-                "PreTrainedTokenizerFast" | "TokenizersBackend" => Self::Any,
-                _ => {
-                    let others = "\"GPT2Tokenizer\", \"LlamaTokenizer\" or \"PreTrainedTokenizerFast\", which takes \
-                                  tokenizer.json as it is,";
-                    return Err(refusal(CLASS, stated, others));
-                }
-            },
+    /// The class that `transformers` takes where the files name `stated`, for a model_type with `registered`; of a
+    /// `tokenizer.json`, or of `vocab.json` with `merges.txt`.
+    fn of(
+        stated: &Value,
+        registered: Registered,
+        json: Option<&[u8]>,
+    ) -> Result<Self, TokenizerError> {
+        let named = match stated {
+            Value::Null => None,
+            Value::String(name) if name == "PreTrainedTokenizerFast" => Some(ANY_TOKENIZER),
+            Value::String(name) => Some(name.strip_suffix("Fast").unwrap_or(name)),
             _ => return Err(refusal(CLASS, stated, "a text")),
         };
+        let text = json.map_or("", |json| std::str::from_utf8(json).unwrap_or_default());
+        let class = match (registered, named) {
+            (Registered::Always(class), _) | (Registered::Class(class), None) => class,
+            (Registered::Any, _) | (Registered::Nothing, None) => ANY_TOKENIZER,
+            // Llama 3 and others name it, but have BPE over bytes.
+            (_, Some("LlamaTokenizer")) if text.contains("\"ByteLevel\"") => ANY_TOKENIZER,
+            (_, Some(name)) => name,
+        };
+        let class = match class {
+            "GPT2Tokenizer" | "CodeGenTokenizer" => Self::Gpt2,
+            "GPTNeoXTokenizer" => Self::NeoX,
+            "Qwen2Tokenizer" => Self::Qwen2,
+            "LlamaTokenizer" => Self::Llama,
+            "GemmaTokenizer" => Self::Gemma,
+            ANY_TOKENIZER => Self::Any,
+            _ => {
+                let others = "the tokenizers of GPT-2, CodeGen, GPT-NeoX, Qwen 2, Llama and Gemma, or \
+                              \"PreTrainedTokenizerFast\", which takes tokenizer.json as it is,";
+                return Err(refusal(CLASS, stated, others));
+            }
+        };
         match json {
-            None if class != Self::Gpt2 => {
-                let only = "\"GPT2Tokenizer\" for vocab.json with merges.txt";
+            None if !class.is_of_bytes() => {
+                let only = "a class of byte-level BPE, as \"GPT2Tokenizer\", for vocab.json with merges.txt";
                 Err(refusal(CLASS, stated, only))
             }
             _ => Ok(class),
         }
     }
 
-    /// The special tokens where the files do not say them: `bos_token`, `eos_token` and `unk_token`.
-    fn tokens(self) -> [Option<&'static str>; 3] {
+    /// Whether it makes tokens of bytes, by a vocabulary and merges alone.
+    fn is_of_bytes(self) -> bool {
+        matches!(self, Self::Gpt2 | Self::NeoX | Self::Qwen2)
+    }
+
+    /// The special tokens where the files do not say them, in the order of [`SPECIAL_TOKENS`].
+    fn tokens(self) -> [Option<&'static str>; 7] {
+        let end = Some("<|endoftext|>");
+        let (unknown, none) = (Some("<unk>"), None);
         match self {
-            Self::Any => [None; 3],
-            Self::Gpt2 => [Some("<|endoftext|>"); 3],
-            Self::Llama => [Some("<s>"), Some("</s>"), Some("<unk>")],
+            Self::Any => [none; 7],
+            Self::Gpt2 => [end, end, end, none, none, none, none],
+            Self::NeoX => [end, end, end, none, Some("<|padding|>"), none, none],
+            Self::Qwen2 => [none, end, end, none, end, none, none],
+            Self::Llama => [Some("<s>"), Some("</s>"), unknown, none, none, none, none],
+            Self::Gemma => {
+                let [bos, eos] = [Some("<bos>"), Some("<eos>")];
+                [bos, eos, unknown, none, Some("<pad>"), none, Some("<mask>")]
+            }
         }
     }
 }
 
 impl TokenizerConfig {
-    /// What the files say of the tokenizer of a model that has the class `model` unless its `config.json` names one,
-    /// `class` (or `null`). It has the `tokenizer.json` with this content, or `vocab.json` and `merges.txt`.
+    /// What the files say of a tokenizer whose `config.json` names the class `class` (or `null`); its model_type has
+    /// `registered`. It has the `tokenizer.json` with this content, or `vocab.json` and `merges.txt`.
     ///
     /// # Errors
     /// The file that is to blame, with [`TokenizerError::Key`] or [`TokenizerError::Source`].
     pub fn read(
-        model: &str,
+        registered: Registered,
         class: &Value,
         json: Option<&[u8]>,
         files: Files,
@@ -164,7 +198,7 @@ impl TokenizerConfig {
             None | Some(Value::Null) => (CONFIG, class),
             Some(class) => (TOKENIZER_CONFIG, class),
         };
-        let mut read = Self::of(Class::of(class, model, json).map_err(|e| (name, e))?);
+        let mut read = Self::of(Class::of(class, registered, json).map_err(|e| (name, e))?);
         read.take(&config).map_err(|e| (TOKENIZER_CONFIG, e))?;
         if json.is_some() {
             read.around = [false; 2];
@@ -180,6 +214,16 @@ impl TokenizerConfig {
         Ok(read)
     }
 
+    /// The special tokens by their names: none, but for what has one.
+    pub fn special_tokens(&self) -> BTreeMap<String, Option<String>> {
+        let named = SPECIAL_TOKENS.iter().zip(&self.named);
+        let named = named.map(|(name, token)| (name.to_string(), token.as_ref()));
+        let others = self.others.iter().map(|(name, t)| (name.clone(), Some(t)));
+        let all = named.chain(others);
+        all.map(|(name, token)| (name, token.map(|token| token.content.clone())))
+            .collect()
+    }
+
     /// GPT-2's tokenizer without files beside it.
     pub fn gpt2() -> Self {
         Self::of(Class::Gpt2)
@@ -187,7 +231,6 @@ impl TokenizerConfig {
 
     /// What a class does where the files say nothing.
     fn of(class: Class) -> Self {
-        let [bos, eos, unknown] = class.tokens().map(|token| token.map(Token::special));
         Self {
             class,
             space: None,
@@ -195,7 +238,7 @@ impl TokenizerConfig {
             around: [false; 2],
             listed: None,
             older: BTreeMap::new(),
-            named: [bos, eos, unknown, None, None, None, None],
+            named: class.tokens().map(|token| token.map(Token::special)),
             others: Vec::new(),
             extra: Vec::new(),
         }
@@ -203,7 +246,8 @@ impl TokenizerConfig {
 
     /// Takes the keys of a `tokenizer_config.json`, which has been checked.
     fn take(&mut self, config: &Map<String, Value>) -> Result<(), TokenizerError> {
-        if self.class == Class::Gpt2 && config.get(SPACE) == Some(&Value::Null) {
+        let is_flag = matches!(self.class, Class::Gpt2 | Class::NeoX);
+        if is_flag && config.get(SPACE) == Some(&Value::Null) {
             return Err(refusal(SPACE, &Value::Null, "true or false"));
         }
         let flag = |key| config.get(key).and_then(Value::as_bool);
@@ -217,14 +261,14 @@ impl TokenizerConfig {
                     value => Some(token(key, value)?),
                 };
             } else if has_own_name(key) && !value.is_boolean() && !value.is_null() {
-                self.others.push(token(key, value)?);
+                self.others.push((key.clone(), token(key, value)?));
             }
         }
         let given = |key| config.get(key).filter(|value| has_tokens(value));
         match (given(EXTRA), given(OLDER_EXTRA)) {
             (Some(Value::Object(named)), None) => {
                 for (name, value) in named {
-                    self.others.push(token(name, value)?);
+                    self.others.push((name.clone(), token(name, value)?));
                 }
             }
             (Some(named @ Value::Object(_)), Some(_)) => {
@@ -258,7 +302,7 @@ impl TokenizerConfig {
                     self.extra = tokens;
                 }
             } else if has_own_name(key) && !value.is_boolean() {
-                self.others.push(mapped(key, value)?);
+                self.others.push((key.clone(), mapped(key, value)?));
             } else {
                 return Err(refusal(key, value, "a file without this key"));
             }
