@@ -1,4 +1,5 @@
 //! Running the command as its users do.
+#![allow(dead_code, reason = "no test needs all of it")]
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
