@@ -20,7 +20,7 @@ use thiserror::Error;
 use crate::files;
 
 use super::chat::{self, ChatTemplate, SourceError};
-use super::gguf::{self, FACTORS, Gguf, GgufError, PartName};
+use super::gguf::{self, Gguf, GgufError, PartName};
 use super::layout::{
     ADDED_TOKENS, CONFIG, DEFAULT_TEMPLATE, GENERATION, MERGES, PICKLE, TEMPLATE, TEMPLATE_SUFFIX,
     TEMPLATES, TOKENIZER, TOKENIZER_CONFIG, TOKENS_MAP, VOCABULARY, WEIGHTS,
@@ -616,14 +616,17 @@ impl Loader {
         sources: Vec<Source>,
         whole: &str,
     ) -> Result<Option<Vec<f32>>, CheckpointError> {
-        let factored = |source: &Source| matches!(source, Source::Gguf(gguf) if gguf.has_factors());
-        let factored = sources.iter().any(factored);
-        let mut factors = Vec::new();
+        let names = sources.iter().find_map(|source| match source {
+            Source::Gguf(gguf) => Some(gguf.factors()),
+            Source::File { .. } | Source::Bytes { .. } => None,
+        });
+        let names = names.unwrap_or_default();
+        let mut factors = vec![Vec::new(); names.len()];
         let mut slots = weights.slots(config);
-        slots.extend(factored.then(|| Slot {
-            name: FACTORS.to_string(),
+        slots.extend(names.iter().zip(&mut factors).map(|(name, values)| Slot {
+            name: name.to_string(),
             shape: vec![config.rotated / 2],
-            values: &mut factors,
+            values,
         }));
         let mut wanted = Wanted::new(config, slots);
         let sizes = sources.iter().find_map(|source| match source {
@@ -662,13 +665,14 @@ impl Loader {
         }
         drop(missing);
         drop(wanted);
-        let bad = factors.iter().position(|f| !PAIR_FACTORS.contains(f));
-        if let Some(index) = bad {
-            let value = factors[index];
-            let error = TensorError::Factor { index, value }.of(FACTORS);
-            return Err(refused(self.path(whole))(error));
+        for (name, factors) in names.iter().zip(&factors) {
+            if let Some(index) = factors.iter().position(|f| !PAIR_FACTORS.contains(f)) {
+                let value = factors[index];
+                let error = TensorError::Factor { index, value }.of(name);
+                return Err(refused(self.path(whole))(error));
+            }
         }
-        Ok(factored.then_some(factors))
+        Ok(factors.into_iter().next())
     }
 }
 

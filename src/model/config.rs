@@ -34,7 +34,7 @@ mod document_tests;
 #[cfg(test)]
 mod llama_tests;
 #[cfg(test)]
-mod models_tests;
+pub(super) mod models_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -52,10 +52,18 @@ pub(super) use error::Shown;
 use keys::Keys;
 pub(super) use tensors::{BufferKind, HEAD};
 pub use tensors::{Part, Registered, Tensors};
-#[cfg(test)]
 use types::MODEL_TYPES;
 #[cfg(test)]
 pub(super) use types::find as model_type;
+
+/// The tensors of a model_type.
+///
+/// Panics if there is no such model_type.
+pub(super) fn tensors(model_type: &str) -> &'static Tensors {
+    let mut tensors = MODEL_TYPES.iter().map(|model| model.tensors);
+    let found = tensors.find(|tensors| tensors.model_type == model_type);
+    found.expect("a model_type that is read")
+}
 
 /// No honest configuration comes near this size.
 const MAX_BYTES: usize = 1 << 20;

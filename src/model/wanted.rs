@@ -140,6 +140,14 @@ impl<'a> Wanted<'a> {
         self.slot(&own).map(Place::Weight)
     }
 
+    /// The shape of a tensor by the name that it has here.
+    pub fn shape(&self, own: &str) -> Result<Vec<usize>, TensorError> {
+        match self.slots.get(own) {
+            Some((slot, _)) => Ok(slot.shape.clone()),
+            None => Err(self.unexpected(own)),
+        }
+    }
+
     /// The place for a tensor by the name that it has here.
     pub fn slot(&mut self, own: &str) -> Result<&mut Slot<'a>, TensorError> {
         if !self.slots.contains_key(own) {

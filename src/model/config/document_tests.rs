@@ -4,7 +4,7 @@ use std::fs;
 
 use super::table::{Effect, Row};
 use super::{MODEL_TYPES, common, generation, rope};
-use crate::model::gguf::keys;
+use crate::model::gguf::architecture::ARCHITECTURES;
 use crate::model::tokenizer_config;
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/models.md");
@@ -49,10 +49,16 @@ fn the_document_has_the_tables() {
             "`tokenizer_config.json`".to_string(),
             tokenizer_config::KEYS,
         ),
-        ("`gpt2.*`".to_string(), keys::GPT2),
-        ("`llama.*`".to_string(), keys::LLAMA),
-        ("Both".to_string(), keys::SHARED),
     ]);
+    let architectures = ARCHITECTURES
+        .iter()
+        .map(|architecture| (format!("`{}.*`", architecture.name), architecture.tables[0]));
+    let [_, rotations, shared] = ARCHITECTURES[1].tables;
+    let several = [
+        ("Rotations of a GGUF file".to_string(), rotations),
+        ("Every architecture".to_string(), shared),
+    ];
+    let sections = sections.chain(architectures).chain(several);
     for (title, rows) in sections {
         let heading = format!("### {title}\n");
         let start = document

@@ -27,7 +27,12 @@ fn open(name: &str, weights: &str) -> Checkpoint {
 }
 
 /// Compares one answer with the reference's, or finds the prompt refused as too long for the model's context.
-fn compare(name: &str, model: &FloatModel, prompt: &[u32], answer: &Value) -> bool {
+pub(in crate::model) fn compare(
+    name: &str,
+    model: &FloatModel,
+    prompt: &[u32],
+    answer: &Value,
+) -> bool {
     let expected = &tokens(&Value::Array(vec![answer["tokens"].clone()]))[0];
     let (margins, deviations) = (numbers(&answer["margins"]), numbers(&answer["deviations"]));
     let sequence = [prompt, expected].concat();

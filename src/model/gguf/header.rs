@@ -75,6 +75,17 @@ pub(super) struct Header {
     pub tensors: Vec<Info>,
 }
 
+impl Header {
+    /// The tensor called `name`, if there is one.
+    pub fn tensor(&self, name: &str) -> Option<&Info> {
+        self.tensors.iter().find(|info| info.name == name)
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.tensor(name).is_some()
+    }
+}
+
 /// A file that is read from its beginning.
 pub(super) struct Input<R> {
     pub reader: Hashing<R>,

@@ -53,7 +53,7 @@ fn what_is_not_supported_is_refused_by_name() {
         ("gpt2.block_count", text("two"), "two"),
         ("gpt2.block_count", Value::I32(-1), "-1"),
         ("tokenizer.ggml.model", text("bert"), "bert"),
-        ("tokenizer.ggml.pre", text("qwen2"), "qwen2"),
+        ("tokenizer.ggml.pre", text("deepseek-llm"), "deepseek-llm"),
         ("tokenizer.ggml.tokens", number(7), "list of texts"),
         (
             "tokenizer.ggml.tokens",

@@ -8,28 +8,115 @@ use crate::model::config::table::{FLAG, FLOAT, INTEGER, Row, TEXT, idle, only, r
 const EXPERTS: &str = "mixtures of experts are not supported";
 const SCALE: &str = "other scales than the usual ones are not supported";
 const CAP: &str = "caps are not supported";
-const YARN: &str = "of yarn, which is not supported";
+const YARN: &str = "of yarn, with its usual numbers";
 const WINDOW: &str = "attention over a window is not supported";
 
+const fn kv_heads() -> Row {
+    let what = "heads of keys and values; absent: as many as heads";
+    read("attention.head_count_kv", INTEGER, "", what)
+}
+
+/// Where no heads share keys and values.
+const fn own_kv_heads() -> Row {
+    read("attention.head_count_kv", INTEGER, "", "as many as heads")
+}
+
+const fn rms_epsilon() -> Row {
+    let what = "ε of the norms";
+    read("attention.layer_norm_rms_epsilon", FLOAT, "", what)
+}
+
+const fn layer_epsilon() -> Row {
+    read("attention.layer_norm_epsilon", FLOAT, "", "ε of the norms")
+}
+
+const fn whole_heads() -> Row {
+    read("rope.dimension_count", INTEGER, "", "the width of a head")
+}
+
+const fn rotated_lanes() -> Row {
+    let what = "how many lanes of a head are rotated; absent: all";
+    read("rope.dimension_count", INTEGER, "", what)
+}
+
 /// Keys under the prefix `gpt2.`.
-#[rustfmt::skip]
-pub(in crate::model) const GPT2: &[Row] = &[
-    read("attention.head_count_kv", INTEGER, "", "as many as heads"),
-    read("attention.layer_norm_epsilon", FLOAT, "", "ε of the norms"),
-];
+pub(in crate::model) const GPT2: &[Row] = &[own_kv_heads(), layer_epsilon()];
 
 /// Keys under the prefix `llama.`.
-#[rustfmt::skip]
 pub(in crate::model) const LLAMA: &[Row] = &[
-    read("attention.head_count_kv", INTEGER, "", "heads of keys and values; absent: as many as heads"),
-    read("attention.layer_norm_rms_epsilon", FLOAT, "", "ε of the norms"),
-    read("rope.dimension_count", INTEGER, "", "the width of a head"),
+    kv_heads(),
+    rms_epsilon(),
+    whole_heads(),
+    only(
+        "tensor_data_layout",
+        &["\"Meta AI original pth\""],
+        "the order of rotary pairs",
+    ),
+];
+
+/// Keys under the prefixes `qwen2.`, `qwen3.`, `smollm3.` and `olmo2.`.
+pub(in crate::model) const USUAL: &[Row] = &[kv_heads(), rms_epsilon(), whole_heads()];
+
+/// Keys under the prefix `gemma3.`.
+#[rustfmt::skip]
+pub(in crate::model) const GEMMA3: &[Row] = &[
+    kv_heads(),
+    rms_epsilon(),
+    whole_heads(),
+    read("attention.sliding_window", INTEGER, "0", "how many tokens each one sees, itself counted, in blocks with a window; 0: there are none"),
+    read("attention.sliding_window_pattern", INTEGER, "6", "all blocks but each of this number have a window"),
+    read("rope.freq_base_swa", FLOAT, "10000.0", "θ of blocks with a window, whose rotations are not scaled"),
+];
+
+/// Keys under the prefix `phi3.`.
+#[rustfmt::skip]
+pub(in crate::model) const PHI3: &[Row] = &[
+    kv_heads(),
+    rms_epsilon(),
+    rotated_lanes(),
+    read("attention.sliding_window", INTEGER, "", "how many tokens each one sees, itself counted; 0: all before it. llama.cpp reads and does not use it; the model has it"),
+    read("rope.scaling.type", TEXT, "\"linear\"", "\"none\", \"linear\" (of no factor) or \"longrope\""),
+    read("rope.scaling.attn_factor", FLOAT, "", "what rotated lanes are multiplied by; needed with the tensors of factors, and 1 without"),
+    read("rope.scaling.original_context_length", INTEGER, "", "the context of the short factors; needed with them"),
+];
+
+/// Keys under the prefix `granite.`.
+#[rustfmt::skip]
+pub(in crate::model) const GRANITE: &[Row] = &[
+    kv_heads(),
+    rms_epsilon(),
+    whole_heads(),
+    read("embedding_scale", FLOAT, "0.0", "by what embeddings are multiplied; 0: by 1"),
+    read("attention.scale", FLOAT, "0.0", "by what scores are multiplied; 0: they are divided by the square root of a head's width"),
+    read("residual_scale", FLOAT, "0.0", "by what each part of a block is multiplied before it is added; 0: by 1"),
+    read("logit_scale", FLOAT, "", "by what logits are divided"),
+    only("rope.scaling.finetuned", &["true"], "llama.cpp takes false for a model without rotations"),
+];
+
+/// Keys under the prefix `starcoder2.`.
+pub(in crate::model) const STARCODER2: &[Row] = &[kv_heads(), layer_epsilon(), whole_heads()];
+
+/// Keys under the prefix `gptneox.`.
+#[rustfmt::skip]
+pub(in crate::model) const GPTNEOX: &[Row] = &[
+    own_kv_heads(),
+    layer_epsilon(),
+    rotated_lanes(),
+    read("use_parallel_residual", FLAG, "", "whether attention and the feed-forward part read the same, each through its norm"),
+];
+
+/// Keys under the prefix `phi2.`.
+pub(in crate::model) const PHI2: &[Row] = &[kv_heads(), layer_epsilon(), rotated_lanes()];
+
+/// Keys of rotations, under every prefix but `gpt2.`, where the architecture's own table does not have them.
+#[rustfmt::skip]
+pub(in crate::model) const ROTATIONS: &[Row] = &[
     read("rope.freq_base", FLOAT, "10000.0", "θ"),
-    read("rope.scaling.type", TEXT, "\"linear\"", "\"none\" or \"linear\""),
-    read("rope.scaling.factor", FLOAT, "", "from 1 on; 0: unscaled. Of \"linear\""),
+    read("rope.scaling.type", TEXT, "\"linear\"", "\"none\", \"linear\" or \"yarn\" (not of `gemma3`)"),
+    read("rope.scaling.factor", FLOAT, "", "from 1 on; 0: unscaled. Of \"linear\" and \"yarn\""),
     read("rope.scale_linear", FLOAT, "", "the older name of the factor, which wins over this one"),
     idle("rope.scaling.finetuned", FLAG, "false", "a remark"),
-    idle("rope.scaling.original_context_length", INTEGER, "", YARN),
+    read("rope.scaling.original_context_length", INTEGER, "", "the context that \"yarn\" begins from; absent: context_length"),
     only("rope.scaling.attn_factor", &["1.0"], SCALE),
     only("rope.scaling.alpha", &["0.0"], "other scalings are not supported"),
     only("rope.scaling.yarn_log_multiplier", &["0.0"], YARN),
@@ -37,10 +124,9 @@ pub(in crate::model) const LLAMA: &[Row] = &[
     only("rope.scaling.yarn_attn_factor", &["1.0"], YARN),
     only("rope.scaling.yarn_beta_fast", &["32.0"], YARN),
     only("rope.scaling.yarn_beta_slow", &["1.0"], YARN),
-    only("tensor_data_layout", &["\"Meta AI original pth\""], "the order of rotary pairs"),
 ];
 
-/// Keys under either prefix.
+/// Keys under every prefix, where the architecture's own table does not have them.
 #[rustfmt::skip]
 pub(in crate::model) const SHARED: &[Row] = &[
     read("vocab_size", INTEGER, "", "the number of embeddings; absent: as many as are stored"),

@@ -3,9 +3,13 @@
 //! [`Config`](super::Config), [`Tokenizer`](super::Tokenizer) and the list of
 //! [`Slot`](super::Slot)s decide what is accepted, as for every checkpoint.
 
+pub(super) mod architecture;
+mod byte_level;
+mod config;
 mod header;
-pub(super) mod keys;
+mod keys;
 mod metadata;
+mod sentence_piece;
 mod split;
 mod tensors;
 mod tokenizer;
@@ -13,6 +17,8 @@ pub mod write;
 
 #[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod models_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -23,10 +29,9 @@ mod walk_tests;
 use std::collections::BTreeSet;
 use std::io::Read;
 
+use architecture::Model;
 pub use header::GgufError;
 use header::{Header, Info, Input};
-use metadata::Architecture;
-pub use metadata::FACTORS;
 pub(super) use split::PartName;
 pub use split::one_model;
 
@@ -34,6 +39,7 @@ use super::chat::{ChatError, ChatTemplate};
 use super::shard::{skip, take};
 use super::wanted::{Wanted, check_shape};
 use super::{ShardError, TensorError};
+use tensors::Place;
 
 /// One file of a model.
 pub(super) struct Part<R> {
@@ -47,7 +53,7 @@ pub(super) struct Part<R> {
 pub(super) struct Gguf<R> {
     /// The metadata of the first, and the tensors of all, file by file in the order in which they lie there.
     header: Header,
-    architecture: Architecture,
+    model: Model,
     parts: Vec<Opened<R>>,
 }
 
@@ -81,8 +87,8 @@ impl<R: Read> Gguf<R> {
         let mut headers = headers.into_iter();
         let first = headers
             .next()
-            .map(|first| Architecture::of(&first.metadata).map(|a| (a, first)));
-        let (architecture, mut header) = match first {
+            .map(|first| Model::of(&first.metadata).map(|model| (model, first)));
+        let (model, mut header) = match first {
             Some(first) => first?,
             None => return Err(GgufError::Split("a model of no files".to_string())),
         };
@@ -101,51 +107,40 @@ impl<R: Read> Gguf<R> {
             ))),
             None => Ok(Self {
                 header,
-                architecture,
+                model,
                 parts,
             }),
         }
     }
 
-    /// Whether [`FACTORS`] are among the tensors.
-    pub fn has_factors(&self) -> bool {
-        self.header.has(FACTORS)
+    /// The tensors of factors of rotary frequencies that belong to the model, if one of them is there; the first counts.
+    pub fn factors(&self) -> &'static [&'static str] {
+        let names = self.model.architecture.factors;
+        match names.iter().any(|name| self.header.has(name)) {
+            true => names,
+            false => &[],
+        }
     }
 
     /// The `config.json`.
     pub fn config(&self) -> Result<Vec<u8>, GgufError> {
-        let config = metadata::config(&self.header, self.architecture)?;
+        let config = config::config(&self.header, self.model)?;
         Ok(config.to_string().into_bytes())
     }
 
     /// (key of the `config.json`, key of the metadata that says it).
     pub fn names(&self) -> Vec<(&'static str, String)> {
-        metadata::names(&self.header.metadata, self.architecture)
+        config::names(&self.header.metadata, self.model)
     }
 
     /// The keys from which the shapes of tensors follow.
     pub fn sizes(&self) -> String {
-        const SIZES: [&str; 8] = [
-            "vocab_size",
-            "embedding_length",
-            "block_count",
-            "feed_forward_length",
-            "context_length",
-            "attention.head_count",
-            "attention.head_count_kv",
-            "attention.key_length",
-        ];
-        let (prefix, sizes) = match self.architecture {
-            Architecture::Gpt2 => ("gpt2", &SIZES[..5]),
-            Architecture::Llama { .. } => ("llama", &SIZES[..]),
-        };
-        let keys: Vec<_> = sizes.iter().map(|key| format!("{prefix}.{key}")).collect();
-        keys.join(", ")
+        self.model.sizes()
     }
 
     /// The `tokenizer.json`.
     pub fn tokenizer(&self) -> Result<Vec<u8>, GgufError> {
-        let json = tokenizer::json(&self.header.metadata, self.architecture)?;
+        let json = tokenizer::json(&self.header.metadata, self.model.architecture)?;
         Ok(json.to_string().into_bytes())
     }
 
@@ -167,7 +162,7 @@ impl<R: Read> Gguf<R> {
             for info in tensors.by_ref().take(part.tensors) {
                 skip(&mut reader, info.start - position)?;
                 position = info.start + info.bytes as u64;
-                store(self.architecture, &info, &mut reader, wanted)?;
+                store(&self.model, &info, &mut reader, wanted)?;
             }
             std::io::copy(&mut reader, &mut std::io::sink())?;
             Ok((part.name, reader.digest()))
@@ -177,20 +172,37 @@ impl<R: Read> Gguf<R> {
 }
 
 fn store(
-    architecture: Architecture,
+    model: &Model,
     info: &Info,
     reader: &mut impl Read,
     wanted: &mut Wanted,
 ) -> Result<(), ShardError> {
-    let (name, layout) = architecture.place(&info.name);
-    let of = |e: TensorError| e.of(&name);
-    let slot = wanted.slot(&name).map_err(of)?;
+    let Place { names, layout } = model.place(&info.name);
+    let of = |e: TensorError| match &names[..] {
+        [name] => e.of(name),
+        _ => e.of(&info.name),
+    };
+    let shapes = names.iter().map(|name| wanted.shape(name));
+    let shapes = shapes.collect::<Result<Vec<_>, _>>().map_err(of)?;
     let shape = layout.shape(&info.shape);
-    check_shape(&shape, &slot.shape).map_err(of)?;
+    check_shape(&shape, &together(&shapes)).map_err(of)?;
     let bytes = take(reader, info.bytes)?;
     let stored = tensors::dequantize(info, bytes).map_err(of)?;
-    *slot.values = layout.restore(stored, &shape).map_err(of)?;
+    let mut values = layout.restore(stored, &shape).map_err(of)?;
+    for (name, shape) in names.iter().zip(&shapes).rev() {
+        let rest = values.len() - shape.iter().product::<usize>();
+        *wanted.slot(name).map_err(of)?.values = values.split_off(rest);
+    }
     Ok(())
+}
+
+/// The shape of tensors whose rows are side by side.
+fn together(shapes: &[Vec<usize>]) -> Vec<usize> {
+    let mut shape = shapes.first().cloned().unwrap_or_default();
+    if let [rows, ..] = &mut shape[..] {
+        *rows = shapes.iter().map(|shape| shape[0]).sum();
+    }
+    shape
 }
 
 /// An error in the file with this index and name; the first is what the user has named.

@@ -8,8 +8,9 @@ use safetensors::Dtype;
 
 use super::super::TensorError;
 use super::super::shard::{decode, finite};
+use super::architecture::Model;
 use super::header::Info;
-use super::metadata::Architecture;
+use crate::model::config::{HEAD, Part};
 
 /// How a tensor lies in a GGUF file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,79 +22,99 @@ pub(super) enum Layout {
     /// Rows of each head with the two numbers of a rotary pair beside each other, where Hugging
     /// Face's have all first numbers before all second ones.
     Paired { heads: u64 },
+    /// All queries, all keys, all values, where GPT-NeoX has those of the first head, of the second, and so on.
+    SideBySide { heads: u64 },
 }
 
-const GPT2: [(&str, &str); 5] = [
-    ("token_embd.weight", "wte.weight"),
-    ("position_embd.weight", "wpe.weight"),
-    ("output_norm.weight", "ln_f.weight"),
-    ("output_norm.bias", "ln_f.bias"),
-    ("output.weight", "lm_head.weight"),
-];
-/// Within `blk.N.` and `h.N.`.
-const GPT2_BLOCK: [(&str, &str); 6] = [
-    ("attn_norm", "ln_1"),
-    ("attn_qkv", "attn.c_attn"),
-    ("attn_output", "attn.c_proj"),
-    ("ffn_norm", "ln_2"),
-    ("ffn_up", "mlp.c_fc"),
-    ("ffn_down", "mlp.c_proj"),
-];
-const LLAMA: [(&str, &str); 3] = [
-    ("token_embd.weight", "model.embed_tokens.weight"),
-    ("output_norm.weight", "model.norm.weight"),
-    ("output.weight", "lm_head.weight"),
-];
-/// Within `blk.N.` and `model.layers.N.`; there are no biases.
-const LLAMA_BLOCK: [(&str, &str); 9] = [
-    ("attn_norm", "input_layernorm"),
-    ("attn_q", "self_attn.q_proj"),
-    ("attn_k", "self_attn.k_proj"),
-    ("attn_v", "self_attn.v_proj"),
-    ("attn_output", "self_attn.o_proj"),
-    ("ffn_norm", "post_attention_layernorm"),
-    ("ffn_gate", "mlp.gate_proj"),
-    ("ffn_up", "mlp.up_proj"),
-    ("ffn_down", "mlp.down_proj"),
-];
+/// What a tensor is in a Hugging Face checkpoint.
+#[derive(Debug, PartialEq)]
+pub(super) struct Place {
+    /// Its name; several where its rows are those of several tensors, side by side.
+    pub names: Vec<String>,
+    pub layout: Layout,
+}
 
-impl Architecture {
-    /// The name of a tensor in a Hugging Face checkpoint, and how it lies here. A name that is not
-    /// known stays what it is: no checkpoint has a tensor of this name.
-    pub fn place(self, name: &str) -> (String, Layout) {
-        let (outer, inner, prefix) = match self {
-            Self::Gpt2 => (&GPT2[..], &GPT2_BLOCK[..], "h"),
-            Self::Llama { .. } => (&LLAMA[..], &LLAMA_BLOCK[..], "model.layers"),
-        };
-        if let Some((_, known)) = outer.iter().find(|(here, _)| *here == name) {
-            return (known.to_string(), Layout::Same);
-        }
-        let in_block = name.strip_prefix("blk.").and_then(|rest| {
-            let (layer, rest) = rest.split_once('.')?;
-            let (here, kind) = rest.split_once('.')?;
-            let (_, known) = inner.iter().find(|(name, _)| *name == here)?;
-            Some((
-                format!("{prefix}.{layer}.{known}.{kind}"),
-                self.layout(here, kind),
-            ))
-        });
-        in_block.unwrap_or_else(|| (name.to_string(), Layout::Same))
+/// Outside of blocks, but for the head.
+const MODEL: [(&str, Part); 3] = [
+    ("token_embd", Part::Tokens),
+    ("position_embd", Part::Positions),
+    ("output_norm", Part::FinalNorm),
+];
+/// Within a block: which of these parts a model has.
+const BLOCK: [(&str, &[Part]); 14] = [
+    ("attn_norm", &[Part::Norm1]),
+    ("attn_q", &[Part::Query]),
+    ("attn_k", &[Part::Key]),
+    ("attn_v", &[Part::Value]),
+    ("attn_qkv", &[Part::QueryKeyValue, Part::HeadByHead]),
+    ("attn_q_norm", &[Part::QueryNorm]),
+    ("attn_k_norm", &[Part::KeyNorm]),
+    ("attn_output", &[Part::Output]),
+    ("post_attention_norm", &[Part::AttentionNorm]),
+    ("ffn_norm", &[Part::Norm2]),
+    ("ffn_gate", &[Part::Gate]),
+    ("ffn_up", &[Part::Up, Part::GateUp]),
+    ("ffn_down", &[Part::Down]),
+    ("post_ffw_norm", &[Part::FeedForwardNorm]),
+];
+/// Of older files, side by side: one tensor for what are three in the checkpoint.
+const FUSED: (&str, [Part; 3]) = ("attn_qkv", [Part::Query, Part::Key, Part::Value]);
+
+impl Model {
+    /// Where a tensor belongs. A name that is not known stays what it is: no checkpoint has a tensor of this name.
+    pub fn place(&self, name: &str) -> Place {
+        self.known(name).unwrap_or_else(|| Place {
+            names: vec![name.to_string()],
+            layout: Layout::Same,
+        })
     }
 
-    fn layout(self, name: &str, kind: &str) -> Layout {
-        match (self, name, kind) {
-            (Self::Gpt2, "attn_norm" | "ffn_norm", _) => Layout::Same,
-            (Self::Gpt2, _, "weight") => Layout::Transposed,
-            (Self::Llama { heads, .. }, "attn_q", _) => Layout::Paired { heads },
-            (
-                Self::Llama {
-                    key_value_heads, ..
-                },
-                "attn_k",
-                _,
-            ) => Layout::Paired {
-                heads: key_value_heads,
-            },
+    fn known(&self, name: &str) -> Option<Place> {
+        let tensors = self.architecture.tensors();
+        let (stem, kind) = name.rsplit_once('.')?;
+        let whole = |name: &str| format!("{name}.{kind}");
+        if stem == "output" {
+            let (names, layout) = (vec![whole(HEAD)], Layout::Same);
+            return Some(Place { names, layout });
+        }
+        if let Some((_, part)) = MODEL.iter().find(|(here, _)| *here == stem) {
+            let (_, there) = tensors.model.iter().find(|(of, _)| of == part)?;
+            let (names, layout) = (vec![whole(&tensors.in_model(there))], Layout::Same);
+            return Some(Place { names, layout });
+        }
+        let (number, stem) = stem.strip_prefix("blk.")?.split_once('.')?;
+        let index: usize = number.parse().ok()?;
+        if index.to_string() != number {
+            return None;
+        }
+        let there = |part: &Part| {
+            let (_, name) = tensors.blocks.iter().find(|(of, _)| of == part)?;
+            Some((*part, whole(&tensors.in_block(index, name))))
+        };
+        let (_, parts) = BLOCK.iter().find(|(here, _)| *here == stem)?;
+        if let Some((part, name)) = parts.iter().find_map(there) {
+            let (names, layout) = (vec![name], self.layout(part, kind));
+            return Some(Place { names, layout });
+        }
+        let fused = FUSED.1.iter().filter(|_| stem == FUSED.0).map(there);
+        let fused: Option<Vec<_>> = fused.collect();
+        let names: Vec<_> = fused?.into_iter().map(|(_, name)| name).collect();
+        let layout = Layout::Same;
+        (!names.is_empty() && !self.architecture.paired).then_some(Place { names, layout })
+    }
+
+    fn layout(&self, part: Part, kind: &str) -> Layout {
+        let Self {
+            architecture,
+            heads,
+            kv_heads,
+        } = *self;
+        match part {
+            Part::Query if architecture.paired => Layout::Paired { heads },
+            Part::Key if architecture.paired => Layout::Paired { heads: kv_heads },
+            Part::HeadByHead => Layout::SideBySide { heads },
+            Part::Norm1 | Part::Norm2 => Layout::Same,
+            _ if architecture.tensors().inputs_first && kind == "weight" => Layout::Transposed,
             _ => Layout::Same,
         }
     }
@@ -116,19 +137,41 @@ impl Layout {
                 .flat_map(|input| (0..*outputs).map(move |output| output * inputs + input))
                 .map(|index| values[index])
                 .collect()),
-            (Self::Paired { heads }, [rows, columns]) => {
-                let pairs = usize::try_from(heads).ok().and_then(|h| h.checked_mul(2));
-                let half = pairs.filter(|n| rows.is_multiple_of(*n)).map(|n| rows / n);
-                let half = half.ok_or(TensorError::Heads { rows: *rows, heads })?;
-                Ok((0..*rows)
-                    .map(|row| unpaired(row, half))
-                    .flat_map(|row| &values[row * columns..][..*columns])
-                    .copied()
-                    .collect())
+            (Self::Paired { heads }, _) => {
+                let half = width(shape, heads, 2)?;
+                Ok(reordered(values, shape, |row| unpaired(row, half)))
+            }
+            (Self::SideBySide { heads }, _) => {
+                let width = width(shape, heads, 3)?;
+                let all = shape[0] / 3;
+                let stored = |row: usize| {
+                    let (head, within) = (row / (3 * width), row % (3 * width));
+                    within / width * all + head * width + within % width
+                };
+                Ok(reordered(values, shape, stored))
             }
             _ => Ok(values),
         }
     }
+}
+
+/// How many rows each of `parts` has in each of `heads`.
+fn width(shape: &[usize], heads: u64, parts: usize) -> Result<usize, TensorError> {
+    let rows = *shape.first().unwrap_or(&0);
+    let all = usize::try_from(heads)
+        .ok()
+        .and_then(|h| h.checked_mul(parts));
+    let width = all.filter(|n| rows.is_multiple_of(*n)).map(|n| rows / n);
+    width.ok_or(TensorError::Heads { rows, heads })
+}
+
+/// Rows in another order: each comes from where `stored` says.
+fn reordered(values: Vec<f32>, shape: &[usize], stored: impl Fn(usize) -> usize) -> Vec<f32> {
+    let columns: usize = shape.iter().skip(1).product();
+    let rows = (0..shape.first().copied().unwrap_or(0)).map(stored);
+    rows.flat_map(|row| &values[row * columns..][..columns])
+        .copied()
+        .collect()
 }
 
 /// Where the row that comes to be at `row` lies among pairs, in heads of twice `half` rows.

@@ -39,7 +39,18 @@ fn byte_level_tokenizers_split_as_their_names_say() {
     let (twelve, space_one, whole, possessive) = (257, 258, 259, 260);
     for (pre, text, expected) in [
         ("gpt-2", "12 12", vec![twelve, space_one, two]),
+        ("olmo", "12 12", vec![twelve, space_one, two]),
+        ("phi-2", "12 12", vec![twelve, space_one, two]),
         ("smollm", "12 12", vec![one, two, space, one, two]),
+        ("starcoder", "12 12", vec![one, two, space, one, two]),
+        ("refact", "12 12", vec![one, two, space, one, two]),
+        ("qwen2", "12 12", vec![one, two, space, one, two]),
+        ("qwen2", "'S", vec![possessive]),
+        ("dbrx", "12 12", vec![twelve, space, twelve]),
+        ("smaug-bpe", "'S", vec![possessive]),
+        ("gpt-4o", "12 12", vec![twelve, space, twelve]),
+        ("tekken", "12", vec![one, two]),
+        ("tekken", "whole", vec![whole]),
         ("llama-bpe", "12 12", vec![twelve, space, twelve]),
         ("llama-bpe", "whole'S", vec![whole, possessive]),
     ] {
@@ -50,14 +61,106 @@ fn byte_level_tokenizers_split_as_their_names_say() {
             "{pre}: {text}"
         );
         let begun = [&[1][..], &expected].concat();
-        let prompt = if pre == "llama-bpe" { begun } else { expected };
+        let prompt = if ["llama-bpe", "tekken"].contains(&pre) {
+            begun
+        } else {
+            expected
+        };
         assert_eq!(tokenizer.encode(text).unwrap(), prompt, "{pre}: {text}");
         for text in ["It's 2024:  two\n\n\tlines — 東京 🦀.", " ", ""] {
             let tokens = tokenizer.encode_text(text).unwrap();
             assert_eq!(tokenizer.decode(&tokens).unwrap(), text, "{pre}");
         }
     }
-    assert_eq!(tokenizer("smollm").encode("whole").unwrap().len(), 5);
+    for pre in ["smollm", "dbrx", "smaug-bpe", "gpt-4o", "qwen2"] {
+        assert_eq!(tokenizer(pre).encode("whole").unwrap().len(), 5, "{pre}");
+    }
+    // Some are of a text's normal form.
+    let (composed, apart) = ("\u{e9}", "e\u{301}");
+    for (pre, normalized) in [
+        ("qwen2", true),
+        ("olmo", true),
+        ("gpt-2", false),
+        ("llama-bpe", false),
+    ] {
+        let [composed, apart] = [composed, apart].map(|text| tokenizer(pre).encode(text).unwrap());
+        assert_eq!(composed == apart, normalized, "{pre}");
+    }
+}
+
+/// The metadata of another architecture's file with SentencePiece's (token, type, score).
+fn of_architecture(name: &str, tokens: &[(&str, i32, f32)]) -> Vec<(&'static str, Value)> {
+    let mut metadata = sentence_piece(tokens);
+    metadata.retain(|(key, _)| !key.starts_with("general"));
+    metadata.push(("general.architecture", text(name)));
+    let heads = match name {
+        "gemma3" => "gemma3.attention.head_count",
+        _ => "phi3.attention.head_count",
+    };
+    metadata.push((heads, Value::U32(1)));
+    metadata
+}
+
+/// In the order of its tokens, whatever their scores are, and runs of spaces like other tokens: as its `tokenizer.json`
+/// has it.
+#[test]
+fn gemmas_tokens_merge_in_their_order() {
+    let tokens = [
+        ("<unk>", 2, 0.0),
+        ("<bos>", 3, 0.0),
+        ("<eos>", 3, 0.0),
+        ("  ", 4, 0.0),
+        ("    ", 4, 0.0),
+        ("bc", 1, -9.0),
+        ("ab", 1, -1.0),
+        ("▁a", 1, -2.0),
+        ("▁", 1, -3.0),
+        ("a", 1, -4.0),
+        ("b", 1, -5.0),
+        ("c", 1, -6.0),
+    ];
+    let mut metadata = of_architecture("gemma3", &tokens);
+    metadata.push(("tokenizer.ggml.add_space_prefix", Value::Bool(false)));
+    let tokenizer = json(&metadata).unwrap().to_string();
+    let tokenizer = Tokenizer::from_json(tokenizer.as_bytes()).unwrap();
+    let encode = |text: &str| tokenizer.encode_text(text).unwrap();
+    assert_eq!(encode("abc"), [9, 5]);
+    assert_eq!(encode("b    ab"), [10, 4, 6]);
+    assert_eq!(encode("      a"), [4, 3, 9]);
+    assert_eq!(encode("c a"), [11, 7]);
+    for text in ["a    b ca  b", "   ", ""] {
+        assert_eq!(tokenizer.decode(&encode(text)).unwrap(), text);
+    }
+}
+
+/// What its name alone says.
+#[test]
+fn phi3s_special_tokens_take_the_spaces_behind_them() {
+    let tokens = [
+        ("<unk>", 2, 0.0),
+        ("<s>", 3, 0.0),
+        ("<|user|>", 3, 0.0),
+        ("▁", 1, 0.0),
+        ("▁a", 1, 0.0),
+        ("a", 1, 0.0),
+    ];
+    let named = |name: Option<&str>| {
+        let mut metadata = of_architecture("phi3", &tokens);
+        metadata.extend(name.map(|name| ("general.name", text(name))));
+        json(&metadata)
+    };
+    for name in ["Phi3", "Phi-3-mini-4k-instruct", "Phi 3.5 Mini Instruct"] {
+        let json = named(Some(name)).unwrap().to_string();
+        let tokenizer = Tokenizer::from_json(json.as_bytes()).unwrap();
+        let encode = |text: &str| tokenizer.encode_text(text).unwrap();
+        assert_eq!(encode("<|user|>  a"), [2, 4], "{name}");
+        assert_eq!(encode("<|user|>a"), [2, 4], "{name}");
+        assert_eq!(encode("<s> a"), [1, 3, 4], "{name}");
+    }
+    for name in [None, Some("another")] {
+        let message = named(name).unwrap_err().to_string();
+        assert!(message.contains("general.name"), "{message}");
+    }
 }
 
 /// SentencePiece by its scores, with a space before the text, bytes for what has no token, and
