@@ -121,8 +121,8 @@ fn integers_of_every_model_type_predict_as_floating_point_does() {
             faults.push(format!("{name}: perplexity differs by {difference}"));
         }
     }
-    // A channel that is a thousand times as large as the others makes scores beyond what 16 bits hold.
-    let expected = |fault: &String| fault.starts_with("llama-outlier: block 0: queries up to");
+    // A channel that is a thousand times as large as the others leaves them few bits behind a norm.
+    let expected = |fault: &String| fault.starts_with("llama-outlier: block 0: a few channels");
     let known = faults.len() == 1 && faults.iter().all(expected);
     assert!(known, "{}", faults.join("\n"));
 }

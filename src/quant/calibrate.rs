@@ -60,6 +60,8 @@ pub struct Spread {
     pub extent: Extent,
     pub variance_min: f64,
     pub variance_max: f64,
+    /// The sum of the rows' median magnitudes behind the norm, and the number of rows, but for constant ones.
+    medians: (f64, u64),
 }
 
 impl Default for Spread {
@@ -68,11 +70,19 @@ impl Default for Spread {
             extent: Extent::default(),
             variance_min: f64::INFINITY,
             variance_max: 0.0,
+            medians: (0.0, 0),
         }
     }
 }
 
 impl Spread {
+    /// How large half of the values are behind the norm, in the mean over rows; `None` where no row varies. (Of normally
+    /// distributed values it is 0.67; where some channels are much larger than the others, it is small.)
+    pub fn median(&self) -> Option<f64> {
+        let (sum, rows) = self.medians;
+        (rows > 0).then(|| sum / rows as f64)
+    }
+
     fn observe(&mut self, values: &[f32], width: usize, norm: NormKind) {
         assert_eq!(values.len() % width, 0, "a norm's input has whole rows");
         self.extent.observe(values);
@@ -88,6 +98,13 @@ impl Spread {
                 / width as f64;
             self.variance_min = self.variance_min.min(variance);
             self.variance_max = self.variance_max.max(variance);
+            if variance > 0.0 {
+                let mut sizes: Vec<f64> =
+                    row.iter().map(|v| (f64::from(*v) - mean).abs()).collect();
+                let (_, median, _) = sizes.select_nth_unstable_by(width / 2, f64::total_cmp);
+                self.medians.0 += *median / variance.sqrt();
+                self.medians.1 += 1;
+            }
         }
     }
 }
@@ -241,6 +258,19 @@ mod tests {
         let spread = calibration.blocks[0].input;
         assert_eq!((spread.variance_min, spread.variance_max), (1.0, 16.0));
         assert_eq!(spread.extent.max, 7.0);
+    }
+
+    /// One channel that is much larger than the others is most of the variance.
+    #[test]
+    fn a_loud_channel_leaves_the_others_faint() {
+        let mut calibration = Calibration::new(1, rows(NormKind::RootMeanSquare, 4));
+        calibration.observe(0, Tensor::BlockInput, &[0.0; 4]);
+        assert_eq!(calibration.blocks[0].input.median(), None);
+        calibration.observe(0, Tensor::BlockInput, &[1.0, -1.0, 1.0, -1.0]);
+        assert_eq!(calibration.blocks[0].input.median(), Some(1.0));
+        calibration.observe(0, Tensor::BlockInput, &[1.0, 1000.0, 1.0, -1.0]);
+        let median = calibration.blocks[0].input.median().expect("two rows");
+        assert!((median - 0.501).abs() < 1e-5, "{median}");
     }
 
     /// RMSNorm divides by the mean square: a row that is far from 0 but constant is large.

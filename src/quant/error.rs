@@ -84,6 +84,16 @@ pub enum QuantError {
         needed: u32,
     },
     #[error(
+        "{place}: a few channels of {tensor} are so much larger than the others that behind the norm half of them stay below {median}, where at least {needed} is needed for {bits} bits of each: use another checkpoint"
+    )]
+    Faint {
+        place: Place,
+        tensor: &'static str,
+        median: f64,
+        needed: f64,
+        bits: u32,
+    },
+    #[error(
         "{place}: {quantity} can reach 2^{log2:.1}, beyond 2^{limit}: the weights are too large for exact arithmetic, no option changes that"
     )]
     Bound {

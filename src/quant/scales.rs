@@ -10,6 +10,9 @@
 //! | q, k | as many bits as the largest value leaves of 16, while σ ≤ 16 and ⌊D·2^-σ⌋ fits its keys |
 //! | activation key | 8 to 11, the same for all blocks |
 //!
+//! A norm's output has the same scale in all channels. Where a few are so large that half of the others would have fewer
+//! than five bits, the model is refused.
+//!
 //! where σ = f_q + f_k − 11 is the number of bits that an attention score loses on becoming the
 //! key of the exp table.
 
@@ -41,6 +44,9 @@ const NORM_OUTPUT: u32 = 10;
 pub(super) const MAX_GAIN: u32 = 24;
 /// The most fractional bits of queries and keys before their norm.
 pub(super) const MAX_HEAD_INPUT: u32 = 24;
+/// How many bits half of a norm's outputs must have: with fewer, answers are other ones than in floating point.
+const FAINT_BITS: u32 = 5;
+const STREAM: &str = "the residual stream";
 /// How precise n = ⌊2^w/Z⌋ is at least, in bits.
 const INVERSE_PRECISION: u32 = 14;
 
@@ -146,7 +152,12 @@ pub fn choose_scales(
         activation_value: ACTIVATION_VALUE,
         final_gain: (FINAL_GAIN + lost).min(MAX_GAIN),
         gain: GAIN,
-        final_norm: norm_scale(architecture.norm_size(), residual, &calibration.final_norm),
+        final_norm: norm_scale(
+            (Place::Head, STREAM),
+            architecture.norm_size(),
+            residual,
+            &calibration.final_norm,
+        )?,
         blocks,
     })
 }
@@ -158,10 +169,10 @@ fn block_scales(
     options: Options,
 ) -> Result<BlockScales, QuantError> {
     let (place, size) = (Place::Block(index), architecture.norm_size());
-    let norm = |spread: &Spread| norm_scale(size, residual, spread);
+    let norm = |spread: &Spread| norm_scale((place, STREAM), size, residual, spread);
     let [first, second] = architecture.order.before();
     let behind = architecture.order.behind();
-    let norm1 = first.then(|| norm(&block.input));
+    let norm1 = first.then(|| norm(&block.input)).transpose()?;
     let read = norm1.map_or(residual, |norm| norm.output) + WEIGHT;
     // Of queries or keys: what enters their norm, and its scale.
     let head_norm = |heads, tensor, spread: &Spread| {
@@ -172,7 +183,7 @@ fn block_scales(
             let input = stored.fit(0..=read.min(MAX_HEAD_INPUT))?;
             Ok(HeadNormScale {
                 input,
-                norm: norm_scale(size, input, spread),
+                norm: norm_scale((place, tensor), size, input, spread)?,
             })
         };
         size.map(scale).transpose()
@@ -199,11 +210,12 @@ fn block_scales(
         least,
         options,
     )?;
+    let norm = |there: bool, spread| there.then(|| norm(spread)).transpose();
     Ok(BlockScales {
         norm1,
-        norm2: second.then(|| norm(&block.middle)),
-        attention_norm: behind.then(|| norm(&block.attention_output)),
-        feed_forward_norm: behind.then(|| norm(&block.feed_forward_output)),
+        norm2: norm(second, &block.middle)?,
+        attention_norm: norm(behind, &block.attention_output)?,
+        feed_forward_norm: norm(behind, &block.feed_forward_output)?,
         query_norm,
         key_norm,
         q,
@@ -289,9 +301,9 @@ fn residual_scale(
     let blocks = calibration.blocks.iter().enumerate().flat_map(|(i, b)| {
         let place = Place::Block(i);
         let always = [
-            (place, "the residual stream", &b.input.extent),
+            (place, STREAM, &b.input.extent),
             (place, "the attention's output", &b.attention_branch),
-            (place, "the residual stream", &b.middle.extent),
+            (place, STREAM, &b.middle.extent),
             (place, "the feed-forward output", &b.feed_forward_branch),
         ];
         let outputs = [
@@ -306,11 +318,7 @@ fn residual_scale(
             .into_iter()
             .chain(outputs.into_iter().filter(move |_| behind))
     });
-    let head = (
-        Place::Head,
-        "the residual stream",
-        &calibration.final_norm.extent,
-    );
+    let head = (Place::Head, STREAM, &calibration.final_norm.extent);
     blocks
         .chain([head, (Place::Embedding, "the embedding", &embeddings)])
         .try_fold(RESIDUAL, |scale, (place, tensor, extent)| {
@@ -320,8 +328,24 @@ fn residual_scale(
 
 /// R ≈ 2^r / (m·2^f·σ): its smallest value seen must keep [`ROOT_PRECISION`] bits. That is
 /// m²·2^(2f)·σ² ≤ 2^(2(r − 13)), without a logarithm or root: rounded once.
-fn norm_scale(size: NormSize, input: u32, spread: &Spread) -> NormScale {
+/// The scales of a norm of what is called `tensor`, if half of its outputs have [`FAINT_BITS`] bits.
+fn norm_scale(
+    (place, tensor): (Place, &'static str),
+    size: NormSize,
+    input: u32,
+    spread: &Spread,
+) -> Result<NormScale, QuantError> {
     let output = max_norm_output(size.width);
+    let needed = power_of_two(i64::from(FAINT_BITS) - i64::from(output));
+    if let Some(median) = spread.median().filter(|median| *median < needed) {
+        return Err(QuantError::Faint {
+            place,
+            tensor,
+            median,
+            needed,
+            bits: FAINT_BITS,
+        });
+    }
     let multiple = size.multiple() as f64;
     let power = |n: u32| power_of_two(2 * i64::from(n));
     let squares = multiple * multiple * power(input) * spread.variance_max;
@@ -330,7 +354,7 @@ fn norm_scale(size: NormSize, input: u32, spread: &Spread) -> NormScale {
     } else {
         output + 48
     };
-    NormScale { output, root }
+    Ok(NormScale { output, root })
 }
 
 /// The scales of q (with 1/√w in it) and k, both as they meet.
