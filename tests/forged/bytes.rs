@@ -93,19 +93,21 @@ fn flips_are_refused(
 #[test]
 fn every_flipped_byte_of_the_statement_is_refused() {
     let header = 16;
-    let statement = &scene().bundled.first.statement;
-    let statement = postcard::to_stdvec(statement).expect("plain data").len();
-    let proof = (&*file(), &scene().model);
-    flips_are_refused(proof, 0..header + statement, |position| 1 << (position % 8));
+    let Small { model, file } = small();
+    let statement = decode(file).expect("a proof").statement;
+    let statement = postcard::to_stdvec(&statement).expect("plain data").len();
+    flips_are_refused((file, model), 0..header + statement, |position| {
+        1 << (position % 8)
+    });
 }
 
 /// A sample over the whole file, all eight bits in turn. The exhaustive runs are the next tests.
 #[test]
 fn a_sample_of_flipped_bytes_is_refused() {
-    let stride = 131;
-    let file = file();
+    let stride = 83;
+    let Small { model, file } = small();
     let positions = (5..file.len()).step_by(stride);
-    flips_are_refused((&file, &scene().model), positions, |position| {
+    flips_are_refused((file, model), positions, |position| {
         1 << (position / stride % 8)
     });
 }
