@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use crate::files;
 
-use super::chat::{self, ChatTemplate, SourceError};
+use super::chat::{self, ChatTemplate, SourceError, SpecialTokens};
 use super::gguf::{self, Gguf, GgufError, PartName};
 use super::layout::{
     ADDED_TOKENS, CONFIG, DEFAULT_TEMPLATE, GENERATION, MERGES, PICKLE, TEMPLATE, TEMPLATE_SUFFIX,
@@ -361,9 +361,6 @@ impl Beside {
         }
     }
 }
-
-/// A tokenizer's special tokens by their names; `None` where there is none.
-type SpecialTokens = BTreeMap<String, Option<String>>;
 
 /// Reads a checkpoint's files, recording the digest of each.
 struct Loader {

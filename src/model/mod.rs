@@ -24,6 +24,7 @@ mod shard;
 pub mod synthetic;
 mod tokenizer;
 mod tokenizer_config;
+mod tokenizer_parts;
 mod wanted;
 mod weights;
 

@@ -12,6 +12,7 @@ use super::config::Shown;
 use super::pipeline::{self, Parts};
 use super::post_processor::Around;
 use super::tokenizer_config::TokenizerConfig;
+use super::tokenizer_parts::byte_level;
 
 /// The largest file of a tokenizer. Gemma 3's, among the largest published, has 33 MB.
 const MAX_FILE: usize = 1 << 26;
@@ -137,10 +138,7 @@ impl Tokenizer {
             serde_json::from_slice(vocabulary).map_err(|e| unreadable(&e))?;
         let merges = std::str::from_utf8(merges).map_err(|e| unreadable(&e))?;
         let merges = parse_merges(merges)?;
-        let decoder = json!({
-            "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
-            "use_regex": true,
-        });
+        let decoder = byte_level(false, true);
         let model = json!({"type": "BPE", "vocab": vocabulary, "merges": merges});
         let json = json!({"version": "1.0", "decoder": decoder, "model": model});
         Ok(json.to_string().into_bytes())

@@ -73,14 +73,16 @@ pub const SPECIAL_TOKENS: [&str; 7] = [
     "mask_token",
 ];
 
+/// Special tokens by their names: [`SPECIAL_TOKENS`], and others that a tokenizer calls its own. `None`: there is none, so
+/// that the name is undefined.
+pub type SpecialTokens = BTreeMap<String, Option<String>>;
+
 /// A template and the special tokens that it may name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatTemplate {
     source: String,
-    /// By their names: [`SPECIAL_TOKENS`], and others that a tokenizer calls its own. `None`: there is none, so that the
-    /// name is undefined. Of one of [`SPECIAL_TOKENS`] that is absent the checkpoint says nothing: a template that reads
-    /// it is refused.
-    tokens: BTreeMap<String, Option<String>>,
+    /// Of one of [`SPECIAL_TOKENS`] that is absent the checkpoint says nothing: a template that reads it is refused.
+    tokens: SpecialTokens,
 }
 
 /// Why there is no prompt.
@@ -115,10 +117,7 @@ impl From<Fault> for ChatError {
 impl ChatTemplate {
     /// # Errors
     /// [`ChatError::TooLarge`], and [`ChatError::Malformed`] for a name that is no variable, or another one.
-    pub fn new(
-        source: String,
-        tokens: BTreeMap<String, Option<String>>,
-    ) -> Result<Self, ChatError> {
+    pub fn new(source: String, tokens: SpecialTokens) -> Result<Self, ChatError> {
         let tokens_length = tokens
             .iter()
             .map(|(name, token)| name.len() + token.as_ref().map_or(0, String::len));

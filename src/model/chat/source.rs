@@ -3,12 +3,10 @@
 //! A file of its own goes before `tokenizer_config.json`; of several templates with names, "default" is taken.
 //! `chat_template.json` is of processors of images and sound, and is not read.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value as Json};
 use thiserror::Error;
 
-use super::{ChatError, ChatTemplate};
+use super::{ChatError, ChatTemplate, SpecialTokens};
 
 /// A file of a checkpoint: its name and its content.
 pub type File<'a> = (&'a str, &'a [u8]);
@@ -55,7 +53,7 @@ fn unexpected(key: &str, found: &Json, expected: &'static str) -> SourceError {
 pub fn find(
     template: Option<File>,
     config: Option<File>,
-    tokens: BTreeMap<String, Option<String>>,
+    tokens: SpecialTokens,
 ) -> Result<Option<ChatTemplate>, (String, SourceError)> {
     let of = |file: &str| {
         let file = file.to_string();
@@ -119,7 +117,7 @@ mod tests {
     fn found(template: Option<&str>, config: &str) -> Option<String> {
         let template = template.map(|t| ("chat_template.jinja", t.as_bytes()));
         let config = ("tokenizer_config.json", config.as_bytes());
-        let found = find(template, Some(config), BTreeMap::new()).expect("well-formed files");
+        let found = find(template, Some(config), SpecialTokens::new()).expect("well-formed files");
         found.map(|found| found.source)
     }
 
@@ -145,7 +143,7 @@ mod tests {
         ] {
             assert_eq!(found(None, none), None, "{none}");
         }
-        assert!(matches!(find(None, None, BTreeMap::new()), Ok(None)));
+        assert!(matches!(find(None, None, SpecialTokens::new()), Ok(None)));
     }
 
     #[test]
@@ -180,7 +178,7 @@ mod tests {
                 "\"chat_template\" is null",
             ),
         ] {
-            let (name, error) = find(template, config, BTreeMap::new()).expect_err(named);
+            let (name, error) = find(template, config, SpecialTokens::new()).expect_err(named);
             assert_eq!(name, file);
             assert!(error.to_string().contains(named), "{named}: {error}");
         }
@@ -189,7 +187,7 @@ mod tests {
         };
         let config = r#"{"chat_template": ""}"#;
         let (most, more) = (padded(config, MAX_JSON), padded(config, MAX_JSON + 1));
-        let read = |json| find(None, Some(("c.json", json)), BTreeMap::new());
+        let read = |json| find(None, Some(("c.json", json)), SpecialTokens::new());
         assert!(read(&most).is_ok());
         let (name, error) = read(&more).expect_err("large");
         let said = error.to_string();

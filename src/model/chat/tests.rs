@@ -35,7 +35,7 @@ fn reference() -> Reference {
 }
 
 impl Reference {
-    fn tokens(&self) -> BTreeMap<String, Option<String>> {
+    fn tokens(&self) -> SpecialTokens {
         let mut tokens: BTreeMap<_, _> = SPECIAL_TOKENS.map(|n| (n.to_string(), None)).into();
         tokens.insert("bos_token".into(), Some(self.bos_token.clone()));
         tokens.insert("eos_token".into(), Some(self.eos_token.clone()));

@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::super::pipeline::{LLAMA3, O200K, QWEN2, TEKKEN};
+use super::super::tokenizer_parts::{byte_level, pre_tokenizers, split};
 use super::architecture::Architecture;
 use super::header::GgufError;
 use super::metadata::Metadata;
@@ -89,20 +90,11 @@ impl Pre {
 
     /// The normalizer and the pre-tokenizer.
     fn parts(&self) -> [Json; 2] {
-        let after = |first: Json, use_regex| {
-            let pretokenizers = [first, byte_level(use_regex)];
-            json!({"type": "Sequence", "pretokenizers": pretokenizers})
-        };
+        let after = |first, words| pre_tokenizers([first, byte_level(false, words)]);
         let pre_tokenizer = match self.split {
-            Split::Words => byte_level(true),
+            Split::Words => byte_level(false, true),
             Split::Digits => after(json!({"type": "Digits", "individual_digits": true}), true),
-            Split::Regex(regex) => after(
-                json!({
-                    "type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated",
-                    "invert": false,
-                }),
-                false,
-            ),
+            Split::Regex(regex) => after(split(regex), false),
         };
         let normalizer = match self.normalized {
             true => json!({"type": "NFC"}),
@@ -110,13 +102,6 @@ impl Pre {
         };
         [normalizer, pre_tokenizer]
     }
-}
-
-fn byte_level(use_regex: bool) -> Json {
-    json!({
-        "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
-        "use_regex": use_regex,
-    })
 }
 
 /// The `tokenizer.json` but for what all kinds have.
@@ -138,7 +123,7 @@ pub(super) fn json(
     Ok(json!({
         "normalizer": normalizer,
         "pre_tokenizer": pre_tokenizer,
-        "decoder": byte_level(true),
+        "decoder": byte_level(false, true),
         "model": {
             "type": "BPE", "vocab": vocabulary.ids, "merges": merges,
             "ignore_merges": pre.whole_words,

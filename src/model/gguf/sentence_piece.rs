@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value as Json, json};
 
+use super::super::tokenizer_parts::{pieces, replace};
 use super::architecture::Architecture;
 use super::header::GgufError;
 use super::metadata::Metadata;
@@ -94,20 +95,14 @@ pub(super) fn json(
         return Err(metadata.unsupported(mapped, "a tokenizer without it"));
     }
     let unknown = (0..vocabulary.tokens.len()).find(|id| vocabulary.kind(*id) == UNKNOWN);
-    let replace = |from: &str, to: &str| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
     let mut normalizers = vec![replace(" ", "▁")];
-    let mut decoders = vec![
-        replace("▁", " "),
-        json!({"type": "ByteFallback"}),
-        json!({"type": "Fuse"}),
-    ];
-    if metadata.flag(SPACE_PREFIX)? != Some(false) {
+    let prefixed = metadata.flag(SPACE_PREFIX)? != Some(false);
+    if prefixed {
         normalizers.insert(0, json!({"type": "Prepend", "prepend": "▁"}));
-        decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
     }
     Ok(json!({
         "normalizer": {"type": "Sequence", "normalizers": normalizers},
-        "decoder": {"type": "Sequence", "decoders": decoders},
+        "decoder": pieces(prefixed),
         "model": {
             "type": "BPE", "vocab": vocabulary.ids, "merges": merges(metadata, vocabulary, flavour)?,
             "unk_token": unknown.map(|id| &vocabulary.tokens[id]), "fuse_unk": true,

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 
 use super::super::chat::{ChatError, ChatTemplate};
+use super::super::tokenizer_parts::around;
 use super::architecture::Architecture;
 use super::byte_level::{self, Pre};
 use super::header::GgufError;
@@ -104,8 +105,7 @@ fn post_processor(
     vocabulary: &Vocabulary,
     begins: bool,
 ) -> Result<Json, GgufError> {
-    let mut special = BTreeMap::new();
-    let mut token = |add: bool, key: &str| -> Result<Option<Json>, GgufError> {
+    let token = |add: bool, key: &str| -> Result<Option<(&str, Json)>, GgufError> {
         if !add {
             return Ok(None);
         }
@@ -114,21 +114,11 @@ fn post_processor(
             .ok()
             .and_then(|id| vocabulary.tokens.get(id));
         let text = text.ok_or_else(|| malformed(key, "not a token"))?;
-        special.insert(text, json!({"id": text, "ids": [id], "tokens": [text]}));
-        Ok(Some(json!({"SpecialToken": {"id": text, "type_id": 0}})))
+        Ok(Some((text, id.into())))
     };
-    let text = json!({"Sequence": {"id": "A", "type_id": 0}});
     let before = token(metadata.flag(ADD_BOS)?.unwrap_or(begins), BOS)?;
     let behind = token(metadata.flag(ADD_EOS)? == Some(true), EOS)?;
-    if before.is_none() && behind.is_none() {
-        return Ok(Json::Null);
-    }
-    let single: Vec<Json> = before.into_iter().chain([text]).chain(behind).collect();
-    let mut pair = single.clone();
-    pair.push(json!({"Sequence": {"id": "B", "type_id": 1}}));
-    Ok(json!({
-        "type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special,
-    }))
+    Ok(around([before, behind]))
 }
 
 pub(super) struct Vocabulary<'a> {

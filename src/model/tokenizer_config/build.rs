@@ -12,6 +12,7 @@ use super::{Class, Token, TokenizerConfig};
 use crate::model::TokenizerError;
 use crate::model::chat::SPECIAL_TOKENS;
 use crate::model::pipeline::QWEN2;
+use crate::model::tokenizer_parts::{around, byte_level, pieces, pre_tokenizers, replace, split};
 
 /// The place of `unk_token` in [`SPECIAL_TOKENS`].
 const UNKNOWN: usize = 2;
@@ -141,13 +142,6 @@ impl TokenizerConfig {
     /// The parts that the class has of its own: normalizer, pre-tokenizer and decoder.
     fn parts(&self) -> Vec<(&'static str, Value)> {
         let space = self.space == Some(true);
-        let byte_level = |space: bool, words: bool| json!({"type": "ByteLevel", "add_prefix_space": space, "trim_offsets": true, "use_regex": words});
-        let sequence = |decoders: &[Value]| json!({"type": "Sequence", "decoders": decoders});
-        let pieces = [
-            json!({"type": "Replace", "pattern": {"String": "▁"}, "content": " "}),
-            json!({"type": "ByteFallback"}),
-            json!({"type": "Fuse"}),
-        ];
         let nfc = json!({"type": "NFC"});
         let bytes = byte_level(true, true);
         let (normalizer, pre_tokenizer, decoder) = match self.class {
@@ -155,13 +149,8 @@ impl TokenizerConfig {
             Class::Gpt2 => (Value::Null, byte_level(space, true), bytes),
             Class::NeoX => (nfc, byte_level(space, true), bytes),
             Class::Qwen2 => {
-                let words = json!({"type": "Split", "pattern": {"Regex": QWEN2}, "behavior": "Isolated", "invert": false});
-                let parts = [words, byte_level(space, false)];
-                (
-                    nfc,
-                    json!({"type": "Sequence", "pretokenizers": parts}),
-                    bytes,
-                )
+                let parts = [split(QWEN2), byte_level(space, false)];
+                (nfc, pre_tokenizers(parts), bytes)
             }
             Class::Llama => {
                 let space = self.space != Some(false);
@@ -171,16 +160,11 @@ impl TokenizerConfig {
                     false => "first",
                 };
                 let metaspace = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": false});
-                let strip = json!({"type": "Strip", "content": " ", "start": 1, "stop": 0});
-                let strip = space.then_some(strip);
-                let decoders: Vec<Value> = pieces.into_iter().chain(strip).collect();
-                (Value::Null, metaspace, sequence(&decoders))
+                (Value::Null, metaspace, pieces(space))
             }
             Class::Gemma => {
-                let replace =
-                    json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"});
                 let split = json!({"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": false});
-                (replace, split, sequence(&pieces))
+                (replace(" ", "▁"), split, pieces(false))
             }
         };
         vec![
@@ -199,7 +183,7 @@ impl TokenizerConfig {
             (Class::Gemma, None) => json!("None"),
             _ => Value::Null,
         };
-        let pieces = matches!(self.class, Class::Llama | Class::Gemma);
+        let pieces = !self.class.is_of_bytes();
         vec![
             ("unk_token", unknown),
             ("fuse_unk", pieces.into()),
@@ -210,8 +194,7 @@ impl TokenizerConfig {
 
     /// What puts tokens around a prompt, where it is not what a `tokenizer.json` says: GPT-NeoX's class never asks it.
     fn post_processor(&self, added: &Added) -> Result<Option<Value>, TokenizerError> {
-        let mut special = BTreeMap::new();
-        let mut pieces = [None, None];
+        let mut tokens = [None, None];
         for at in [0, 1] {
             let Some(Token { content, .. }) = self.named[at].as_ref().filter(|_| self.around[at])
             else {
@@ -225,26 +208,12 @@ impl TokenizerConfig {
                     "a token without spaces, : and $",
                 ));
             }
-            special.insert(
-                content,
-                json!({"id": content, "ids": [added.id(content)], "tokens": [content]}),
-            );
-            pieces[at] = Some(json!({"SpecialToken": {"id": content, "type_id": 0}}));
+            tokens[at] = Some((content.as_str(), json!(added.id(content))));
         }
-        if special.is_empty() {
-            return Ok((self.class == Class::NeoX).then_some(Value::Null));
-        }
-        let [before, behind] = pieces;
-        let text = json!({"Sequence": {"id": "A", "type_id": 0}});
-        let single: Vec<Value> = before.into_iter().chain([text]).chain(behind).collect();
-        let pair = [
-            &single[..],
-            &[json!({"Sequence": {"id": "B", "type_id": 1}})],
-        ]
-        .concat();
-        Ok(Some(json!({
-            "type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special,
-        })))
+        Ok(match around(tokens) {
+            Value::Null if self.class != Class::NeoX => None,
+            part => Some(part),
+        })
     }
 }
 

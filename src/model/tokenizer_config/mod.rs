@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::TokenizerError;
-use super::chat::{SPECIAL_TOKENS, json_object};
+use super::chat::{SPECIAL_TOKENS, SpecialTokens, json_object};
 use super::config::Registered;
 use super::layout::{ADDED_TOKENS, CONFIG, TOKENIZER_CONFIG, TOKENS_MAP};
 #[cfg(test)]
@@ -123,12 +123,15 @@ impl Class {
             Value::String(name) => Some(name.strip_suffix("Fast").unwrap_or(name)),
             _ => return Err(refusal(CLASS, stated, "a text")),
         };
-        let text = json.map_or("", |json| std::str::from_utf8(json).unwrap_or_default());
+        let over_bytes = || {
+            let text = std::str::from_utf8(json.unwrap_or_default()).unwrap_or_default();
+            text.contains("\"ByteLevel\"")
+        };
         let class = match (registered, named) {
             (Registered::Always(class), _) | (Registered::Class(class), None) => class,
             (Registered::Any, _) | (Registered::Nothing, None) => ANY_TOKENIZER,
             // Llama 3 and others name it, but have BPE over bytes.
-            (_, Some("LlamaTokenizer")) if text.contains("\"ByteLevel\"") => ANY_TOKENIZER,
+            (_, Some("LlamaTokenizer")) if over_bytes() => ANY_TOKENIZER,
             (_, Some(name)) => name,
         };
         let class = match class {
@@ -215,7 +218,7 @@ impl TokenizerConfig {
     }
 
     /// The special tokens by their names: none, but for what has one.
-    pub fn special_tokens(&self) -> BTreeMap<String, Option<String>> {
+    pub fn special_tokens(&self) -> SpecialTokens {
         let named = SPECIAL_TOKENS.iter().zip(&self.named);
         let named = named.map(|(name, token)| (name.to_string(), token.as_ref()));
         let others = self.others.iter().map(|(name, t)| (name.clone(), Some(t)));
