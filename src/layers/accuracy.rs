@@ -172,7 +172,7 @@ fn tensors(m: &Manifest, layer: LayerKind, columns: &Columns) -> Vec<(Stage, Vec
             (Stage::FinalInput, columns.get("h"), s.residual),
             (
                 Stage::FinalNorm,
-                columns.get("final norm output"),
+                columns.normed("final norm output", &s.final_lifts),
                 s.final_norm.output,
             ),
         ];
@@ -180,12 +180,13 @@ fn tensors(m: &Manifest, layer: LayerKind, columns: &Columns) -> Vec<(Stage, Vec
     let block = &s.blocks[index];
     let value = s.attention_accumulator(index);
     let norms = [
-        (Stage::Norm1, "norm 1 output", block.norm1),
-        (Stage::Norm2, "norm 2 output", block.norm2),
+        (Stage::Norm1, "norm 1 output", block.norm1, &block.lifts1),
+        (Stage::Norm2, "norm 2 output", block.norm2, &block.lifts2),
     ];
-    let norms = norms
-        .into_iter()
-        .filter_map(|(stage, name, norm)| Some((stage, name, norm?.output)));
+    let norms = norms.into_iter().filter_map(|(stage, name, norm, lifts)| {
+        let output = norm?.output;
+        Some((stage, columns.normed(name, lifts), output))
+    });
     let up = (Stage::Up, "up", s.up_accumulator(index));
     let columns_of_stages = [
         (Stage::BlockInput, "h", s.residual),
@@ -195,10 +196,11 @@ fn tensors(m: &Manifest, layer: LayerKind, columns: &Columns) -> Vec<(Stage, Vec
         (Stage::Activated, "activation", s.activation_value),
         (Stage::FeedForwardBranch, "feed-forward", s.residual),
     ];
-    let columns_of_stages = columns_of_stages.into_iter().chain(norms);
+    let columns_of_stages = columns_of_stages.into_iter();
     let columns_of_stages = columns_of_stages.chain(m.architecture.gated.then_some(up));
     let mut all: Vec<_> = columns_of_stages
         .map(|(stage, name, bits)| (stage, columns.get(name), bits))
+        .chain(norms)
         .collect();
     all.push((Stage::HeadOutput, columns.head_outputs(), s.inverse + value));
     // Queries and keys may be balanced, and their lanes in another order: what they give is compared.
@@ -230,6 +232,19 @@ impl Columns {
                 _ => None,
             },
         })
+    }
+
+    /// A norm's output, all channels with the same scale.
+    fn normed(&self, name: &str, lifts: &[u8]) -> Vec<f64> {
+        let lowered = |(at, z): (usize, f64)| {
+            let channel = at / (self.tokens * LANES) * LANES + at % LANES;
+            z * power_of_half(lifts.get(channel).map_or(0, |t| u32::from(*t)))
+        };
+        self.get(name)
+            .into_iter()
+            .enumerate()
+            .map(lowered)
+            .collect()
     }
 
     /// A column, or the number that its digits `name[0]`, `name[1]`, … are. Panics if there is none.

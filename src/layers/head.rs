@@ -24,7 +24,7 @@ pub fn head_system(manifest: &Manifest, tokens: usize, outputs: &[(usize, usize)
 
 /// The constants of the final norm.
 pub(super) fn norm_shape(a: &Architecture, s: &Scales) -> Option<NormShape> {
-    block::norm_shape(a, s, s.final_norm, 1)
+    block::norm_shape(a, s, s.final_norm, 1).map(|shape| shape.lifted(&s.final_lifts))
 }
 
 /// The matrix of the head: its own, or the token embedding.

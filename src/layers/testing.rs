@@ -24,10 +24,12 @@ pub fn manifest(shape: Shape) -> Manifest {
     };
     let block = BlockScales {
         norm1: Some(norm),
+        lifts1: vec![],
         norm2: Some(NormScale {
             output: 10,
             root: 58,
         }),
+        lifts2: vec![],
         attention_norm: None,
         feed_forward_norm: None,
         query_norm: None,
@@ -72,6 +74,7 @@ pub fn manifest(shape: Shape) -> Manifest {
             final_gain: 10,
             gain: 16,
             final_norm: norm,
+            final_lifts: vec![],
             blocks: vec![block; shape.layers],
         },
         tables: [0; 32],
@@ -128,6 +131,16 @@ fn with_norms(mut manifest: Manifest) -> Manifest {
     manifest
 }
 
+/// The same with channels lifted by 0, 1 or 2 bits.
+fn lifted(mut manifest: Manifest) -> Manifest {
+    let lifts = |from| (from..from + manifest.architecture.width).map(|k| (k % 3) as u8);
+    for block in &mut manifest.scales.blocks {
+        (block.lifts1, block.lifts2) = (lifts(0).collect(), lifts(1).collect());
+    }
+    manifest.scales.final_lifts = lifts(2).collect();
+    manifest
+}
+
 /// Manifests that together have every option of an [`Architecture`], one block each but where blocks differ. They are named
 /// for the published models whose options they have.
 pub fn decoders() -> Vec<(&'static str, Manifest)> {
@@ -181,8 +194,14 @@ pub fn decoders() -> Vec<(&'static str, Manifest)> {
         manifest.architecture.head_norm = Some(head_norm);
         manifest
     };
-    let whole = decoder((3, 1, 64), 1, |a| a.head_norm = Some(HeadNorm::Whole));
+    let whole = lifted(decoder((3, 1, 64), 1, |a| {
+        a.head_norm = Some(HeadNorm::Whole)
+    }));
+    let loud = lifted(decoder((1, 1, 64), 1, |a| {
+        (a.width, a.hidden, a.norm, a.gated) = (100, 64, NormKind::Layer, false);
+    }));
     vec![
+        ("loud channels and a mean", loud),
         ("norms of all heads, rotated", whole),
         ("Phi", phi),
         ("GPT-NeoX", neox),

@@ -267,7 +267,7 @@ impl Reference<'_> {
         let logit_bias = scaled(&model.head.logit_bias, s.logits());
         h.iter()
             .map(|x| {
-                let mut y = times(&gain, &self.norm(x));
+                let mut y = times(&gain, &self.lifted_norm(x, &s.final_lifts));
                 add(&mut y, &bias);
                 linear(&y, matrix, &logit_bias)
             })
@@ -287,30 +287,43 @@ impl Reference<'_> {
         z
     }
 
+    /// That of a norm whose channels are lifted, at the scale that is none's.
+    fn lifted_norm(&self, x: &[f64], lifts: &[u8]) -> Vec<f64> {
+        let mut z = self.norm(x);
+        for (z, t) in z.iter_mut().zip(lifts) {
+            *z *= f64::from(1 << t);
+        }
+        z
+    }
+
     fn block(&self, index: usize, h: &mut [Vec<f64>]) {
         let (a, s, w) = (
             self.a,
             &self.model.manifest.scales,
             &self.model.blocks[index],
         );
-        let before = |norm: bool, x: &Vec<f64>| if norm { self.norm(x) } else { x.clone() };
+        let before = |norm: bool, x: &Vec<f64>, lifts: &[u8]| match norm {
+            true => self.lifted_norm(x, lifts),
+            false => x.clone(),
+        };
+        let scales = &s.blocks[index];
         let [first, second] = a.order.before();
         let behind = |x: Vec<f64>, gain: &[i64]| match a.order.behind() {
             true => times(&scaled(gain, s.gain), &self.norm(&x)),
             false => x,
         };
-        let x: Vec<Vec<f64>> = h.iter().map(|x| before(first, x)).collect();
+        let x: Vec<Vec<f64>> = h.iter().map(|x| before(first, x, &scales.lifts1)).collect();
         let heads = self.attend(index, &x);
         for (i, h) in h.iter_mut().enumerate() {
             let bias = scaled(&w.output_bias, s.output_bias);
             let branch = behind(linear(&heads[i], &w.output, &bias), &w.attention_gain);
             let y = match a.order {
                 Order::Parallel => x[i].clone(),
-                Order::ParallelNorms => self.norm(h),
+                Order::ParallelNorms => self.lifted_norm(h, &scales.lifts2),
                 _ => {
                     let mut middle = h.clone();
                     add(&mut middle, &branch);
-                    before(second, &middle)
+                    before(second, &middle, &scales.lifts2)
                 }
             };
             let bits = s.up_accumulator(index);

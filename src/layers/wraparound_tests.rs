@@ -19,8 +19,8 @@ use super::{LayerKind, Sequence, check, system};
 use crate::algebra::F;
 use crate::quant::testing::BIASED;
 use crate::quant::{
-    Architecture, Biases, HeadNorm, HeadNormScale, Manifest, NormKind, NormScale, Order, Tables,
-    ceil_log2, max_norm_output,
+    Architecture, Biases, HeadNorm, HeadNormScale, MAX_LIFT, Manifest, NormKind, NormScale, Order,
+    Tables, ceil_log2, max_norm_output,
 };
 use crate::system::{
     Bind, ColumnId, Form, Public, Relation, Rhs, Segment, System, Table, Term, VarId, View,
@@ -247,7 +247,17 @@ fn scaled(mut manifest: Manifest, context: usize) -> Manifest {
     let ([first, second], behind) = (a.order.before(), a.order.behind());
     let s = &mut manifest.scales;
     s.final_norm = norm(48);
+    // All channels lifted as far as they may be.
+    let lifts = |there| {
+        if there {
+            vec![MAX_LIFT; a.width]
+        } else {
+            vec![]
+        }
+    };
+    s.final_lifts = lifts(true);
     let block = &mut s.blocks[0];
+    (block.lifts1, block.lifts2) = (lifts(first), lifts(second));
     block.norm1 = first.then(|| norm(32));
     block.norm2 = second.then(|| norm(48));
     block.attention_norm = behind.then(|| norm(32));

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! so c_k·R·2^-r ≈ c_k/√(V/d) is the normalized value and z_k has f_z fractional bits; gain and
-//! bias are the next linear layer's.
+//! bias are the next linear layer's. Where channels are lifted, c_k·2^(t_k) stands in the last line for c_k, 0 in the lanes
+//! beyond d: a public factor on the channel, so that channels are checked as well, and z_k has f_z + t_k fractional bits.
 //!
 //! | column | a cheating prover cannot choose it because |
 //! | --- | --- |
@@ -27,18 +28,21 @@
 //! Bounds, for any x in the range that its digits allow, |x| ≤ 2^b: |V| is at most the larger of m²·l·2^(2b) and, for
 //! LayerNorm, d·l·(l − d)·2^(2b), plus K ([`NormLimits`]). R ≤ √(d·2^(2r)/K) gives R's digits, and δ₁, δ₂ ≤ (2R+1)·V ≤ 2√(d·2^(2r)·V) + V
 //! the brackets'. R²·V < 2^252 for all digits of R ([`NormShape::new`] insists), so brackets are
-//! equations of integers. |c_k|·R ≤ √d·2^r, hence |z| ≤ √d·2^f_z.
+//! equations of integers. |c_k|·R ≤ √d·2^r, hence |z| ≤ √d·2^f_z, which its 16 bits hold; a lifted channel's may outgrow
+//! them, and then the run stops.
 
 use ethnum::U256;
 use rayon::prelude::*;
 
 use super::{Digits, HeadSide, Heads, LANES, Overflow, Recorder, Site, Vars};
 use crate::algebra::{F, from_i128, pow2};
-use crate::quant::{NormKind, NormLimits, NormScale, NormSize, isqrt};
-use crate::system::{Bind, ColumnId, Form, Live, Relation, Rhs, System, Term, VarId, View};
+use crate::quant::{Lifts, NormKind, NormLimits, NormScale, NormSize, isqrt};
+use crate::system::{
+    Bind, ColumnId, Form, Live, Public, Relation, Rhs, System, Tensor, Term, VarId, View,
+};
 
 /// A norm's constants, which follow from width and scales.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NormShape {
     size: NormSize,
     scale: NormScale,
@@ -48,6 +52,8 @@ pub struct NormShape {
     target: U256,
     root_digits: u32,
     bracket_digits: u32,
+    /// t_k of each of the d channels, or none.
+    lifts: Lifts,
 }
 
 impl NormShape {
@@ -78,7 +84,22 @@ impl NormShape {
             target: limits.target,
             root_digits,
             bracket_digits,
+            lifts: vec![],
         })
+    }
+
+    /// The same with lifted channels: as many as the width, or none.
+    pub fn lifted(self, lifts: &[u8]) -> Self {
+        assert!(lifts.is_empty() || lifts.len() == self.size.width);
+        let lifts = lifts.to_vec();
+        Self { lifts, ..self }
+    }
+
+    /// 2^(t_k) of every lane, 0 beyond the width; `None` where no channel is lifted.
+    fn lift_factors(&self) -> Option<Vec<i64>> {
+        let factors = self.lifts.iter().map(|t| 1 << t);
+        let filling = self.size.lanes - self.size.width;
+        (!self.lifts.is_empty()).then(|| factors.chain(vec![0; filling]).collect())
     }
 
     /// m.
@@ -106,6 +127,7 @@ impl NormShape {
                     .map(|token| Row::new(self, x, token, tokens))
             })
             .collect::<Result<Vec<Row>, Overflow>>()?;
+        let lifts = self.lift_factors();
         let (outputs, rests) = x
             .par_iter()
             .enumerate()
@@ -114,8 +136,10 @@ impl NormShape {
                 let lane = index % group / (tokens * LANES) * LANES + index % LANES;
                 // RMSNorm has no mean, and lanes beyond the width are no part of it.
                 let mean = if lane < self.size.width { row.sum } else { 0 };
-                let scaled = (m * i128::from(*x) - mean) * row.root + (1 << (dropped - 1));
-                let output = i64::try_from(scaled >> dropped).expect("|z| ≤ √d·2^f_z");
+                let lift = lifts.as_ref().map_or(1, |lifts| lifts[lane]);
+                let centred = (m * i128::from(*x) - mean) * i128::from(lift);
+                let scaled = centred * row.root + (1 << (dropped - 1));
+                let output = i64::try_from(scaled >> dropped).expect("|z| ≤ √d·2^(f_z + t)");
                 (output, scaled & ((1 << dropped) - 1))
             })
             .unzip();
@@ -220,6 +244,11 @@ impl NormSite {
         }
     }
 
+    /// The variables of a row's channels, lowest first.
+    fn channels(&self) -> Vec<VarId> {
+        self.features.iter().rev().copied().collect()
+    }
+
     fn row_vars(&self) -> Vec<VarId> {
         self.rows.iter().map(|(var, _)| *var).collect()
     }
@@ -260,11 +289,11 @@ impl Norm {
         let below = digits("below", &per_row, shape.bracket_digits);
         let above = digits("above", &per_row, shape.bracket_digits);
         let rest = digits("rest", &site.lens, shape.dropped() / 16);
+        let has_mean = shape.size.kind == NormKind::Layer;
         let this = Self {
             shape,
             tokens: site.lens[1],
-            sum: (shape.size.kind == NormKind::Layer)
-                .then(|| system.exact(format!("{name} sum"), &per_row)),
+            sum: has_mean.then(|| system.exact(format!("{name} sum"), &per_row)),
             variance: system.exact(format!("{name} variance"), &per_row),
             root,
             below,
@@ -358,15 +387,32 @@ impl Norm {
         });
     }
 
-    /// R·(m·x_k [− S1]) + half = z_k·2^(r−f_z) + rem_k.
+    /// R·(m·x_k [− S1])[·2^(t_k)] + half = z_k·2^(r−f_z) + rem_k.
     fn relate_output(&self, system: &mut System, name: &str, site: &NormSite, x: &Form) {
         let dropped = self.shape.dropped();
         let root = self.root.form(&site.row_binds());
         let m = F::from(self.shape.size.multiple() as u64);
+        let lifts = self.shape.lift_factors().map(|factors| {
+            let values = Tensor::new(factors.len(), move || factors);
+            let vars = site.channels();
+            Public::Table { vars, values }
+        });
         let mut terms = vec![Term::new(m, &[], vec![root.clone(), x.clone()])];
         if let Some(sum) = self.sum {
             let sum = Form::of(View::new(sum, &site.row_binds()));
-            terms.push(Term::new(-F::one(), &[], vec![root, sum]).live(site.counted.clone()));
+            let mean = Term::new(-F::one(), &[], vec![root, sum]);
+            // Lifts are zero where nothing counts.
+            let counted = site.counted.clone();
+            terms.push(if lifts.is_some() {
+                mean
+            } else {
+                mean.live(counted)
+            });
+        }
+        let mut check: Vec<VarId> = site.row_vars().into_iter().chain(site.part).collect();
+        if let Some(table) = lifts {
+            terms = terms.into_iter().map(|t| t.public(table.clone())).collect();
+            check.extend(site.channels());
         }
         let mut rhs = self.output.rhs(pow2(dropped), &site.binds);
         rhs.extend(self.rest.rhs(F::one(), &site.binds));
@@ -376,7 +422,7 @@ impl Norm {
         ));
         system.relate(Relation {
             name: format!("{name} output"),
-            check: site.row_vars().into_iter().chain(site.part).collect(),
+            check,
             terms,
             rhs,
         });
@@ -476,11 +522,15 @@ mod tests {
     }
 
     fn declare_kind(kind: NormKind, width: usize, tokens: usize) -> (System, Input, Norm) {
+        declare_shape(shape(kind, width), tokens)
+    }
+
+    fn declare_shape(shape: NormShape, tokens: usize) -> (System, Input, Norm) {
+        let width = shape.size.width;
         let mut system = System::default();
         let lanes = in_slabs(width);
         let vars = Vars::block(&mut system, lanes, (lanes, lanes), tokens);
         let input = Input::declare(&mut system, &vars);
-        let shape = shape(kind, width);
         let site = NormSite::stream(&vars, width);
         let norm = Norm::declare(&mut system, "norm", &site, &input.form(&vars), shape);
         (system, input, norm)
@@ -540,6 +590,55 @@ mod tests {
             let expected = (x - mean) / (variance + 1e-5).sqrt();
             assert!((*z as f64 / 1024.0 - expected).abs() < 0.51 / 1024.0 + 1e-6);
         }
+    }
+
+    /// Lifted channels have more fractional bits, and no other number of them: with and without a mean, and in a slab that
+    /// is filled up, where whatever stands there gives 0.
+    #[test]
+    fn lifted_channels_have_more_bits() {
+        let tables = OwnedTables::build();
+        for (width, kind) in [(100, LAYER), (192, NormKind::RootMeanSquare)] {
+            let lifts: Vec<u8> = (0..width).map(|k| (k % 4) as u8).collect();
+            let plain = shape(kind, width);
+            let lifted = plain.clone().lifted(&lifts);
+            let declared = declare_shape(lifted.clone(), 4);
+            let mut x = Rng(5).vector(in_slabs(width) * 4, 50_000);
+            let channel = |at: usize| at / 256 * 64 + at % 64;
+            for (at, x) in x.iter_mut().enumerate() {
+                if channel(at) >= width {
+                    *x = i64::from(at == 256 + 63);
+                }
+            }
+            let [z, more] = [plain, lifted].map(|s| s.normalize(&x, 4).expect("ordinary"));
+            for (at, (z, more)) in z.outputs.iter().zip(&more.outputs).enumerate() {
+                match lifts.get(channel(at)) {
+                    Some(t) => assert!(((more >> t) - z).abs() <= 1, "{at}"),
+                    None => assert_eq!(*more, 0),
+                }
+            }
+            let honest = || case(&declared, &tables, &x);
+            honest().assert_every_column_is_bound(&[]);
+            // The output of a norm without lifts, or with another channel's.
+            for (at, shift) in [(1, 1), (3, 3), (2, 1)] {
+                let mut case = honest();
+                let wrong = more.outputs[at] >> shift;
+                assert_ne!(wrong, more.outputs[at]);
+                case.set_integer("norm output", at, from_i128(wrong.into()));
+                assert_eq!(case.failures(), ["norm output"], "{at}");
+            }
+        }
+    }
+
+    /// A lift that makes a channel outgrow its 16 bits stops the run.
+    #[test]
+    fn a_lift_that_is_too_large_is_an_overflow() {
+        let lifted = shape(LAYER, 64).lifted(&[8; 64]);
+        let (system, input, norm) = declare_shape(lifted, 4);
+        let mut recorder = Recorder::on(&system);
+        let x = Rng(5).vector(256, 50_000);
+        input.run(&x, &mut recorder).expect("32-bit");
+        let overflow = norm.run(&x, &mut recorder).expect_err("2^10·2^8·1.7");
+        assert!(overflow.to_string().contains("norm output"), "{overflow}");
     }
 
     /// What a strange model has in lanes that only fill a slab up may leave no variance: it is not run.

@@ -336,7 +336,7 @@ fn a_link_depends_on_every_part() {
 #[test]
 fn systems_and_tables_depend_on_every_scale() {
     type Run = (Manifest, Vec<u32>);
-    let changes: [(&str, Change<Run>); 22] = [
+    let changes: [(&str, Change<Run>); 25] = [
         ("residual", |(m, _)| m.scales.residual += 1),
         ("weight", |(m, _)| m.scales.weight += 1),
         ("output bias", |(m, _)| m.scales.output_bias += 1),
@@ -361,6 +361,9 @@ fn systems_and_tables_depend_on_every_scale() {
         ("root 2", |(m, _)| {
             m.scales.blocks[0].norm2.as_mut().unwrap().root -= 16
         }),
+        ("lifts 1", |(m, _)| m.scales.blocks[0].lifts1 = lifts(m)),
+        ("lifts 2", |(m, _)| m.scales.blocks[0].lifts2 = lifts(m)),
+        ("final lifts", |(m, _)| m.scales.final_lifts = lifts(m)),
         ("q", |(m, _)| m.scales.blocks[0].q -= 1),
         ("k", |(m, _)| m.scales.blocks[0].k -= 1),
         ("activation", |(m, _)| {
@@ -406,6 +409,13 @@ fn systems_and_tables_depend_on_every_scale() {
         "most changes are possible"
     );
     assert_eq!(same, ["final gain"]);
+}
+
+/// The first channel of a norm lifted by a bit.
+fn lifts(manifest: &Manifest) -> Vec<u8> {
+    let mut lifts = vec![0; manifest.architecture.width];
+    lifts[0] = 1;
+    lifts
 }
 
 /// One bit more for a norm's output and its root.

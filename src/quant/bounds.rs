@@ -197,9 +197,10 @@ pub fn block(
     regime: Regime,
 ) -> Vec<Bound> {
     let (block, order) = (&scales.blocks[index], architecture.order);
-    let of_stream = |scale: Option<NormScale>, input_bits: u32| {
+    let of_stream = |scale: Option<NormScale>, lifts: &[u8], input_bits: u32| {
         let stream = (architecture.norm_size(), scales.residual, input_bits);
-        scale.map(|scale| norm(stream, architecture.epsilon(), scale, regime))
+        let epsilon = architecture.epsilon();
+        scale.map(|scale| norm(stream, epsilon, (scale, lifts), regime))
     };
     // h and the attention's branch, not yet rounded to the stream's format together.
     let middle_bits = if order.parallel() {
@@ -208,10 +209,10 @@ pub fn block(
         STREAM_BITS + 1
     };
     let norms = [
-        of_stream(block.norm1, STREAM_BITS),
-        of_stream(block.norm2, middle_bits),
-        of_stream(block.attention_norm, STREAM_BITS),
-        of_stream(block.feed_forward_norm, STREAM_BITS),
+        of_stream(block.norm1, &block.lifts1, STREAM_BITS),
+        of_stream(block.norm2, &block.lifts2, middle_bits),
+        of_stream(block.attention_norm, &[], STREAM_BITS),
+        of_stream(block.feed_forward_norm, &[], STREAM_BITS),
     ];
     let mut bounds: Vec<Bound> = norms.into_iter().flatten().flatten().collect();
     if order.behind() {
@@ -265,13 +266,16 @@ fn feed_forward(
 /// ```text
 /// |c_i| ≤ (m [+ l])·2^b,   in a run: R²·V ≤ d·2^(2r),   (R + 1)²·V ≤ (√(d·2^(2r)) + √V)²,   |c_i|·R ≤ √(d·2^(2r))
 /// ```
+///
+/// and c_i·R is multiplied by 2^t where its channel is lifted.
 fn norm(
     (size, fraction, input_bits): (NormSize, u32, u32),
     epsilon: f64,
-    scale: NormScale,
+    (scale, lifts): (NormScale, &[u8]),
     regime: Regime,
 ) -> [Bound; 3] {
     let limits = NormLimits::new(size, input_bits, fraction, epsilon, scale);
+    let lift = lifts.iter().copied().max().unwrap_or(0);
     let [variance, target, root] = match limits {
         Some(limits) => [limits.variance, limits.target, limits.root].map(ethnum::U256::as_f64),
         None => [f64::INFINITY; 3],
@@ -299,7 +303,7 @@ fn norm(
         },
         Bound {
             quantity: "a norm's scaled input",
-            magnitude: scaled * regime.rescaled(),
+            magnitude: scaled * power_of_two(lift.into()) * regime.rescaled(),
         },
     ]
 }
@@ -403,7 +407,8 @@ fn score_side(
     match (scale, architecture.head_norm_size(heads)) {
         (Some(scale), Some(size)) => {
             let of = (size, scale.input, STREAM_BITS);
-            let mut bounds = norm(of, architecture.epsilon(), scale.norm, regime).to_vec();
+            let norm_scale = (scale.norm, &[][..]);
+            let mut bounds = norm(of, architecture.epsilon(), norm_scale, regime).to_vec();
             bounds.push(projection(projected));
             bounds.push(Bound {
                 quantity: normalized_name,
@@ -455,7 +460,8 @@ pub fn head(
     regime: Regime,
 ) -> Vec<Bound> {
     let stream = (architecture.norm_size(), scales.residual, STREAM_BITS);
-    let mut bounds = norm(stream, architecture.epsilon(), scales.final_norm, regime).to_vec();
+    let scale = (scales.final_norm, &*scales.final_lifts);
+    let mut bounds = norm(stream, architecture.epsilon(), scale, regime).to_vec();
     bounds.push(Bound {
         quantity: "a logit",
         magnitude: (KEY * size.gain + size.bias) * size.column + size.logit_bias,
@@ -713,7 +719,8 @@ mod tests {
         architecture.epsilon_bits = 1e30f64.to_bits();
         for regime in [Regime::Run, Regime::Field] {
             let stream = (architecture.norm_size(), 12, 31);
-            let bounds = norm(stream, architecture.epsilon(), scales.final_norm, regime);
+            let scale = (scales.final_norm, &[][..]);
+            let bounds = norm(stream, architecture.epsilon(), scale, regime);
             assert!(check(Place::Head, regime, &bounds).is_err());
         }
     }
@@ -724,7 +731,8 @@ mod tests {
         let (architecture, scales) = shape(64, 64, false);
         let scale = scales.final_norm;
         let stream = (architecture.norm_size(), 12, 31);
-        let [variance, bracket, _] = norm(stream, architecture.epsilon(), scale, Regime::Run);
+        let [variance, bracket, _] =
+            norm(stream, architecture.epsilon(), (scale, &[]), Regime::Run);
         let target = 64u128 << (2 * scale.root);
         let smallest = 64 * (1e-5 * 4096.0 * 24f64.exp2()).ceil() as u128;
         let alternating = 64u128.pow(3) << 62; // h = ±2^31

@@ -55,13 +55,15 @@ impl Extent {
 }
 
 /// The magnitudes and the variances (mean squares, for RMSNorm) per row of a norm's input.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Spread {
     pub extent: Extent,
     pub variance_min: f64,
     pub variance_max: f64,
     /// The sum of the rows' median magnitudes behind the norm, and the number of rows, but for constant ones.
     medians: (f64, u64),
+    /// Of each channel behind the norm, over the same rows: the largest magnitude, and the sum of all.
+    channels: Vec<[f64; 2]>,
 }
 
 impl Default for Spread {
@@ -71,6 +73,7 @@ impl Default for Spread {
             variance_min: f64::INFINITY,
             variance_max: 0.0,
             medians: (0.0, 0),
+            channels: Vec::new(),
         }
     }
 }
@@ -81,6 +84,13 @@ impl Spread {
     pub fn median(&self) -> Option<f64> {
         let (sum, rows) = self.medians;
         (rows > 0).then(|| sum / rows as f64)
+    }
+
+    /// The largest and the mean magnitude of each channel behind the norm; empty where no row varies.
+    pub fn channels(&self) -> impl Iterator<Item = [f64; 2]> {
+        let rows = self.medians.1 as f64;
+        let channels = self.channels.iter();
+        channels.map(move |[largest, sum]| [*largest, sum / rows])
     }
 
     fn observe(&mut self, values: &[f32], width: usize, norm: NormKind) {
@@ -99,10 +109,16 @@ impl Spread {
             self.variance_min = self.variance_min.min(variance);
             self.variance_max = self.variance_max.max(variance);
             if variance > 0.0 {
-                let mut sizes: Vec<f64> =
-                    row.iter().map(|v| (f64::from(*v) - mean).abs()).collect();
+                let deviation = variance.sqrt();
+                let size = |v: &f32| (f64::from(*v) - mean).abs() / deviation;
+                let mut sizes: Vec<f64> = row.iter().map(size).collect();
+                self.channels.resize(width, [0.0; 2]);
+                for ([largest, sum], size) in self.channels.iter_mut().zip(&sizes) {
+                    *largest = largest.max(*size);
+                    *sum += size;
+                }
                 let (_, median, _) = sizes.select_nth_unstable_by(width / 2, f64::total_cmp);
-                self.medians.0 += *median / variance.sqrt();
+                self.medians.0 += *median;
                 self.medians.1 += 1;
             }
         }
@@ -255,7 +271,7 @@ mod tests {
         assert_eq!(calibration.blocks[0], BlockCalibration::default());
 
         calibration.observe(0, Tensor::BlockInput, &[1.0, 3.0, -7.0, 1.0]);
-        let spread = calibration.blocks[0].input;
+        let spread = &calibration.blocks[0].input;
         assert_eq!((spread.variance_min, spread.variance_max), (1.0, 16.0));
         assert_eq!(spread.extent.max, 7.0);
     }

@@ -7,8 +7,8 @@ use super::scales::{MAX_GAIN, MAX_HEAD_INPUT, MAX_SIGMA, ceil_log2, max_norm_out
 use super::tables::EXP_FRACTION;
 use super::{
     Architecture, BlockScales, BlockWeights, HeadNormScale, IntMatrix, IntegerModel, LIMB_BITS,
-    MAX_BLOCKS, MAX_ENDS, MAX_KINDS, MAX_LIMBS, Manifest, NormScale, Place, QuantError, Scales,
-    Tables,
+    MAX_BLOCKS, MAX_ENDS, MAX_KINDS, MAX_LIFT, MAX_LIMBS, Manifest, NormScale, Place, QuantError,
+    Scales, Tables,
 };
 
 /// The widest head: four slabs.
@@ -159,6 +159,7 @@ impl Scales {
         within("the final gain", self.final_gain, 0..=MAX_GAIN)?;
         within("the gains", self.gain, 0..=MAX_GAIN)?;
         check_norm(&self.final_norm, architecture.width)?;
+        check_lifts(&self.final_lifts, architecture.width)?;
         if self.blocks.len() != architecture.layers {
             let expected = "the number of layers";
             return Err(unsupported(
@@ -225,6 +226,9 @@ impl Scales {
             }
             norm.map_or(Ok(()), |norm| check_norm(&norm, architecture.width))?;
         }
+        for (lifts, there) in [(&block.lifts1, first), (&block.lifts2, second)] {
+            check_lifts(lifts, if there { architecture.width } else { 0 })?;
+        }
         Ok(())
     }
 }
@@ -258,6 +262,19 @@ fn check_norm(norm: &NormScale, width: usize) -> Result<(), QuantError> {
         return Ok(());
     }
     within("a norm's root", norm.root, long..=long)
+}
+
+/// Lifts are of all channels, of which some is lifted, or there are none.
+fn check_lifts(lifts: &[u8], width: usize) -> Result<(), QuantError> {
+    if lifts.is_empty() {
+        return Ok(());
+    }
+    if lifts.len() != width || lifts.iter().all(|t| *t == 0) {
+        let expected = "one of each of the norm's channels, not all 0";
+        return Err(unsupported("lifts of a norm", lifts.len(), expected));
+    }
+    let largest = lifts.iter().copied().max().unwrap_or(0);
+    within("a channel's lift", largest.into(), 0..=MAX_LIFT.into())
 }
 
 impl Manifest {

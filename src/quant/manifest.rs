@@ -243,13 +243,27 @@ pub struct HeadNormScale {
     pub norm: NormScale,
 }
 
+/// The most bits by which a channel of a norm's output is lifted.
+pub const MAX_LIFT: u8 = 12;
+/// No norm has more channels.
+const MAX_LIFTED: usize = 1 << 13;
+
+/// t_k of each of the d channels of a norm's output, which has `output + t_k` fractional bits there; empty where all are
+/// alike. Channels that stay small behind the norm have more, so that a few loud ones do not drown them.
+pub type Lifts = Vec<u8>;
+
 /// Fractional bits of one block's tensors. Norms are those of its [`Order`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockScales {
     /// Before the attention.
     pub norm1: Option<NormScale>,
+    /// Its channels.
+    #[serde(deserialize_with = "bounded::<MAX_LIFTED, _, _>")]
+    pub lifts1: Lifts,
     /// Before the feed-forward part.
     pub norm2: Option<NormScale>,
+    #[serde(deserialize_with = "bounded::<MAX_LIFTED, _, _>")]
+    pub lifts2: Lifts,
     /// Behind the attention.
     pub attention_norm: Option<NormScale>,
     /// Behind the feed-forward part.
@@ -281,6 +295,9 @@ pub struct Scales {
     /// γ of the norms of queries and keys, and of those behind attention and feed-forward part.
     pub gain: u32,
     pub final_norm: NormScale,
+    /// Its channels.
+    #[serde(deserialize_with = "bounded::<MAX_LIFTED, _, _>")]
+    pub final_lifts: Lifts,
     #[serde(deserialize_with = "bounded::<MAX_BLOCKS, _, _>")]
     pub blocks: Vec<BlockScales>,
 }
@@ -344,7 +361,7 @@ mod tests {
     /// Whatever part of the manifest changes, so does the model id that hashes it.
     #[test]
     fn the_digest_depends_on_every_field() {
-        let changes: [fn(&mut Manifest); 28] = [
+        let changes: [fn(&mut Manifest); 31] = [
             |m| m.architecture.layers += 1,
             |m| m.architecture.context += 1,
             |m| m.architecture.tied = false,
@@ -365,7 +382,10 @@ mod tests {
             |m| m.scales.residual += 1,
             |m| m.scales.inverse += 1,
             |m| m.scales.final_norm.root += 16,
+            |m| m.scales.final_lifts = vec![1],
             |m| m.scales.blocks[0].norm2 = None,
+            |m| m.scales.blocks[0].lifts1 = vec![1],
+            |m| m.scales.blocks[0].lifts2 = vec![1],
             |m| m.scales.blocks[0].q -= 1,
             |m| m.tables[31] ^= 1,
             |m| m.tokenizer[0] ^= 1,

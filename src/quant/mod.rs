@@ -2,7 +2,7 @@
 //! lookup tables, and how they are derived from a floating-point checkpoint.
 
 /// Raised when the same checkpoint would be quantized differently: caches are keyed by it.
-pub const QUANTIZER_VERSION: u8 = 4;
+pub const QUANTIZER_VERSION: u8 = 5;
 
 mod balance;
 pub mod bounds;
@@ -13,6 +13,7 @@ mod error;
 mod fixed;
 mod frequencies;
 mod headroom;
+mod lifts;
 mod manifest;
 mod norm;
 mod quantize;
@@ -33,8 +34,8 @@ pub use frequencies::{Frequencies, MAX_THETA, PAIR_FACTORS, Scaling};
 pub use headroom::Headroom;
 pub use manifest::{
     Activation, Architecture, Attending, Biases, BlockScales, HeadNorm, HeadNormScale, LANES,
-    MAX_BLOCKS, MAX_ENDS, MAX_KINDS, Manifest, NormKind, NormScale, Order, Provenance, Scales,
-    in_slabs,
+    Lifts, MAX_BLOCKS, MAX_ENDS, MAX_KINDS, MAX_LIFT, Manifest, NormKind, NormScale, Order,
+    Provenance, Scales, in_slabs,
 };
 pub use norm::{NormLimits, NormSize, isqrt};
 pub use quantize::quantize;

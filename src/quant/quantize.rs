@@ -7,6 +7,8 @@
 //! (z∘γ + β)·W + b = z·(diag(γ)·W) + (β·W + b)
 //! ```
 //!
+//! Where a norm's channels are lifted, γ is divided by their powers of two.
+//!
 //! The final norm is not folded: the head's matrix may be the token embedding, which the
 //! embedding layer uses too. If that is multiplied there, the final gain is divided.
 //!
@@ -18,6 +20,7 @@ use rayon::prelude::*;
 use super::balance::{self, Balance};
 use super::fixed::power_of_two;
 use super::headroom::headroom;
+use super::lifts::{lift, lowered};
 use super::scales::scores_are_short;
 use super::{
     Architecture, BlockWeights, Calibration, Factors, FloatBlock, FloatMap, FloatNorm,
@@ -47,7 +50,8 @@ pub fn quantize(
     let is_short = |query, key| scores_are_short(query, key, options);
     let balances = balance::balance(&architecture, factors.rotated, &mut calibration, is_short);
     let largest = weights.embedding_max();
-    let scales = choose_scales(&architecture, factors, largest, &calibration, options)?;
+    let mut scales = choose_scales(&architecture, factors, largest, &calibration, options)?;
+    lift(weights, &calibration, options, &mut scales);
     let width = architecture.width;
     let embedding = |tensor, values: &[f32], factor| {
         let rounding = Rounding {
@@ -120,8 +124,9 @@ fn quantize_head(
     };
     let factor = factors.logit / multiplied;
     let lanes: Vec<usize> = (0..width).collect();
-    let vector = |rounding, values: &[f32], factor: f64, len: usize| {
-        let values = values.iter().map(|v| f64::from(*v) * factor);
+    let vector = |rounding, values: &[f32], lifts: &[u8], len: usize| {
+        let values = values.iter().enumerate();
+        let values = values.map(|(k, v)| f64::from(*v) * factor * lowered(lifts, k));
         spread(rounding, values, &lanes, len)
     };
     let stream = |values: &[f32]| {
@@ -138,8 +143,8 @@ fn quantize_head(
     );
     let logit_bias = rounding("head bias", scales.logits());
     Ok(HeadWeights {
-        gain: vector(gain, norm.gain, factor, stream(norm.gain))?,
-        bias: vector(bias, norm.bias, factor, stream(norm.bias))?,
+        gain: vector(gain, norm.gain, &scales.final_lifts, stream(norm.gain))?,
+        bias: vector(bias, norm.bias, &[], stream(norm.bias))?,
         matrix,
         logit_bias: weights
             .logit_bias
@@ -230,6 +235,9 @@ impl Quantizer<'_> {
             to,
             factors: &[1.0],
         };
+        let norms = &scales.blocks[index];
+        let norm1 = block.norm1.map(|norm| (norm, &*norms.lifts1));
+        let norm2 = block.norm2.map(|norm| (norm, &*norms.lifts2));
         // Where queries and keys are normalized, their gains take the factors.
         let plain = a.head_norm.is_none();
         let score = |factors| if plain { factors } else { &[1.0][..] };
@@ -239,7 +247,7 @@ impl Quantizer<'_> {
             ..linear(
                 "query",
                 block.query,
-                block.norm1,
+                norm1,
                 stream,
                 queries(&turned_queries),
             )
@@ -247,16 +255,10 @@ impl Quantizer<'_> {
         let (query, query_bias) = query.round(scales, fraction, a.biases.query)?;
         let key = Linear {
             factors: score(&key_factors),
-            ..linear("key", block.key, block.norm1, stream, keys(&turned_keys))
+            ..linear("key", block.key, norm1, stream, keys(&turned_keys))
         };
         let (key, key_bias) = key.round(scales, fraction, a.biases.key)?;
-        let value = linear(
-            "value",
-            block.value,
-            block.norm1,
-            stream,
-            keys(&straight_keys),
-        );
+        let value = linear("value", block.value, norm1, stream, keys(&straight_keys));
         let (value, value_bias) = value.round(scales, fraction, a.biases.value)?;
         // A branch is multiplied where it is not normalized again.
         let branch = [if a.order.behind() {
@@ -275,7 +277,7 @@ impl Quantizer<'_> {
             )
         };
         let (output, output_bias) = output.round(scales, scales.output_bias, a.biases.output)?;
-        let read = block.norm2.or(block.norm1);
+        let read = norm2.or(norm1);
         let fraction = scales.up_accumulator(index);
         let gate = block.gate.map(|map| {
             linear("gate", map, read, stream, hidden).round(scales, fraction, a.biases.gate)
@@ -405,8 +407,8 @@ struct Linear<'a> {
     place: Place,
     tensor: &'static str,
     map: FloatMap<'a>,
-    /// The norm before it.
-    norm: Option<FloatNorm<'a>>,
+    /// The norm before it, and its lifts.
+    norm: Option<(FloatNorm<'a>, &'a [u8])>,
     from: Side<'a>,
     to: Side<'a>,
     /// Of each output, or one for all.
@@ -414,7 +416,7 @@ struct Linear<'a> {
 }
 
 impl Linear<'_> {
-    /// diag(γ)·W·diag(factors) and factors∘(βW + b), rounded; the bias, if there is to be one, to `bias_fraction` bits.
+    /// diag(γ/2^t)·W·diag(factors) and factors∘(βW + b), rounded; the bias, if there is to be one, to `bias_fraction` bits.
     fn round(
         &self,
         scales: &Scales,
@@ -434,8 +436,10 @@ impl Linear<'_> {
         sums.resize(self.map.outputs, 0.0);
         for (input, place) in self.from.places.iter().enumerate() {
             let at = |values: &[f32], default| values.get(input).map_or(default, |v| f64::from(*v));
-            let gain = self.norm.map_or(1.0, |norm| at(norm.gain, 1.0));
-            let shift = self.norm.map_or(0.0, |norm| at(norm.bias, 0.0));
+            let (gain, shift) = self.norm.map_or((1.0, 0.0), |(norm, lifts)| {
+                let gain = at(norm.gain, 1.0) * lowered(lifts, input);
+                (gain, at(norm.bias, 0.0))
+            });
             let row = &mut data[place * outputs..][..outputs];
             for (output, w) in self.map.row(input).enumerate() {
                 let w = f64::from(w);

@@ -10,8 +10,9 @@
 //! | q, k | as many bits as the largest value leaves of 16, while σ ≤ 16 and ⌊D·2^-σ⌋ fits its keys |
 //! | activation key | 8 to 11, the same for all blocks |
 //!
-//! A norm's output has the same scale in all channels. Where a few are so large that half of the others would have fewer
-//! than five bits, the model is refused.
+//! A norm's output has the same scale in all channels, but before a map or in the head, where quiet ones can be lifted
+//! ([`super::lifts`]). Where a few are so large that half of the others would have fewer than five bits all the same, the
+//! model is refused.
 //!
 //! where σ = f_q + f_k − 11 is the number of bits that an attention score loses on becoming the
 //! key of the exp table.
@@ -21,7 +22,7 @@ use super::fixed::power_of_two;
 use super::tables::{ACTIVATION_BITS, EXP_BITS, EXP_FRACTION, IS_ZERO_BITS};
 use super::{
     Architecture, BlockCalibration, BlockScales, Calibration, Factors, HeadNorm, HeadNormScale,
-    NormKind, NormScale, NormSize, Place, QuantError, Scales,
+    Lifts, MAX_LIFT, NormKind, NormScale, NormSize, Place, QuantError, Scales,
 };
 
 /// The largest σ: the remainder of D has one limb.
@@ -154,10 +155,11 @@ pub fn choose_scales(
         gain: GAIN,
         final_norm: norm_scale(
             (Place::Head, STREAM),
-            architecture.norm_size(),
+            (architecture.norm_size(), MAX_LIFT),
             residual,
             &calibration.final_norm,
         )?,
+        final_lifts: Lifts::new(),
         blocks,
     })
 }
@@ -169,7 +171,7 @@ fn block_scales(
     options: Options,
 ) -> Result<BlockScales, QuantError> {
     let (place, size) = (Place::Block(index), architecture.norm_size());
-    let norm = |spread: &Spread| norm_scale((place, STREAM), size, residual, spread);
+    let norm = |spread: &Spread| norm_scale((place, STREAM), (size, MAX_LIFT), residual, spread);
     let [first, second] = architecture.order.before();
     let behind = architecture.order.behind();
     let norm1 = first.then(|| norm(&block.input)).transpose()?;
@@ -183,7 +185,7 @@ fn block_scales(
             let input = stored.fit(0..=read.min(MAX_HEAD_INPUT))?;
             Ok(HeadNormScale {
                 input,
-                norm: norm_scale((place, tensor), size, input, spread)?,
+                norm: norm_scale((place, tensor), (size, 0), input, spread)?,
             })
         };
         size.map(scale).transpose()
@@ -210,12 +212,18 @@ fn block_scales(
         least,
         options,
     )?;
-    let norm = |there: bool, spread| there.then(|| norm(spread)).transpose();
+    let norm2 = second.then(|| norm(&block.middle)).transpose()?;
+    let norm = |tensor, spread: &Spread| {
+        let scale = || norm_scale((place, tensor), (size, 0), residual, spread);
+        behind.then(scale).transpose()
+    };
     Ok(BlockScales {
         norm1,
-        norm2: norm(second, &block.middle)?,
-        attention_norm: norm(behind, &block.attention_output)?,
-        feed_forward_norm: norm(behind, &block.feed_forward_output)?,
+        lifts1: Lifts::new(),
+        norm2,
+        lifts2: Lifts::new(),
+        attention_norm: norm("the attention's output", &block.attention_output)?,
+        feed_forward_norm: norm("the feed-forward output", &block.feed_forward_output)?,
         query_norm,
         key_norm,
         q,
@@ -326,17 +334,18 @@ fn residual_scale(
         })
 }
 
+/// The scales of a norm of what is called `tensor`, if half of its outputs have [`FAINT_BITS`] bits with a lift of `most`.
+///
 /// R ≈ 2^r / (m·2^f·σ): its smallest value seen must keep [`ROOT_PRECISION`] bits. That is
 /// m²·2^(2f)·σ² ≤ 2^(2(r − 13)), without a logarithm or root: rounded once.
-/// The scales of a norm of what is called `tensor`, if half of its outputs have [`FAINT_BITS`] bits.
 fn norm_scale(
     (place, tensor): (Place, &'static str),
-    size: NormSize,
+    (size, most): (NormSize, u8),
     input: u32,
     spread: &Spread,
 ) -> Result<NormScale, QuantError> {
     let output = max_norm_output(size.width);
-    let needed = power_of_two(i64::from(FAINT_BITS) - i64::from(output));
+    let needed = power_of_two(i64::from(FAINT_BITS) - i64::from(output) - i64::from(most));
     if let Some(median) = spread.median().filter(|median| *median < needed) {
         return Err(QuantError::Faint {
             place,

@@ -115,7 +115,9 @@ pub fn scales(layers: usize) -> Scales {
     };
     let block = BlockScales {
         norm1: Some(norm),
+        lifts1: vec![],
         norm2: Some(norm),
+        lifts2: vec![],
         attention_norm: None,
         feed_forward_norm: None,
         query_norm: None,
@@ -134,6 +136,7 @@ pub fn scales(layers: usize) -> Scales {
         final_gain: 10,
         gain: 16,
         final_norm: norm,
+        final_lifts: vec![],
         blocks: vec![block; layers],
     }
 }

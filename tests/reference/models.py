@@ -63,7 +63,7 @@ MODELS = {
     "llama": ("llama", 1, shape(
         72, 2, 40, head_dim=32, num_key_value_heads=1, attention_bias=True, mlp_bias=True,
     )),
-    "llama-outlier": ("llama", 17, shape(24, 1, 40, head_dim=96, num_key_value_heads=1, tie_word_embeddings=False)),
+    "llama-outlier": ("llama", 46, shape(24, 1, 40, head_dim=96, num_key_value_heads=1, tie_word_embeddings=False)),
     "phi": ("phi", 43, shape(
         40, 1, 40, tie_word_embeddings=False, **rope(partial_rotary_factor=0.4),
     )),
@@ -187,12 +187,15 @@ def large_keys(weights):
 
 
 def outlier(weights):
-    """One channel of the residual stream a thousand times as large as the others; the norms make up for it."""
+    """One channel of the residual stream some thousand times as large as the others, as in published models never near
+    zero; the norms make up for it."""
     for name, value in weights.items():
         if "embed_tokens" in name:
-            value[:, OUTLIER] *= 1000
+            value /= value.std()
+            value[:, OUTLIER] = 1000 + 200 * value[:, OUTLIER].clamp(-2, 2)
         elif "o_proj" in name or "down_proj" in name:
-            value[OUTLIER] *= 1000
+            value /= 8
+            value[OUTLIER] *= 50
         elif "norm" in name:
             value *= 200
             value[OUTLIER] /= 10000

@@ -226,8 +226,9 @@ impl Block {
         };
         let input = Input::declare(&mut build.system, &vars);
         let h = input.form(&vars);
-        let scale = build.scales.norm1;
-        let norm1 = scale.map(|scale| build.norm("norm 1", &h, scale, 1));
+        let scales = build.scales;
+        let (scale, lifts) = (scales.norm1, &scales.lifts1);
+        let norm1 = scale.map(|scale| build.norm("norm 1", &h, (scale, lifts), 1));
         let x = norm1.as_ref().map_or(h.clone(), |norm| build.normed(norm));
         let rotary = a
             .rotary(index)
@@ -243,9 +244,9 @@ impl Block {
         } else {
             middle.clone()
         };
-        let scale = build.scales.norm2;
+        let (scale, lifts) = (scales.norm2, &scales.lifts2);
         let summands = middle_summands(a);
-        let norm2 = scale.map(|scale| build.norm("norm 2", &read, scale, summands));
+        let norm2 = scale.map(|scale| build.norm("norm 2", &read, (scale, lifts), summands));
         let y = match (&norm2, &norm1) {
             (Some(norm), _) | (None, Some(norm)) => build.normed(norm),
             (None, None) => read,
@@ -385,9 +386,16 @@ fn products(g: &[i64], up: &[i128]) -> Result<Vec<i128>, Overflow> {
 type Map = (&'static str, usize, Vector);
 
 impl Builder<'_> {
-    fn norm(&mut self, name: &str, x: &Form, scale: NormScale, summands: u32) -> Norm {
+    fn norm(
+        &mut self,
+        name: &str,
+        x: &Form,
+        (scale, lifts): (NormScale, &[u8]),
+        summands: u32,
+    ) -> Norm {
         let (a, s) = (&self.manifest.architecture, &self.manifest.scales);
         let shape = norm_shape(a, s, scale, summands).expect("the manifest was checked");
+        let shape = shape.lifted(lifts);
         let site = NormSite::stream(&self.vars, a.width);
         Norm::declare(&mut self.system, name, &site, x, shape)
     }

@@ -127,13 +127,7 @@ fn the_integer_model_of_every_type_answers_likewise() {
         }
     });
     let faults: Vec<String> = faults.collect();
-    // A channel that is a thousand times as large as the others leaves them few bits behind a norm.
-    let expected = |fault: &String| fault.starts_with("llama-outlier: block 0: a few channels");
-    assert!(
-        faults.len() == 1 && faults.iter().all(expected),
-        "{}",
-        faults.join("\n")
-    );
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 /// A factor of each block's scores is not described.

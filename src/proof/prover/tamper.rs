@@ -512,7 +512,7 @@ fn every_column_of_the_head_is_bound() {
 }
 
 /// What other decoders have beside the columns of those two: norms of queries and keys with their gains, norms behind the
-/// branches, the bias of logits.
+/// branches, the bias of logits; and the outputs of norms whose channels are lifted, which another relation binds.
 #[test]
 fn every_column_that_other_decoders_add_is_bound() {
     let cases = [
@@ -528,6 +528,11 @@ fn every_column_that_other_decoders_add_is_bound() {
             ][..],
         ),
         ("Phi", LayerKind::Head, &["logit bias"]),
+        (
+            "loud channels and a mean",
+            LayerKind::Block(0),
+            &["norm 1 output", "norm 2 rest"],
+        ),
     ];
     for (name, kind, parts) in cases {
         let chosen = |column: &str| parts.iter().any(|part| column.contains(part));
