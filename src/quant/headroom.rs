@@ -1,6 +1,6 @@
 //! How much room the scales leave above the largest values that calibration saw.
 
-use super::{Calibration, Extent, Place, Scales};
+use super::{Calibration, Extent, NormScale, Place, Scales, Spread};
 
 /// One tensor's room.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,7 +22,8 @@ impl Headroom {
     }
 }
 
-/// The room of every tensor that is stored in a fixed number of bits, in the model's order.
+/// The room of every tensor that is stored in a fixed number of bits and may outgrow them, in the model's order; behind them that of
+/// norms whose channels are lifted, of the channel that has the least.
 pub fn headroom(calibration: &Calibration, scales: &Scales) -> Vec<Headroom> {
     let room = |place, tensor, extent: &Extent, fraction: u32, bits: u32| Headroom {
         place,
@@ -64,8 +65,35 @@ pub fn headroom(calibration: &Calibration, scales: &Scales) -> Vec<Headroom> {
         ]
     });
     let last = &calibration.final_norm.extent;
+    let lifted = |place, seen: &Spread, scale: Option<NormScale>, lifts: &[u8]| {
+        let channels = seen.channels().zip(lifts);
+        let largest = channels.map(|([largest, _], t)| largest * f64::from(1 << t));
+        let extent = Extent {
+            max: largest.fold(0.0, f64::max),
+            count: 1,
+        };
+        let scale = scale.filter(|_| !lifts.is_empty())?;
+        Some(room(
+            place,
+            "lifted norm's output",
+            &extent,
+            scale.output,
+            16,
+        ))
+    };
+    let norms = calibration.blocks.iter().zip(&scales.blocks).enumerate();
+    let norms = norms.flat_map(|(index, (seen, block))| {
+        let place = Place::Block(index);
+        [
+            lifted(place, &seen.input, block.norm1, &block.lifts1),
+            lifted(place, &seen.middle, block.norm2, &block.lifts2),
+        ]
+    });
+    let (seen, scale) = (&calibration.final_norm, Some(scales.final_norm));
+    let norms = norms.chain([lifted(Place::Head, seen, scale, &scales.final_lifts)]);
     blocks
         .chain([room(Place::Head, "residual stream", last, residual, 32)])
+        .chain(norms.flatten())
         .collect()
 }
 

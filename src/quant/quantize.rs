@@ -51,7 +51,7 @@ pub fn quantize(
     let balances = balance::balance(&architecture, factors.rotated, &mut calibration, is_short);
     let largest = weights.embedding_max();
     let mut scales = choose_scales(&architecture, factors, largest, &calibration, options)?;
-    lift(weights, &calibration, options, &mut scales);
+    lift(weights, &calibration, options, &mut scales)?;
     let width = architecture.width;
     let embedding = |tensor, values: &[f32], factor| {
         let rounding = Rounding {

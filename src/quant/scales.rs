@@ -11,7 +11,7 @@
 //! | activation key | 8 to 11, the same for all blocks |
 //!
 //! A norm's output has the same scale in all channels, but before a map or in the head, where quiet ones can be lifted
-//! ([`super::lifts`]). Where a few are so large that half of the others would have fewer than five bits all the same, the
+//! ([`super::lifts`]). Where a few are so large that half of the others would have fewer than five bits, though they would be of use, the
 //! model is refused.
 //!
 //! where σ = f_q + f_k − 11 is the number of bits that an attention score loses on becoming the
@@ -22,7 +22,7 @@ use super::fixed::power_of_two;
 use super::tables::{ACTIVATION_BITS, EXP_BITS, EXP_FRACTION, IS_ZERO_BITS};
 use super::{
     Architecture, BlockCalibration, BlockScales, Calibration, Factors, HeadNorm, HeadNormScale,
-    Lifts, MAX_LIFT, NormKind, NormScale, NormSize, Place, QuantError, Scales,
+    Lifts, NormKind, NormScale, NormSize, Place, QuantError, Scales,
 };
 
 /// The largest σ: the remainder of D has one limb.
@@ -47,7 +47,7 @@ pub(super) const MAX_GAIN: u32 = 24;
 pub(super) const MAX_HEAD_INPUT: u32 = 24;
 /// How many bits half of a norm's outputs must have: with fewer, answers are other ones than in floating point.
 const FAINT_BITS: u32 = 5;
-const STREAM: &str = "the residual stream";
+pub(super) const STREAM: &str = "the residual stream";
 /// How precise n = ⌊2^w/Z⌋ is at least, in bits.
 const INVERSE_PRECISION: u32 = 14;
 
@@ -153,12 +153,7 @@ pub fn choose_scales(
         activation_value: ACTIVATION_VALUE,
         final_gain: (FINAL_GAIN + lost).min(MAX_GAIN),
         gain: GAIN,
-        final_norm: norm_scale(
-            (Place::Head, STREAM),
-            (architecture.norm_size(), MAX_LIFT),
-            residual,
-            &calibration.final_norm,
-        )?,
+        final_norm: norm_scale(architecture.norm_size(), residual, &calibration.final_norm),
         final_lifts: Lifts::new(),
         blocks,
     })
@@ -171,10 +166,10 @@ fn block_scales(
     options: Options,
 ) -> Result<BlockScales, QuantError> {
     let (place, size) = (Place::Block(index), architecture.norm_size());
-    let norm = |spread: &Spread| norm_scale((place, STREAM), (size, MAX_LIFT), residual, spread);
+    let norm = |spread: &Spread| norm_scale(size, residual, spread);
     let [first, second] = architecture.order.before();
     let behind = architecture.order.behind();
-    let norm1 = first.then(|| norm(&block.input)).transpose()?;
+    let norm1 = first.then(|| norm(&block.input));
     let read = norm1.map_or(residual, |norm| norm.output) + WEIGHT;
     // Of queries or keys: what enters their norm, and its scale.
     let head_norm = |heads, tensor, spread: &Spread| {
@@ -185,7 +180,7 @@ fn block_scales(
             let input = stored.fit(0..=read.min(MAX_HEAD_INPUT))?;
             Ok(HeadNormScale {
                 input,
-                norm: norm_scale((place, tensor), (size, 0), input, spread)?,
+                norm: audible((place, tensor), norm_scale(size, input, spread), spread)?,
             })
         };
         size.map(scale).transpose()
@@ -212,9 +207,9 @@ fn block_scales(
         least,
         options,
     )?;
-    let norm2 = second.then(|| norm(&block.middle)).transpose()?;
+    let norm2 = second.then(|| norm(&block.middle));
     let norm = |tensor, spread: &Spread| {
-        let scale = || norm_scale((place, tensor), (size, 0), residual, spread);
+        let scale = || audible((place, tensor), norm(spread), spread);
         behind.then(scale).transpose()
     };
     Ok(BlockScales {
@@ -334,27 +329,12 @@ fn residual_scale(
         })
 }
 
-/// The scales of a norm of what is called `tensor`, if half of its outputs have [`FAINT_BITS`] bits with a lift of `most`.
+/// The scales of a norm.
 ///
 /// R ≈ 2^r / (m·2^f·σ): its smallest value seen must keep [`ROOT_PRECISION`] bits. That is
 /// m²·2^(2f)·σ² ≤ 2^(2(r − 13)), without a logarithm or root: rounded once.
-fn norm_scale(
-    (place, tensor): (Place, &'static str),
-    (size, most): (NormSize, u8),
-    input: u32,
-    spread: &Spread,
-) -> Result<NormScale, QuantError> {
+fn norm_scale(size: NormSize, input: u32, spread: &Spread) -> NormScale {
     let output = max_norm_output(size.width);
-    let needed = power_of_two(i64::from(FAINT_BITS) - i64::from(output) - i64::from(most));
-    if let Some(median) = spread.median().filter(|median| *median < needed) {
-        return Err(QuantError::Faint {
-            place,
-            tensor,
-            median,
-            needed,
-            bits: FAINT_BITS,
-        });
-    }
     let multiple = size.multiple() as f64;
     let power = |n: u32| power_of_two(2 * i64::from(n));
     let squares = multiple * multiple * power(input) * spread.variance_max;
@@ -363,7 +343,36 @@ fn norm_scale(
     } else {
         output + 48
     };
-    Ok(NormScale { output, root })
+    NormScale { output, root }
+}
+
+/// Refuses a norm without lifts half of whose outputs have fewer than [`FAINT_BITS`] bits.
+fn audible(
+    (place, tensor): (Place, &'static str),
+    scale: NormScale,
+    spread: &Spread,
+) -> Result<NormScale, QuantError> {
+    let needed = least_audible(scale.output, 0);
+    match spread.median().filter(|median| *median < needed) {
+        Some(median) => Err(faint((place, tensor), median, needed)),
+        None => Ok(scale),
+    }
+}
+
+/// What has [`FAINT_BITS`] bits behind a norm, in a channel that is lifted by `lift`.
+pub fn least_audible(output: u32, lift: u8) -> f64 {
+    power_of_two(i64::from(FAINT_BITS) - i64::from(output) - i64::from(lift))
+}
+
+/// That half of the channels have fewer.
+pub fn faint((place, tensor): (Place, &'static str), median: f64, needed: f64) -> QuantError {
+    QuantError::Faint {
+        place,
+        tensor,
+        median,
+        needed,
+        bits: FAINT_BITS,
+    }
 }
 
 /// The scales of q (with 1/√w in it) and k, both as they meet.
