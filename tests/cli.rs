@@ -740,12 +740,9 @@ fn random_parts(proof: &ProofFile) -> (Vec<PointBytes>, Vec<[u8; 32]>) {
     let mut points: Vec<PointBytes> = proof.boundaries.iter().flatten().copied().collect();
     let mut scalars = Vec::new();
     for b in bundles {
-        for l in &b.layers {
-            points.push(l.mask);
-            points.extend(l.witness.iter().chain(&l.helper));
-            scalars.extend(l.round.iter().chain([&l.rho, &l.masked]).map(|s| s.0));
-        }
-        points.extend(&b.multiplicities);
+        points.push(b.mask);
+        points.extend(b.witness.iter().chain(&b.helper));
+        scalars.extend(b.round.iter().chain([&b.rho, &b.masked]).map(|s| s.0));
         let o = &b.opening;
         for (l, r) in o.row_rounds.iter().chain(&o.column_rounds) {
             points.extend([*l, *r]);
@@ -779,11 +776,7 @@ fn two_proofs_of_a_statement_share_nothing() {
             LayerProofs::Bundled(b) => std::slice::from_ref(b.as_ref()),
             LayerProofs::Separate(p) => p.as_slice(),
         };
-        for chunk in bundles
-            .iter()
-            .flat_map(|b| &b.seals)
-            .flat_map(|s| s.chunks(32))
-        {
+        for chunk in bundles.iter().flat_map(|b| b.seal.chunks(32)) {
             assert!(seals.insert(chunk.to_vec()), "32 bytes of a seal repeat");
         }
         for link in &file.statement.chain {

@@ -5,10 +5,7 @@
 
 use std::marker::PhantomData;
 
-use ff::Field;
-
 use crate::algebra::F;
-use crate::commit::RowData;
 
 /// The lies of one layer: none.
 #[derive(Clone, Debug, Default)]
@@ -27,19 +24,20 @@ impl Cheat {
         Shift(PhantomData)
     }
 
-    pub fn witness_rows(&self, _: &mut [RowData], _: usize) {}
+    /// (index of the committed witness, what is added to it).
+    pub fn witness_edits(&self) -> impl Iterator<Item = (usize, F)> {
+        std::iter::empty()
+    }
 
     pub fn helper(&self, _: &mut [F]) {}
 
-    pub fn multiplicities(&self, _: &mut [RowData], _: usize) {}
+    /// (index of the multiplicities of all tables, what is added to it).
+    pub fn multiplicity_edits(&self) -> impl Iterator<Item = (usize, F)> {
+        std::iter::empty()
+    }
 
     pub fn mask(&self, mask: F) -> F {
         mask
-    }
-
-    /// What the conversation says of claims that only other layers of the seal have.
-    pub fn padding(&self) -> F {
-        F::ZERO
     }
 }
 

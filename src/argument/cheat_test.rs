@@ -3,7 +3,6 @@
 //! protocol with the changed values.
 
 use crate::algebra::F;
-use crate::commit::RowData;
 
 /// The lies of one layer. Values that fit its integers are changed there instead, where the
 /// prover counts them among the lookups.
@@ -13,12 +12,10 @@ pub struct Cheat {
     pub witness: Vec<(usize, F)>,
     /// By helper index.
     pub helper: Vec<(usize, F)>,
-    /// By index of the bundle's multiplicity rows.
+    /// By index of the multiplicities of all tables.
     pub multiplicities: Vec<(usize, F)>,
     /// The conversation's mask is this much more than the committed one.
     pub mask: F,
-    /// Said of claims that only other layers of the seal have.
-    pub padding: F,
 }
 
 /// The lies about a column that begins at an index of the witness.
@@ -33,15 +30,6 @@ fn edited(edits: &[(usize, F)], index: usize, value: F) -> F {
     here.fold(value, |value, (_, by)| value + by)
 }
 
-fn edit_rows(edits: &[(usize, F)], rows: &mut [RowData], row_bits: usize) {
-    for (at, by) in edits {
-        let row = &mut rows[at >> row_bits];
-        let mut values = row.to_field(1 << row_bits);
-        values[at & ((1 << row_bits) - 1)] += by;
-        *row = RowData::Field(values);
-    }
-}
-
 impl Cheat {
     pub fn witness(&self, index: usize, value: F) -> F {
         edited(&self.witness, index, value)
@@ -54,8 +42,8 @@ impl Cheat {
         }
     }
 
-    pub fn witness_rows(&self, rows: &mut [RowData], row_bits: usize) {
-        edit_rows(&self.witness, rows, row_bits);
+    pub fn witness_edits(&self) -> impl Iterator<Item = (usize, F)> {
+        self.witness.iter().copied()
     }
 
     pub fn helper(&self, helper: &mut [F]) {
@@ -64,16 +52,12 @@ impl Cheat {
         }
     }
 
-    pub fn multiplicities(&self, rows: &mut [RowData], row_bits: usize) {
-        edit_rows(&self.multiplicities, rows, row_bits);
+    pub fn multiplicity_edits(&self) -> impl Iterator<Item = (usize, F)> {
+        self.multiplicities.iter().copied()
     }
 
     pub fn mask(&self, mask: F) -> F {
         mask + self.mask
-    }
-
-    pub fn padding(&self) -> F {
-        self.padding
     }
 }
 

@@ -1,23 +1,27 @@
 //! The claims of a layer as functionals of the committed data: what the verifier evaluates and
 //! the prover writes out. Both call this file; neither has a version of its own.
 
-use std::fmt::{self, Write};
+use std::io;
 
 use ff::Field;
 
 use super::challenges::Challenges;
 use super::functional::{DimWeights, Functional};
 use super::layout::{KeyRun, Layout, Tiling};
-use super::plan::{Claim, Coord, DimPoint, Plan, PointView};
-use crate::algebra::{F, eq_at, from_i128, powers};
+use super::plan::{Claim, Coord, DimPoint, Plan, PointView, Product};
+use crate::algebra::{F, eq_at, from_i128};
 use crate::system::{Column, Segment, System, TableId};
 
-/// Text that is hashed as it is written.
+/// Bytes that are hashed as they are written.
 struct Hashed<'a>(&'a mut sha2::Sha256);
 
-impl fmt::Write for Hashed<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        sha2::Digest::update(self.0, text);
+impl io::Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        sha2::Digest::update(self.0, bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -39,16 +43,26 @@ pub struct FoldShape(pub Vec<Coord>);
 /// Where a layer's segments begin in the bundle's data vector, in values.
 #[derive(Clone, Debug, Default)]
 pub struct Bases {
-    pub witness: usize,
+    /// The lanes of keys.
+    pub keys: usize,
+    /// The exact columns.
+    pub exact: usize,
     pub helper: usize,
     pub vectors: usize,
-    /// One row per fold shape.
-    pub folds: Vec<usize>,
     pub boundary_in: usize,
     pub boundary_out: usize,
 }
 
-/// A layer's claims, combined by the powers of ρ.
+/// What the right-hand sides and the claims of a layer are multiplied by.
+#[derive(Clone, Copy, Debug)]
+pub struct Shares<'a> {
+    /// ρ·eq(τ_L, ℓ).
+    pub rhs: F,
+    /// ρ^(j+2)·eq(r_L, ℓ) of each of its claims, j among those of the conversation.
+    pub claims: &'a [F],
+}
+
+/// A layer's part of the functional that E opens to.
 #[derive(Clone, Debug, Default)]
 pub struct Combined {
     pub functional: Functional,
@@ -76,68 +90,61 @@ impl Layer {
         }
     }
 
-    /// Gives layers that are proved together one number of rounds, the largest, so that their seals
-    /// can have one shape. Nothing depends on a round that a layer did not have.
-    pub fn align_rounds(layers: &mut [Self]) {
-        let rounds = layers.iter().map(|l| l.plan.rounds).max().unwrap_or(0);
-        layers.iter_mut().for_each(|l| l.plan.rounds = rounds);
+    /// Whether another layer is the same system with other numbers: of the same layout, with the same claims, products and
+    /// folded rows. (Coefficients, live sets and the values of public factors may be others.)
+    pub fn has_form_of(&self, other: &Self) -> bool {
+        let kinds = |plan: &Plan| -> Vec<Option<usize>> {
+            let kind = |claim: &Claim| match claim {
+                Claim::Helper => Some(0),
+                Claim::Lane(i) => Some(i + 1),
+                Claim::Form(_) => None,
+            };
+            plan.claims.iter().map(kind).collect()
+        };
+        let (plan, others) = (&self.plan, &other.plan);
+        let mut products = plan.products.iter().zip(&others.products);
+        self.layout == other.layout
+            && self.folds == other.folds
+            && (plan.rounds, plan.weights) == (others.rounds, others.weights)
+            && kinds(plan) == kinds(others)
+            && plan.products.len() == others.products.len()
+            && products.all(|(a, b)| a.claims == b.claims && a.coords == b.coords)
     }
 
-    /// SHA-256 of the system and its layout: shape, scales and public tokens.
+    /// SHA-256 of the system and its layout in postcard's encoding: shape, scales and public tokens.
     pub fn digest(&self) -> [u8; 32] {
         use sha2::{Digest, Sha256};
         let mut hash = Sha256::new();
-        hash.update(b"nanozk/system/v1");
-        // The derived `Debug` form names every field of this plain data, in order. It is hashed as it is written:
-        // that of a head with many outputs is long.
-        write!(Hashed(&mut hash), "{:?}{:?}", self.system, self.layout)
-            .expect("a hash takes any text");
+        hash.update(b"nanozk/system/v2");
+        // Hashed as it is written: the system of a head with many outputs is long.
+        let to = Hashed(&mut hash);
+        postcard::to_io(&(&self.system, &self.layout), to).expect("plain data");
         hash.finalize().into()
     }
 
-    /// The public offset of each claim: β − tag − α·offset for the lanes, on live entries.
-    pub fn offsets(&self, ch: &Challenges, round: &[F]) -> Vec<Option<F>> {
-        self.plan
-            .claims
-            .iter()
-            .map(|claim| match claim {
-                Claim::Lane(i) => Some(self.lane_offset(*i, ch, round)),
-                _ => None,
-            })
-            .collect()
+    /// What each product is multiplied by at the sumcheck's point: its weight and its public factors.
+    pub fn weights(&self, ch: &Challenges, round: &[F]) -> Vec<F> {
+        let weight = |p: &Product| {
+            let publics: F = p.publics.iter().map(|p| ch.public(p, round)).product();
+            ch.weight(&p.weight) * publics
+        };
+        self.plan.products.iter().map(weight).collect()
     }
 
-    /// The coefficient of each product in the final check.
-    pub fn coefficients(&self, ch: &Challenges, round: &[F]) -> Vec<F> {
-        let half = F::from(2).invert().expect("2 is not 0 in F");
-        self.plan
-            .products
-            .iter()
-            .map(|p| {
-                let publics: F = p.publics.iter().map(|p| ch.public(p, round)).product();
-                // A product on fewer variables is constant in the others; this scale makes its
-                // sum over all of them the sum over its own.
-                let extra = self.plan.rounds - p.coords.len();
-                ch.weight(&p.weight) * publics * half.pow_vartime([extra as u64])
-            })
-            .collect()
-    }
-
-    /// ρ·S₀ + Σ_j ρ^(j+2)·v_j as one functional (and S₀'s constants).
-    pub fn combine(&self, ch: &Challenges, round: &[F], rho: F, bases: &Bases) -> Combined {
+    /// The layer's share of ρ·S₀ + Σ_j ρ^(j+2)·v_j as one functional (and S₀'s constants).
+    pub fn combine(&self, ch: &Challenges, round: &[F], shares: Shares, bases: &Bases) -> Combined {
         let mut out = Combined {
             folds: vec![Vec::new(); self.folds.len()],
             ..Combined::default()
         };
         for (scalar, view) in &self.plan.rhs {
-            let coef = rho * ch.scalar(scalar);
+            let coef = shares.rhs * ch.scalar(scalar);
             match view {
                 Some(view) => self.add_view(view, coef, ch, round, bases, &mut out),
                 None => out.constant += coef,
             }
         }
-        let rhos = powers(rho, self.plan.claims.len() + 2);
-        for (claim, rho) in self.plan.claims.iter().zip(&rhos[2..]) {
+        for (claim, rho) in self.plan.claims.iter().zip(shares.claims) {
             match claim {
                 Claim::Helper => {
                     let point = &round[..self.layout.helper_bits()];
@@ -173,15 +180,20 @@ impl Layer {
             .iter()
             .map(|d| dim_weights(d, ch, round))
             .collect();
+        let offset = self.layout.offset(view.column);
         let base = match column.segment {
-            Segment::Key | Segment::Exact => bases.witness,
+            Segment::Key => bases.keys,
+            Segment::Exact => {
+                let place = bases.exact + self.layout.exact_index(offset);
+                return out.functional.add_column(place, &column.lens, &dims, coef);
+            }
             Segment::BoundaryIn => bases.boundary_in,
             Segment::BoundaryOut => bases.boundary_out,
             Segment::Vector(_) => bases.vectors,
             Segment::Matrix(n) => return self.add_matrix(n, view, &dims, coef, out),
         };
-        let offset = base + self.layout.offset(view.column);
-        out.functional.add_column(offset, &column.lens, &dims, coef);
+        out.functional
+            .add_column(base + offset, &column.lens, &dims, coef);
     }
 
     /// A claim on a matrix is an outer product L ⊗ R; only L is added here, to the coefficients
@@ -242,10 +254,10 @@ impl Layer {
     ) {
         let point = &round[..self.layout.helper_bits()];
         let n = self.layout.lane_len;
-        out.add_run(bases.witness + i * n, 0, n, point, -coef * ch.alpha);
+        out.add_run(bases.keys + i * n, 0, n, point, -coef * ch.alpha);
         for run in &self.layout.runs {
             if let (Some(value), Some((y, start, len))) = (run.value, self.lane_share(i, run)) {
-                let value = bases.witness + value + (start - run.start);
+                let value = bases.exact + self.layout.exact_index(value) + (start - run.start);
                 out.add_run(value, y, len, point, -coef * ch.alpha.square());
             }
         }

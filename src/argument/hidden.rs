@@ -119,28 +119,6 @@ impl HiddenShape {
         }
     }
 
-    /// A shape that conversations of all these shapes fit, if they have the same number of rounds:
-    /// the rest of their claims is zero, and so are the coefficients of products and the offsets that
-    /// they do not have. Panics if there are none.
-    pub fn union(shapes: &[Self]) -> Self {
-        let mut union = shapes[0].clone();
-        for shape in &shapes[1..] {
-            assert_eq!(shape.rounds, union.rounds, "one number of rounds");
-            union.degree = union.degree.max(shape.degree);
-            let claims = union.claims().max(shape.claims());
-            union.offsets.resize(claims, false);
-            for (all, own) in union.offsets.iter_mut().zip(&shape.offsets) {
-                *all |= own;
-            }
-            for product in &shape.products {
-                if !union.products.contains(product) {
-                    union.products.push(product.clone());
-                }
-            }
-        }
-        union
-    }
-
     /// R.
     pub fn rounds(&self) -> usize {
         self.rounds

@@ -419,21 +419,6 @@ fn block_conversation_takes_48_permutations() {
     assert_eq!(counter.cost.permutations, 48);
 }
 
-/// A union has every claim, offset and product of its shapes once, in order.
-#[test]
-fn a_union_holds_all_shapes() {
-    let shape = |offsets: &[bool], products: &[&[usize]], degree| {
-        let products = products.iter().map(|p| p.to_vec()).collect();
-        HiddenShape::new(3, degree, offsets.to_vec(), products).expect("a good shape")
-    };
-    let a = shape(&[true, false], &[&[0, 1], &[1]], 2);
-    let b = shape(&[false, false, true], &[&[1], &[2, 2, 0]], 3);
-    let union = HiddenShape::union(&[a.clone(), b]);
-    let expected = shape(&[true, false, true], &[&[0, 1], &[1], &[2, 2, 0]], 3);
-    assert_eq!(union, expected);
-    assert_eq!(HiddenShape::union(std::slice::from_ref(&a)), a);
-}
-
 /// The native channel, over which T1 hears one value that was not said.
 struct Misheard<'a> {
     native: Native<'a>,

@@ -5,6 +5,8 @@
 //! them and of the last lane is filled with zeros that are looked up in the range table like any
 //! other key, so no entry of a lane is free. The exact columns follow. Which rows exist depends on the shape alone.
 
+use serde::Serialize;
+
 use super::functional::index_bits;
 use crate::system::{Column, Segment, System, TableId};
 
@@ -16,7 +18,7 @@ pub const LOOKUP_LANES: usize = 4;
 const TILE_BITS: usize = 6;
 
 /// A run of keys that are looked up in one table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KeyRun {
     /// The run's first witness index, and its length.
     pub start: usize,
@@ -28,7 +30,7 @@ pub struct KeyRun {
 }
 
 /// The placement of one system's columns. Rows have 2^row_bits values.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Layout {
     pub row_bits: usize,
     /// N, the length of a lookup lane and of the helper column.
@@ -49,12 +51,16 @@ impl Layout {
     /// Places the columns of `system`.
     pub fn new(system: &System, row_bits: usize) -> Self {
         let mut offsets = vec![0; system.columns.len()];
-        let keys_len = place(system, &mut offsets, 0, |c| c.segment == Segment::Key);
+        let keys_len = place(system, &mut offsets, |c| c.segment == Segment::Key);
         let lane_len = lane_len(keys_len);
         let exact_start = LOOKUP_LANES * lane_len;
-        let witness_len = place(system, &mut offsets, exact_start, |c| {
-            c.segment == Segment::Exact
-        });
+        // From 0 on, so that they stay aligned wherever they are put.
+        let exact = |c: &Column| c.segment == Segment::Exact;
+        let witness_len = exact_start + place(system, &mut offsets, exact);
+        let columns = system.columns.iter().zip(&mut offsets);
+        columns
+            .filter(|(c, _)| exact(c))
+            .for_each(|(_, offset)| *offset += exact_start);
         let vectors_len = place_vectors(system, &mut offsets);
         let boundary = |segment| {
             system
@@ -80,6 +86,21 @@ impl Layout {
         self.offsets[column.0]
     }
 
+    /// The number of keys, which come first.
+    pub fn keys_len(&self) -> usize {
+        LOOKUP_LANES * self.lane_len
+    }
+
+    /// The number of exact values, which follow them.
+    pub fn exact_len(&self) -> usize {
+        self.witness_len - self.keys_len()
+    }
+
+    /// The place of a witness index among the exact values.
+    pub fn exact_index(&self, index: usize) -> usize {
+        index - self.keys_len()
+    }
+
     /// The number of bits of a helper index.
     pub fn helper_bits(&self) -> usize {
         index_bits(self.lane_len)
@@ -95,7 +116,12 @@ impl Layout {
 /// power of two so that a lane is a sum of few tensors.
 fn lane_len(keys: usize) -> usize {
     let least = keys.div_ceil(LOOKUP_LANES).max(1);
-    least.next_multiple_of((least.next_power_of_two() / 64).max(1))
+    least.next_multiple_of(step(least))
+}
+
+/// What `len` values in a row of many begin at a multiple of: a 64th of their number, a power of two.
+pub fn step(len: usize) -> usize {
+    (len.next_power_of_two() / 64).max(1)
 }
 
 /// What a column's offset is a multiple of: its inner block, and a sixteenth of its length rounded
@@ -105,19 +131,13 @@ fn alignment(column: &Column) -> usize {
     column.block().max(1 << sixteenth)
 }
 
-/// Places the columns that `select` picks, largest alignment first, from `start` on. Returns the
-/// end.
-fn place(
-    system: &System,
-    offsets: &mut [usize],
-    start: usize,
-    select: impl Fn(&Column) -> bool,
-) -> usize {
+/// Places the columns that `select` picks, largest alignment first. Returns the end.
+fn place(system: &System, offsets: &mut [usize], select: impl Fn(&Column) -> bool) -> usize {
     let mut chosen: Vec<usize> = (0..offsets.len())
         .filter(|c| select(&system.columns[*c]))
         .collect();
     chosen.sort_by_key(|c| std::cmp::Reverse(alignment(&system.columns[*c])));
-    let mut end = start;
+    let mut end = 0usize;
     for c in chosen {
         let column = &system.columns[c];
         offsets[c] = end.next_multiple_of(alignment(column));
@@ -241,17 +261,21 @@ mod tests {
         let c = system.range("c", &[7], 1 << 15);
         let d = system.exact("d", &[3, 32]);
         let layout = Layout::new(&system, 6);
-        for id in [a, b, bv, c, d] {
-            assert_eq!(layout.offset(id) % system.columns[id.0].block(), 0);
+        let exact = |id| layout.exact_index(layout.offset(id));
+        for (place, id) in [a, b, c]
+            .map(|id| (layout.offset(id), id))
+            .into_iter()
+            .chain([d, bv].map(|id| (exact(id), id)))
+        {
+            assert_eq!(place % system.columns[id.0].block(), 0);
         }
         assert_eq!(
             (layout.offset(a), layout.offset(b), layout.offset(c)),
             (0, 96, 176)
         );
         assert_eq!(layout.lane_len, 46);
-        assert_eq!(layout.offset(d), 192);
-        assert_eq!(layout.offset(bv), 288);
-        assert_eq!(layout.witness_len, 288 + 80);
+        assert_eq!((layout.keys_len(), exact(d), exact(bv)), (184, 0, 96));
+        assert_eq!(layout.witness_len, 184 + 96 + 80);
         let padding = layout.runs.last().expect("runs");
         assert_eq!(
             (padding.start, padding.len, padding.table),

@@ -370,7 +370,7 @@ mod tests {
         let run = |s: &mut dyn Summand| {
             let mut log = vec![s.sum()];
             let mut next = 100u64;
-            prove(vec![(log[0], s)], 4, LOOKUP_LANES + 2, |m| {
+            prove(vec![(log[0], s)], 0..4, LOOKUP_LANES + 2, |m| {
                 log.extend(m);
                 next += 1;
                 F::from(next).square()

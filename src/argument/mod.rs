@@ -13,4 +13,5 @@ pub mod layout;
 pub mod logup;
 pub mod plan;
 pub mod reduce;
+pub mod stack;
 pub mod sumcheck;

@@ -1,4 +1,4 @@
-//! The prover's reduction of one layer: from its data to the sum S₀, the sumcheck's point and the
+//! The prover's reduction of a bundle's layers: from their data to the sum S₀, the sumcheck's point and the
 //! claims. What is said aloud about it is the caller's business: see [`super::hidden`].
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,13 +11,15 @@ use super::claims::Layer;
 use super::data::{LayerData, spread};
 use super::logup::LogUp;
 use super::plan::{Claim, Coord, Product, PublicAt, round_coords};
+use super::stack::{Conversation, Stack};
 use super::sumcheck::{self, Products, Summand};
 use crate::algebra::{F, eq_table, from_i128};
 use crate::system::sees;
 
-/// All tables of a layer's relations, ready to be folded.
+/// All tables of a layer's relations, ready to be folded over the layer's own coordinates.
 pub struct Reduction<'a> {
     layer: &'a Layer,
+    ch: &'a Challenges,
     groups: Vec<Products>,
     logup: LogUp,
     /// Where each form claim's table stands: (group, table).
@@ -28,22 +30,26 @@ pub struct Reduction<'a> {
 
 /// What the sumcheck ends in.
 pub struct Reduced {
+    /// (r, r_L).
     pub round: Vec<F>,
+    /// Of all stacks.
     pub claims: Vec<F>,
 }
 
 impl<'a> Reduction<'a> {
-    /// Computes the tables of every factor. `helper` and `lanes` are LogUp's.
+    /// Computes the tables of every factor. `share` is what the layer's sum is multiplied by, eq(τ_L, ℓ); `helper` and
+    /// `lanes` are LogUp's.
     pub fn new(
         layer: &'a Layer,
         data: &LayerData,
-        ch: &Challenges,
+        ch: &'a Challenges,
+        share: F,
         helper: Vec<F>,
         lanes: Vec<Vec<F>>,
     ) -> Self {
         let (relations, logup) = layer.plan.split_products();
         let bits = layer.layout.helper_bits();
-        let scale = ch.weight(&logup[0].weight);
+        let scale = share * ch.weight(&logup[0].weight);
         let logup = LogUp::new(bits, scale, &ch.tau, helper, lanes);
 
         let mut by_coords: BTreeMap<&[usize], Vec<&Product>> = BTreeMap::new();
@@ -52,7 +58,7 @@ impl<'a> Reduction<'a> {
         }
         let built: Vec<(Products, Vec<(usize, usize)>)> = by_coords
             .into_par_iter()
-            .map(|(coords, products)| build_group(layer, data, ch, coords, &products))
+            .map(|(coords, products)| build_group(layer, data, ch, share, coords, &products))
             .collect();
         let mut places = HashMap::new();
         let mut groups = Vec::new();
@@ -65,6 +71,7 @@ impl<'a> Reduction<'a> {
             .collect();
         Self {
             layer,
+            ch,
             groups,
             logup,
             places,
@@ -72,38 +79,118 @@ impl<'a> Reduction<'a> {
         }
     }
 
-    /// S₀: the sum of all relations' left-hand sides, weighted by λ.
-    pub fn sum(&self) -> F {
+    /// The sum of all relations' left-hand sides, weighted by λ and the layer's share.
+    fn sum(&self) -> F {
         self.sums.iter().sum()
     }
 
-    /// Runs the sumcheck with messages of `degree` coefficients, at least the plan's; `challenge`
-    /// answers each with a coordinate.
-    pub fn run(
-        mut self,
-        ch: &Challenges,
-        degree: usize,
-        challenge: impl FnMut(&[F]) -> F,
-    ) -> Reduced {
-        let mut summands: Vec<&mut dyn Summand> = vec![&mut self.logup];
-        summands.extend(self.groups.iter_mut().map(|g| g as &mut dyn Summand));
-        let summands = self.sums.into_iter().zip(summands).collect();
-        let plan = &self.layer.plan;
-        let round = sumcheck::prove(summands, plan.rounds, degree, challenge);
-        let claims = plan
-            .claims
-            .iter()
-            .enumerate()
+    fn summands(&mut self) -> impl Iterator<Item = (F, &mut dyn Summand)> {
+        let groups = self.groups.iter_mut().map(|g| g as &mut dyn Summand);
+        let all = std::iter::once(&mut self.logup as &mut dyn Summand).chain(groups);
+        self.sums.iter().copied().zip(all)
+    }
+
+    /// The factors' values at r, those of lanes with their public offsets, by claim.
+    fn factors(&self) -> Vec<F> {
+        let claims = self.layer.plan.claims.iter().enumerate();
+        claims
             .map(|(j, claim)| match claim {
                 Claim::Helper => self.logup.helper[0],
-                Claim::Lane(i) => self.logup.lanes[*i][0] - self.layer.lane_offset(*i, ch, &round),
+                Claim::Lane(i) => self.logup.lanes[*i][0],
                 Claim::Form(_) => {
                     let (group, table) = self.places[&j];
                     self.groups[group].tables[table][0]
                 }
-            });
-        let claims = claims.collect();
-        Reduced { round, claims }
+            })
+            .collect()
+    }
+}
+
+/// S₀: the sum of all layers.
+pub fn sum(layers: &[Reduction]) -> F {
+    layers.iter().map(Reduction::sum).sum()
+}
+
+/// Runs the sumcheck of all layers, in the bundle's order, with messages of `degree` coefficients, at least the
+/// conversation's; `challenge` answers each with a coordinate.
+pub fn run(
+    conversation: &Conversation,
+    mut layers: Vec<Reduction>,
+    degree: usize,
+    mut challenge: impl FnMut(&[F]) -> F,
+) -> Reduced {
+    let summands = layers.iter_mut().flat_map(Reduction::summands).collect();
+    let own = conversation.own_rounds;
+    let mut round = sumcheck::prove(summands, 0..own, degree, &mut challenge);
+    let stacks = conversation.stacks.iter();
+    let mut stacks: Vec<Products> = stacks
+        .map(|stack| over_layers(conversation, stack, &layers, &round))
+        .collect();
+    let sums: Vec<F> = stacks.iter().map(Summand::sum).collect();
+    let summands = stacks.iter_mut().map(|s| s as &mut dyn Summand);
+    let summands = sums.into_iter().zip(summands).collect();
+    round.extend(sumcheck::prove(
+        summands,
+        own..conversation.rounds(),
+        degree,
+        &mut challenge,
+    ));
+    let mut claims = Vec::new();
+    for (stack, tables) in conversation.stacks.iter().zip(&stacks) {
+        let first = &layers[stack.layers[0]];
+        let offsets = conversation.offsets_of(stack, first.ch, &round);
+        let values = tables.tables.iter().map(|table| table[0]);
+        claims.extend(
+            values
+                .zip(offsets)
+                .map(|(x, offset)| x - offset.unwrap_or(F::ZERO)),
+        );
+    }
+    Reduced { round, claims }
+}
+
+/// A stack's products as a sum over its layers, at the point r of their own coordinates: eq(τ_L, ℓ)·u(ℓ)·Π f(ℓ). The factors' tables
+/// come first, by claim.
+fn over_layers(
+    conversation: &Conversation,
+    stack: &Stack,
+    layers: &[Reduction],
+    round: &[F],
+) -> Products {
+    let members = || stack.layers.iter().map(|l| &layers[*l]);
+    let size = 1 << stack.bits;
+    let table = |mut values: Vec<F>| {
+        values.resize(size, F::ZERO);
+        values
+    };
+    let factors: Vec<Vec<F>> = members().map(Reduction::factors).collect();
+    let claims = factors[0].len();
+    let mut tables: Vec<Vec<F>> = (0..claims)
+        .map(|j| table(factors.iter().map(|f| f[j]).collect()))
+        .collect();
+    let first = &layers[stack.layers[0]];
+    let own = conversation.own_rounds;
+    tables.push(eq_table(&first.ch.tau[own..][..stack.bits], F::ONE));
+    let weights: Vec<Vec<F>> = members().map(|m| m.layer.weights(m.ch, round)).collect();
+    let (relations, _) = first.layer.plan.split_products();
+    let products = first.layer.plan.products.iter().enumerate();
+    let products = products
+        .map(|(p, product)| {
+            let half = conversation.constant_in(product.coords.len());
+            let mut list: Vec<usize> = product.claims.iter().copied().chain([claims]).collect();
+            // LogUp's weight is the same for all layers.
+            if p >= relations.len() {
+                return (half * weights[0][p], list);
+            }
+            list.push(tables.len());
+            tables.push(table(weights.iter().map(|w| w[p]).collect()));
+            (half, list)
+        })
+        .collect();
+    Products {
+        coords: (own..own + stack.bits).collect(),
+        tables,
+        products,
     }
 }
 
@@ -112,6 +199,7 @@ fn build_group(
     layer: &Layer,
     data: &LayerData,
     ch: &Challenges,
+    share: F,
     coords: &[usize],
     products: &[&Product],
 ) -> (Products, Vec<(usize, usize)>) {
@@ -147,7 +235,7 @@ fn build_group(
             let list = factors
                 .chain(p.publics.iter().map(|f| claims.len() + public(f)))
                 .collect();
-            (ch.weight(&p.weight), list)
+            (share * ch.weight(&p.weight), list)
         })
         .collect();
     let places = claims

@@ -7,9 +7,11 @@
 //!
 //! A group that does not depend on coordinate c is constant in it. The sum over the full cube
 //! would count it 2^extra times; `Running::scale` takes that out again, as the verifier does in
-//! `Layer::coefficients`.
+//! `Conversation::coefficients`.
 //!
 //! The verifier's side is `super::hidden`, written once for the native check and the circuit.
+
+use std::ops::Range;
 
 use ff::Field;
 use rayon::prelude::*;
@@ -36,13 +38,13 @@ struct Running<'a> {
     scale: F,
 }
 
-/// Proves the sum of all `summands`, each with its own, over `rounds` coordinates. `challenge` is
+/// Proves the sum of all `summands`, each with its own, over the coordinates `rounds`. `challenge` is
 /// given each message
 /// (`degree` coefficients: g₀, g₂, …, g_degree) and answers with the coordinate of the point.
 /// Returns the point.
 pub fn prove(
     summands: Vec<(F, &mut dyn Summand)>,
-    rounds: usize,
+    rounds: Range<usize>,
     degree: usize,
     mut challenge: impl FnMut(&[F]) -> F,
 ) -> Vec<F> {
@@ -55,7 +57,7 @@ pub fn prove(
             summand,
         })
         .collect();
-    (0..rounds)
+    rounds
         .map(|c| {
             let polynomials: Vec<Option<Vec<F>>> = running
                 .par_iter()
@@ -272,7 +274,7 @@ mod tests {
         let mut challenges = (1..).map(|i: u64| F::from(12345 * i).square());
         let point = prove(
             vec![(sums[0], &mut a), (sums[1], &mut b)],
-            4,
+            0..4,
             3,
             |message| {
                 let linear = sum - message[0].double() - message[1..].iter().sum::<F>();

@@ -19,7 +19,7 @@ pub fn run(args: &Inspect, report: &Report) -> Result<Outcome, Failure> {
 pub fn describe(proof: &ProofFile) -> (Value, String) {
     let s = &proof.statement;
     let (mode, layers) = match &proof.proofs {
-        LayerProofs::Bundled(b) => ("bundled", b.layers.len()),
+        LayerProofs::Bundled(_) => ("bundled", s.layers.len()),
         LayerProofs::Separate(p) => ("separate", p.len()),
     };
     // A file can list any numbers, and have any number of links.

@@ -7,10 +7,11 @@ use ff::Field;
 use super::prover::matrix_ref;
 use crate::algebra::{F, from_i128, inner_product, powers};
 use crate::argument::challenges::Challenges;
-use crate::argument::claims::{Bases, Layer, fold_functional};
+use crate::argument::claims::{Bases, Layer, Shares, fold_functional};
 use crate::argument::data::{Externals, LayerData};
 use crate::argument::logup;
-use crate::argument::reduce::Reduction;
+use crate::argument::reduce::{self, Reduction};
+use crate::argument::stack::Conversation;
 use crate::layers::testing::{Shape, llama_manifest, manifest, model_of};
 use crate::layers::{LayerKind, Sequence, generate, run, system, weights, witness};
 use crate::ops::testing::{Case, OwnedTables, Rng};
@@ -24,6 +25,7 @@ struct Placed<'a> {
     data: LayerData<'a>,
     helper: Vec<F>,
     bases: Bases,
+    folds: Vec<usize>,
     values: Vec<F>,
 }
 
@@ -37,16 +39,20 @@ impl<'a> Placed<'a> {
         };
         let layout = &layer.layout;
         let bases = Bases {
-            witness: take(layout.witness_len),
+            keys: take(layout.keys_len()),
+            exact: take(layout.exact_len()),
             helper: take(layout.lane_len),
             vectors: take(layout.vectors_len),
-            folds: layer.folds.iter().map(|_| take(1)).collect(),
             boundary_in: take(layout.boundary_in_len),
             boundary_out: take(layout.boundary_out_len),
         };
+        let folds = layer.folds.iter().map(|_| take(1)).collect();
         let mut values = vec![F::ZERO; end];
+        let keys = layout.keys_len();
         for x in 0..layout.witness_len {
-            values[bases.witness + x] = from_i128(data.witness(x));
+            let exact = || bases.exact + layout.exact_index(x);
+            let at = if x < keys { bases.keys + x } else { exact() };
+            values[at] = from_i128(data.witness(x));
         }
         values[bases.helper..][..helper.len()].copy_from_slice(&helper);
         for (c, column) in layer.system.columns.iter().enumerate() {
@@ -64,14 +70,20 @@ impl<'a> Placed<'a> {
             data,
             helper,
             bases,
+            folds,
             values,
         }
     }
 
     /// ρ·S₀ + Σ ρ^(j+2)·v_j by the verifier's functionals.
     fn combined(mut self, ch: &Challenges, round: &[F], rho: F) -> F {
-        let mut combined = self.layer.combine(ch, round, rho, &self.bases);
-        for (fold, (shape, base)) in self.layer.folds.iter().zip(&self.bases.folds).enumerate() {
+        let rhos = powers(rho, self.layer.plan.claims.len() + 2);
+        let shares = Shares {
+            rhs: rho,
+            claims: &rhos[2..],
+        };
+        let mut combined = self.layer.combine(ch, round, shares, &self.bases);
+        for (fold, (shape, base)) in self.layer.folds.iter().zip(&self.folds).enumerate() {
             for (matrix, coefs) in &combined.folds[fold] {
                 let row = self.data.fold_matrix(*matrix, coefs, ROW_BITS);
                 for (v, x) in self.values[*base..].iter_mut().zip(row) {
@@ -98,14 +110,22 @@ fn check(kind: LayerKind, layer: Layer, case: &Case, data: LayerData) {
     };
     let lanes = logup::denominators(&layer, &data, &ch);
     let helper = logup::helper(&lanes).expect("no pole");
-    let reduction = Reduction::new(&layer, &data, &ch, helper.clone(), lanes);
+    let conversation = Conversation::new(vec![&layer]);
+    let reduction = Reduction::new(&layer, &data, &ch, F::ONE, helper.clone(), lanes);
     let relations = layer.system.relations.iter().zip(&ch.lambdas);
     let expected: F = relations
         .map(|(r, lambda)| *lambda * evaluate(&layer.system, r, &case.values, &ch.tau).0)
         .sum();
-    assert_eq!(reduction.sum(), expected, "{kind}: the sumcheck's sum");
+    let reductions = vec![reduction];
+    assert_eq!(
+        reduce::sum(&reductions),
+        expected,
+        "{kind}: the sumcheck's sum"
+    );
 
-    let reduced = reduction.run(&ch, layer.plan.degree, |_| rng.field());
+    let reduced = reduce::run(&conversation, reductions, layer.plan.degree, |_| {
+        rng.field()
+    });
     let rho = rng.field();
     let weights = powers(rho, reduced.claims.len() + 2);
     let claimed = rho * expected + inner_product(&reduced.claims, &weights[2..]);

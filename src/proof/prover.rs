@@ -47,8 +47,7 @@ pub struct ProveSummary {
     /// Seconds per phase, in the order in which the phases first began. With separate proofs the
     /// phases of all layers are added up over the threads that prove them.
     pub phases: Vec<(&'static str, f64)>,
-    /// (kind, bytes, seconds) per layer; a bundled layer has its own messages' bytes and an equal
-    /// share of the common parts and of the time. A layer that was kept took no time.
+    /// (kind, bytes, seconds) per layer; a bundled layer has an equal share of both. A layer that was kept took no time.
     pub layers: Vec<(LayerKind, usize, f64)>,
     /// How many of the layers were not proved but kept of an interrupted run.
     pub resumed: usize,
@@ -209,8 +208,9 @@ fn prove_run(
     let (proofs, layers, resumed) = match mode {
         Mode::Bundled => {
             let proof = prove_bundle(setup, model, &run, &run.kinds, &phase)?;
-            let costs = bundled_bytes(&proof).into_iter().map(|b| (b, None));
-            let costs: LayerCosts = costs.collect();
+            // Layers that are proved together have no bytes of their own.
+            let layers = run.kinds.len();
+            let costs: LayerCosts = vec![(encoded_len(&proof) / layers, None); layers];
             (LayerProofs::Bundled(Box::new(proof)), costs, 0)
         }
         Mode::Separate => {
@@ -281,13 +281,6 @@ pub(super) fn encoded_len<T: serde::Serialize>(value: &T) -> usize {
     postcard::to_stdvec(value)
         .expect("in-memory values always encode")
         .len()
-}
-
-/// Each layer's own messages and an equal share of the rest.
-fn bundled_bytes(proof: &BundleProof) -> Vec<usize> {
-    let own: Vec<usize> = proof.layers.iter().map(encoded_len).collect();
-    let shared = encoded_len(proof) - own.iter().sum::<usize>();
-    own.iter().map(|b| b + shared / own.len()).collect()
 }
 
 /// Proves the given layers as one bundle.
@@ -391,6 +384,8 @@ fn layer_secret<'a>(
     }
 }
 
+#[cfg(test)]
+mod stack_tests;
 #[cfg(test)]
 mod tamper;
 #[cfg(test)]

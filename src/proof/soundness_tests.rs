@@ -5,7 +5,9 @@
 use super::LayerKind;
 use super::setup::ROW_BITS;
 use super::systems;
+use crate::argument::claims::Layer;
 use crate::argument::layout::LOOKUP_LANES;
+use crate::argument::stack::Conversation;
 use crate::layers::Sequence;
 use crate::layers::wraparound_tests::large;
 use crate::quant::Tables;
@@ -18,35 +20,44 @@ fn terms(width: usize, context: usize, blocks: usize) -> Vec<(&'static str, f64)
     let tables = Tables::new(&manifest.scales, manifest.architecture.activation);
     let table_rows: f64 = tables.all().iter().map(|t| t.len as f64).sum();
     let kinds: Vec<LayerKind> = LayerKind::all(1).collect();
-    let layers = systems::layers(&manifest, &sequence, &kinds);
+    let all = systems::layers(&manifest, &sequence, &kinds);
+    let [embedding, block, head] = &all[..] else {
+        panic!("three kinds of layers")
+    };
     // One block stands for all.
-    let count = |kind: &LayerKind| match kind {
-        LayerKind::Block(_) => blocks as f64,
-        _ => 1.0,
+    let blocks_of = std::iter::repeat_n(block, blocks);
+    let layers: Vec<&Layer> = std::iter::once(embedding)
+        .chain(blocks_of)
+        .chain([head])
+        .collect();
+    let sum = |f: &dyn Fn(&Layer) -> usize| layers.iter().map(|l| f(l)).sum::<usize>() as f64;
+    let lookups = sum(&|l| LOOKUP_LANES * l.layout.lane_len);
+    let conversation = Conversation::new(layers.clone());
+    let forms = || {
+        conversation
+            .stacks
+            .iter()
+            .map(|s| &layers[s.layers[0]].plan)
     };
-    let sum = |f: &dyn Fn(&crate::argument::claims::Layer) -> f64| -> f64 {
-        let each = kinds.iter().zip(&layers);
-        each.map(|(kind, layer)| count(kind) * f(layer)).sum()
-    };
-    let lookups = sum(&|l| (LOOKUP_LANES * l.layout.lane_len) as f64);
+    let rounds = conversation.rounds() as f64;
+    let shape = conversation.shape().expect("it is proved");
     let rows = sum(&|l| {
         let own = l.layout.rows(l.layout.witness_len) + l.layout.rows(l.layout.lane_len);
-        (own + l.layout.rows(l.layout.vectors_len) + l.folds.len()) as f64
+        own + l.layout.rows(l.layout.vectors_len) + l.folds.len()
     });
     let boundaries = (blocks + 1) as f64 * (width * context) as f64 / f64::from(1 << ROW_BITS);
     let row_rounds = (rows + boundaries + table_rows).log2().ceil();
-    let layer_count = blocks as f64 + 2.0;
     let numerators = [
         ("lookups, α", 2.0 * lookups * table_rows),
         ("lookups, β", 2.0 * lookups + table_rows),
-        ("relations, τ", sum(&|l| l.plan.rounds as f64)),
-        ("relations, λ", sum(&|l| l.plan.weights as f64 + 1.0)),
+        ("relations, τ", rounds),
         (
-            "sumcheck, r",
-            sum(&|l| (l.plan.rounds * l.plan.degree) as f64),
+            "relations, λ",
+            forms().map(|p| p.weights).sum::<usize>() as f64,
         ),
-        ("claims, ρ", sum(&|l| l.plan.claims.len() as f64 + 1.0)),
-        ("layers, χ", layer_count),
+        ("sumcheck, r", rounds * shape.degree() as f64),
+        ("claims, ρ", shape.claims() as f64 + 1.0),
+        ("balance, χ", 1.0),
         ("opening, row rounds and z", 2.0 * row_rounds + 2.0),
     ];
     numerators.map(|(name, n)| (name, n.log2())).to_vec()

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
 use super::LayerKind;
 use super::key::CommittedModel;
@@ -22,12 +21,10 @@ pub fn layer(manifest: &Manifest, sequence: &Sequence, kind: LayerKind) -> Layer
 
 /// The systems of layers that are proved in one bundle.
 pub fn layers(manifest: &Manifest, sequence: &Sequence, kinds: &[LayerKind]) -> Vec<Layer> {
-    let mut layers: Vec<Layer> = kinds
+    kinds
         .par_iter()
         .map(|kind| layer(manifest, sequence, *kind))
-        .collect();
-    Layer::align_rounds(&mut layers);
-    layers
+        .collect()
 }
 
 /// (boundary read, boundary written) of a layer, out of h₀ … h_L.
@@ -86,13 +83,13 @@ pub fn transcript(
     statement: &Statement,
     kinds: &[LayerKind],
 ) -> Transcript {
-    let mut transcript = Transcript::new("nanozk/bundle/v1", &statement.digest());
+    let mut transcript = Transcript::new("nanozk/bundle/v2", &statement.digest());
     transcript.absorb_bytes("tables", &model.manifest.tables);
-    let mut hash = Sha256::new();
-    for kind in kinds {
-        hash.update(format!("{kind:?};"));
-    }
-    transcript.absorb_bytes("layers", &hash.finalize());
+    let blocks = model.manifest.architecture.layers;
+    let numbers = kinds
+        .iter()
+        .flat_map(|kind| (kind.index(blocks) as u32).to_le_bytes());
+    transcript.absorb_bytes("layers", &numbers.collect::<Vec<u8>>());
     transcript
 }
 

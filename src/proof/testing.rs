@@ -23,7 +23,15 @@ pub fn tiny_model(setup: &Setup) -> OpenedModel {
 
 /// Not yet committed to.
 pub fn tiny() -> IntegerModel {
-    let mut model = model(SHAPE, 5);
+    tiny_form(model(SHAPE, 5))
+}
+
+/// Any model of that width, likewise.
+pub fn tiny_of(model: IntegerModel, setup: &Setup) -> OpenedModel {
+    committed(tiny_form(model), setup)
+}
+
+fn tiny_form(mut model: IntegerModel) -> IntegerModel {
     let m = &mut model.manifest;
     m.architecture.context = CONTEXT;
     m.scales.output_bias = 40;

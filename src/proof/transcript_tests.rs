@@ -83,10 +83,10 @@ impl<'a> Verifier<'a> {
         };
         let mut rng = fresh_rng().expect("randomness");
         let mut msm = FinalMsm::new(&self.setup.generators, &mut rng);
-        let seals = check
+        let seal = check
             .continue_from(transcript, &bundle, &mut msm)
             .expect("well formed");
-        if verify_batch(&seals, &mut rng).is_err() {
+        if verify_batch(&[seal], &mut rng).is_err() {
             Verdict::Seal
         } else if msm.check() {
             Verdict::Accepted
@@ -159,33 +159,26 @@ fn every_absorbed_item_decides() {
     assert!(passed.is_empty(), "{passed:?}");
 }
 
-/// The documented conversation, in the words of [`in_words`], of `layers` layers of `rounds` rounds
-/// with one witness row each.
-fn documented(
-    layers: usize,
-    multiplicities: usize,
-    rounds: usize,
-    row_rounds: usize,
-) -> Vec<String> {
+/// The documented conversation, in the words of [`in_words`], of `layers` layers with `rows` rows of multiplicities and witnesses, and
+/// of helpers, in `rounds` rounds.
+fn documented(layers: usize, rows: [usize; 2], rounds: usize, row_rounds: usize) -> Vec<String> {
     let times = |n: usize, label: &str| match n {
         1 => label.to_string(),
         _ => format!("{n} {label}"),
     };
     let drawn = |n: usize, label: &str| format!("-> {}", times(n, label));
-    let mut talk: Vec<String> = ["nanozk/bundle/v1", "tables", "layers"]
+    let mut talk: Vec<String> = ["nanozk/bundle/v2", "tables", "layers"]
         .map(String::from)
         .into();
     for _ in 0..layers {
-        talk.extend(["layer index", "system", "mask", "witness row"].map(String::from));
+        talk.extend(["layer index", "system"].map(String::from));
     }
-    talk.push(times(multiplicities, "multiplicity row"));
+    talk.extend(["mask".to_string(), times(rows[0], "witness row")]);
     talk.extend(["alpha", "beta"].map(|c| drawn(1, c)));
-    talk.push(times(layers, "helper row"));
+    talk.push(times(rows[1], "helper row"));
     talk.extend([drawn(rounds, "tau"), drawn(1, "lambda")]);
-    talk.push(drawn(layers, "hidden transcript seed"));
-    for _ in 0..layers {
-        talk.extend([times(rounds, "r"), "rho".to_string(), "E".to_string()]);
-    }
+    talk.push(drawn(1, "hidden transcript seed"));
+    talk.extend([times(rounds, "r"), "rho".to_string(), "E".to_string()]);
     talk.extend(["seal".to_string(), drawn(1, "chi")]);
     talk.extend(["opening/rows", "opening/columns"].map(String::from));
     for (rounds, label) in [(row_rounds, "opening/rows"), (ROW_BITS, "opening/columns")] {
@@ -213,9 +206,9 @@ fn challenges_are_drawn_after_what_they_must_depend_on() {
         in_words(&transcript)
     };
     let bundled = proof(&setup, &model, Mode::Bundled);
-    assert_eq!(heard(&bundled, 0), documented(3, 11, 12, 5));
+    assert_eq!(heard(&bundled, 0), documented(3, [12, 1], 12, 5));
     let separate = proof(&setup, &model, Mode::Separate);
-    assert_eq!(heard(&separate, 2), documented(1, 4, 10, 4));
+    assert_eq!(heard(&separate, 2), documented(1, [5, 1], 10, 4));
 }
 
 /// Everything in a bundle's proof is absorbed, as it stands in the file, but for lengths and the
@@ -231,12 +224,9 @@ fn said_is_absorbed(proof: &BundleProof, transcript: &Transcript) {
             left.drain(at..at + item.data.len());
         }
     }
-    let seal_lengths: usize = proof
-        .seals
-        .iter()
-        .map(|s| if s.len() < 128 { 1 } else { 2 })
-        .sum();
-    let lengths = 1 + 3 * proof.layers.len() + 1 + 1 + seal_lengths + 2;
+    let seal_length = if proof.seal.len() < 128 { 1 } else { 2 };
+    // Of the rows of both segments, of r, of the seal, of the opening's rounds.
+    let lengths = 3 + seal_length + 2;
     assert_eq!(left.len(), lengths + 64);
     let responses = [
         proof.opening.data_response.0,
@@ -434,4 +424,25 @@ fn all_differ<T: Clone, D: PartialEq>(value: &T, changes: &[Change<T>], digest: 
         assert!(!digests.contains(&next), "change {n} has an earlier digest");
         digests.push(next);
     }
+}
+
+/// The encoding of systems does not depend on the compiler, nor on how anything is printed.
+#[test]
+fn systems_have_known_digests() {
+    let manifest = manifest(SHAPE);
+    let sequence =
+        Sequence::new(&[3, 1, 4], &[15, 9], &manifest.architecture).expect("well formed");
+    let digests = LayerKind::all(SHAPE.layers).map(|kind| {
+        let digest = systems::layer(&manifest, &sequence, kind).digest();
+        digest
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect::<String>()
+    });
+    let known = [
+        "5bfa746641dcd61fa0cdaa09a946bee2f828295c213829828f81fbecc1797c35",
+        "ad8d14cb2d04e86acfb21a613ab0b7618e82be0798860a29adef897ed8233740",
+        "bd632bab4d62e4ef3278158fcb706b532bee96d1311f2db3753e4a5ad30047a3",
+    ];
+    assert_eq!(digests.collect::<Vec<_>>(), known);
 }

@@ -70,18 +70,7 @@ fn check_counts(manifest: &Manifest, proof: &ProofFile) -> Result<Sequence, Veri
             });
         }
     }
-    let kinds = statement.kinds(a.layers);
-    for bundle in bundles(&kinds, &proof.proofs)? {
-        let (expected, found) = (bundle.kinds.len(), bundle.proof.layers.len());
-        if expected != found {
-            let what = "layers";
-            return Err(bundle.error(BundleError::Total {
-                what,
-                expected,
-                found,
-            }));
-        }
-    }
+    bundles(&statement.kinds(a.layers), &proof.proofs)?;
     Ok(sequence)
 }
 
@@ -201,8 +190,8 @@ impl Check<'_> {
             .enumerate()
             .map(|(place, b)| {
                 let mut msm = FinalMsm::new(&self.setup.generators, &mut fresh_rng()?);
-                let seals = self.bundle(b, &mut msm).map_err(|e| b.error(e))?;
-                Ok((msm, seals.into_iter().map(|s| (place, s)).collect()))
+                let seal = self.bundle(b, &mut msm).map_err(|e| b.error(e))?;
+                Ok((msm, vec![(place, seal)]))
             })
             .try_reduce_with(|a, b| Ok(merge(a, b)));
         rest.map_or(Ok(()), |rest| settle(bundles, rest?))
@@ -213,7 +202,7 @@ impl Check<'_> {
         &self,
         bundle: &Bundle<'p>,
         msm: &mut FinalMsm,
-    ) -> Result<Vec<Sealed<'p>>, BundleError> {
+    ) -> Result<Sealed<'p>, BundleError> {
         let mut transcript = systems::transcript(self.model, self.statement, bundle.kinds);
         self.continue_from(&mut transcript, bundle, msm)
     }
@@ -224,7 +213,7 @@ impl Check<'_> {
         transcript: &mut Transcript,
         bundle: &Bundle<'p>,
         msm: &mut FinalMsm,
-    ) -> Result<Vec<Sealed<'p>>, BundleError> {
+    ) -> Result<Sealed<'p>, BundleError> {
         let blocks = self.model.manifest.architecture.layers;
         let touched = systems::touched_boundaries(bundle.kinds, blocks);
         let boundaries: Vec<Vec<EqAffine>> = touched

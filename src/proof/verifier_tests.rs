@@ -9,7 +9,6 @@ use crate::curve::{Generators, PointBytes, ScalarBytes};
 use crate::layers::testing::{Shape, manifest};
 use crate::proof::statement::{ModelId, Selection, Stop};
 use crate::seal::KeyStore;
-use crate::seal::bundle::LayerMessages;
 
 /// A file whose statement is right and whose boundaries are the chain's, without proofs, and the model
 /// it speaks of.
@@ -107,27 +106,6 @@ fn what_is_wrong_before_any_proof_is_refused_as_such() {
         ),
         "{missing}"
     );
-    let empty = refusal(|p| {
-        p.proofs = counted();
-        let LayerProofs::Separate(bundles) = &mut p.proofs else {
-            unreachable!("one for each layer")
-        };
-        bundles[1].layers.clear();
-    });
-    assert!(
-        matches!(
-            empty,
-            VerifyError::Layer {
-                layer: LayerKind::Block(0),
-                source: BundleError::Total {
-                    what: "layers",
-                    expected: 1,
-                    found: 0
-                }
-            }
-        ),
-        "{empty}"
-    );
     let unlinked = refusal(|p| {
         p.proofs = counted();
         p.statement.chain[1][0] ^= 1;
@@ -203,30 +181,22 @@ fn a_false_seal_or_equation_of_any_bundle_is_refused() {
     }
 }
 
-/// A proof for each of three layers, with as many layers as it must have and nothing else.
+/// A proof for each of three layers, with nothing in it.
 fn counted() -> LayerProofs {
-    let messages = LayerMessages {
-        mask: PointBytes([0xff; 32]),
-        witness: Vec::new(),
-        helper: Vec::new(),
-        round: Vec::new(),
-        rho: ScalarBytes([0xff; 32]),
-        masked: ScalarBytes([0xff; 32]),
-    };
-    let bundle = BundleProof {
-        layers: vec![messages],
-        ..no_proof()
-    };
-    LayerProofs::Separate(vec![bundle; 3])
+    LayerProofs::Separate(vec![no_proof(); 3])
 }
 
 /// A bundle's proof with nothing in it.
 fn no_proof() -> BundleProof {
     let scalar = ScalarBytes::from(&F::ONE);
     BundleProof {
-        layers: Vec::new(),
-        multiplicities: Vec::new(),
-        seals: Vec::new(),
+        mask: PointBytes([0xff; 32]),
+        witness: Vec::new(),
+        helper: Vec::new(),
+        round: Vec::new(),
+        rho: scalar,
+        masked: scalar,
+        seal: Vec::new(),
         opening: OpeningProof {
             row_rounds: Vec::new(),
             column_rounds: Vec::new(),

@@ -2,7 +2,7 @@
 //! lookup tables, and how they are derived from a floating-point checkpoint.
 
 /// Raised when the same checkpoint would be quantized differently: caches are keyed by it.
-pub const QUANTIZER_VERSION: u8 = 5;
+pub const QUANTIZER_VERSION: u8 = 6;
 
 mod balance;
 pub mod bounds;

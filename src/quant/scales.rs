@@ -6,7 +6,7 @@
 //! | output of a norm behind attention or feed-forward part | as the residual stream |
 //! | queries and keys before their norm | as many bits as the largest value leaves of 32 |
 //! | norm output z | 10, one less for each factor 4 in d from 1024 on: |z| ≤ √d, 16 bits |
-//! | norm root R | z's + 32, or + 48 where that keeps too few bits of R |
+//! | norm root R | z's + 32, or + 48 where that keeps too few bits of R in any block |
 //! | q, k | as many bits as the largest value leaves of 16, while σ ≤ 16 and ⌊D·2^-σ⌋ fits its keys |
 //! | activation key | 8 to 11, the same for all blocks |
 //!
@@ -130,12 +130,13 @@ pub fn choose_scales(
         });
     }
     let residual = residual_scale(architecture, embedding_max, calibration, options)?;
-    let blocks = calibration
+    let mut blocks = calibration
         .blocks
         .iter()
         .enumerate()
         .map(|(index, block)| block_scales(architecture, residual, (index, block), options))
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
+    lengthen_roots(&mut blocks);
     // What the embedding is multiplied by, a tied head's gain is divided by.
     let lost = match architecture.tied {
         true => (0..16)
@@ -157,6 +158,25 @@ pub fn choose_scales(
         final_lifts: Lifts::new(),
         blocks,
     })
+}
+
+/// The roots of a norm have as many bits in all blocks as in the one that needs most: blocks of one form are proved together.
+fn lengthen_roots(blocks: &mut [BlockScales]) {
+    let norms: [fn(&mut BlockScales) -> Option<&mut NormScale>; 6] = [
+        |b| b.norm1.as_mut(),
+        |b| b.norm2.as_mut(),
+        |b| b.attention_norm.as_mut(),
+        |b| b.feed_forward_norm.as_mut(),
+        |b| b.query_norm.as_mut().map(|scale| &mut scale.norm),
+        |b| b.key_norm.as_mut().map(|scale| &mut scale.norm),
+    ];
+    for norm in norms {
+        let roots = blocks.iter_mut().filter_map(norm).map(|scale| scale.root);
+        let Some(most) = roots.max() else { continue };
+        for scale in blocks.iter_mut().filter_map(norm) {
+            scale.root = most;
+        }
+    }
 }
 
 fn block_scales(
@@ -629,8 +649,10 @@ mod tests {
         assert_eq!(choose(&wide, 1).unwrap().blocks[0].norm2.unwrap().root, 42);
         wide.blocks[0].middle.variance_max = 2f64.powi(23);
         let scales = choose(&wide, 1).unwrap();
-        assert_eq!(scales.blocks[0].norm2.unwrap().root, 58);
-        assert_eq!(scales.blocks[0].norm1.unwrap().root, 42);
+        for block in &scales.blocks {
+            assert_eq!(block.norm2.unwrap().root, 58, "as in all blocks");
+            assert_eq!(block.norm1.unwrap().root, 42);
+        }
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Columns, their values, and the lookups that bound them.
 
+use serde::Serialize;
+
 use super::VarId;
 
 /// Identifies a column of a [`super::System`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct ColumnId(pub usize);
 
 /// Where a column's commitment lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Segment {
     /// The witness, among the keys of lookups (17-bit signed integers at most).
     Key,
@@ -26,7 +28,7 @@ pub enum Segment {
 
 /// A committed integer tensor. Values lie in row-major order, the last dimension innermost; every
 /// dimension but the first is a power of two, so a column is one contiguous run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Column {
     pub name: String,
     pub segment: Segment,
@@ -60,7 +62,7 @@ pub enum Values {
 }
 
 /// What one dimension of a column is bound to in a [`View`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Bind {
     /// A variable: at r where the term sums over it, at τ otherwise.
     Var(VarId),
@@ -88,7 +90,7 @@ impl Bind {
 }
 
 /// A column with every dimension bound, outermost first: a linear functional of its values.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct View {
     pub column: ColumnId,
     pub binds: Vec<Bind>,
@@ -105,7 +107,7 @@ impl View {
 
 /// The lookup tables of the model. Each has its own tag in LogUp, so a row of one cannot pass for
 /// a row of another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub enum TableId {
     /// `[0, 2^16)`, no value.
     Range16,
@@ -142,7 +144,7 @@ pub struct Table {
 }
 
 /// Every entry of `key`, plus `offset`, is a key of `table`, and `value` is that row's value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Lookup {
     pub table: TableId,
     pub key: ColumnId,

@@ -29,17 +29,19 @@ mod naive;
 mod relation;
 mod validate;
 
+use serde::Serialize;
+
 pub use column::{Bind, Column, ColumnId, Lookup, Segment, Table, TableId, Values, View};
 pub use naive::{Assignment, evaluate, lookup_holds, relation_holds};
 pub use relation::{Form, Live, Public, Relation, Rhs, Tensor, Term, sees};
 pub use validate::SystemError;
 
 /// Identifies a variable of a [`System`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct VarId(pub usize);
 
 /// A relation variable: a name and the coordinates it occupies, lowest index bit first.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Var {
     pub name: &'static str,
     pub coords: Vec<usize>,
@@ -53,7 +55,7 @@ impl Var {
 }
 
 /// One layer's columns, lookups and relations.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct System {
     pub vars: Vec<Var>,
     pub columns: Vec<Column>,

@@ -5,6 +5,8 @@ use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
 
+use ff::PrimeField;
+use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use super::{VarId, View};
@@ -12,7 +14,7 @@ use crate::algebra::F;
 
 /// The multilinear extension at τ of {0, …, len − 1} over the joint index of `vars` (low bits
 /// first): what a constant or a broadcast must carry where a dimension is not full.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Live {
     pub vars: Vec<VarId>,
     pub len: usize,
@@ -21,6 +23,17 @@ pub struct Live {
 /// A linear form of columns: a factor of a term.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Form(pub Vec<(F, View)>);
+
+/// A coefficient's 32 bytes, little-endian.
+fn canonical<S: Serializer>(coef: &F, to: S) -> Result<S::Ok, S::Error> {
+    coef.to_repr().serialize(to)
+}
+
+impl Serialize for Form {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.0.iter().map(|(coef, view)| (coef.to_repr(), view)))
+    }
+}
 
 impl Form {
     /// The form `1 · view`.
@@ -47,7 +60,7 @@ pub fn sees(i: usize, j: usize, window: Option<usize>) -> bool {
 }
 
 /// A public multilinear factor over the term's summed variables.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Public {
     /// [col ≤ row], or with a window n [col ≤ row < col + n].
     Causal {
@@ -147,6 +160,12 @@ impl Hash for Tensor {
 }
 
 /// Length and SHA-256 of the entries: what stands for them where a system is hashed.
+impl Serialize for Tensor {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        (self.len(), self.digest()).serialize(to)
+    }
+}
+
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tensor({}, {:?})", self.len(), self.digest())
@@ -155,8 +174,9 @@ impl fmt::Debug for Tensor {
 
 /// coef · Π lives · Π publics · Π factors, summed over the relation's checked variables and the
 /// term's contracted ones.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Term {
+    #[serde(serialize_with = "canonical")]
     pub coef: F,
     pub lives: Vec<Live>,
     pub contract: Vec<VarId>,
@@ -192,8 +212,9 @@ impl Term {
 }
 
 /// coef · Π lives · view, all at τ; a constant where there is no view.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Rhs {
+    #[serde(serialize_with = "canonical")]
     pub coef: F,
     pub lives: Vec<Live>,
     pub view: Option<View>,
@@ -226,7 +247,7 @@ impl Rhs {
 }
 
 /// See the module documentation of [`crate::system`] for the equation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Relation {
     pub name: String,
     pub check: Vec<VarId>,

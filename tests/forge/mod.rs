@@ -13,7 +13,7 @@ use nanozk::proof::{
     statement, verify,
 };
 use nanozk::quant::{Architecture, Manifest};
-use nanozk::seal::bundle::{BundleError, BundleProof, LayerMessages};
+use nanozk::seal::bundle::{BundleError, BundleProof};
 
 /// A random model of one block with this tokenizer, whether it is one or not.
 pub fn model(config: &Config, tokenizer: &[u8], setup: &Setup) -> ModelFile {
@@ -102,7 +102,7 @@ pub struct Claim {
 pub fn proof(key: &KeyFile, claim: &Claim, setup: &Setup) -> ProofFile {
     let mut proof = unfitted(key, claim);
     let blocks = key.key.manifest.architecture.layers;
-    if blocks > 1 && claim.layers.len() == blocks + 2 {
+    if blocks > 1 && claim.layers.len() == blocks + 2 && claim.mode == Mode::Separate {
         let one = self::key(key.key.manifest.clone(), |a| a.layers = 1);
         let layers = vec![0, 1, 2];
         let one = self::proof(&one, &Claim { layers, ..*claim }, setup);
@@ -120,17 +120,11 @@ pub fn proof(key: &KeyFile, claim: &Claim, setup: &Setup) -> ProofFile {
 
 /// The proofs of embedding, a block and the head, with as many blocks. All are alike.
 fn repeated(proofs: LayerProofs, blocks: usize) -> LayerProofs {
-    fn all<T: Clone>(layers: &[T], blocks: usize) -> Vec<T> {
-        let blocks = vec![layers[1].clone(); blocks];
-        [&layers[..1], &blocks, &layers[2..]].concat()
-    }
-    match proofs {
-        LayerProofs::Separate(bundles) => LayerProofs::Separate(all(&bundles, blocks)),
-        LayerProofs::Bundled(mut bundle) => {
-            bundle.layers = all(&bundle.layers, blocks);
-            LayerProofs::Bundled(bundle)
-        }
-    }
+    let LayerProofs::Separate(layers) = proofs else {
+        panic!("each has its own")
+    };
+    let blocks = vec![layers[1].clone(); blocks];
+    LayerProofs::Separate([&layers[..1], &blocks, &layers[2..]].concat())
 }
 
 /// The statement with its boundaries, before layers' proofs without a row.
@@ -145,10 +139,10 @@ pub fn unfitted(key: &KeyFile, claim: &Claim) -> ProofFile {
     let points = nanozk::curve::decode_points(&boundary).expect("points");
     let link = |l| statement::link(l, padded, a.width, &points);
     let bundles = match claim.mode {
-        Mode::Bundled => vec![claim.layers.len()],
-        Mode::Separate => vec![1; claim.layers.len()],
+        Mode::Bundled => 1,
+        Mode::Separate => claim.layers.len(),
     };
-    let mut bundles: Vec<BundleProof> = bundles.into_iter().map(bundle).collect();
+    let mut bundles = vec![bundle(); bundles];
     ProofFile {
         statement: Statement {
             model_id: key.key.id(),
@@ -168,20 +162,16 @@ pub fn unfitted(key: &KeyFile, claim: &Claim) -> ProofFile {
     }
 }
 
-fn bundle(layers: usize) -> BundleProof {
+fn bundle() -> BundleProof {
     let scalar = ScalarBytes([1; 32]);
-    let messages = LayerMessages {
+    BundleProof {
         mask: point(),
         witness: Vec::new(),
         helper: Vec::new(),
         round: Vec::new(),
         rho: scalar,
         masked: scalar,
-    };
-    BundleProof {
-        layers: vec![messages; layers],
-        multiplicities: Vec::new(),
-        seals: Vec::new(),
+        seal: Vec::new(),
         opening: OpeningProof {
             row_rounds: Vec::new(),
             column_rounds: vec![(point(), point()); ROW_BITS],
@@ -214,26 +204,11 @@ fn fit(proof: &mut ProofFile, refused: VerifyError, blocks: usize) -> bool {
         }
         match &error {
             BundleError::Total { what, expected, .. } => match *what {
-                "multiplicity rows" => bundle.multiplicities.resize(*expected, point()),
-                "seals" => bundle.seals.resize(*expected, Vec::new()),
+                "witness rows" => bundle.witness.resize(*expected, point()),
+                "helper rows" => bundle.helper.resize(*expected, point()),
+                "rounds" => bundle.round.resize(*expected, ScalarBytes([1; 32])),
                 _ => return false,
             },
-            BundleError::Count {
-                layer,
-                what,
-                expected,
-                ..
-            } => {
-                let messages = layers.iter().zip(&mut bundle.layers);
-                for (_, m) in messages.filter(|(l, _)| like(**l, *layer)) {
-                    match *what {
-                        "witness rows" => m.witness.resize(*expected, point()),
-                        "helper rows" => m.helper.resize(*expected, point()),
-                        "rounds" => m.round.resize(*expected, ScalarBytes([1; 32])),
-                        _ => return false,
-                    }
-                }
-            }
             BundleError::Opening(OpeningError::Rounds {
                 kind: "row",
                 expected,

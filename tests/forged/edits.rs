@@ -173,99 +173,55 @@ const CHAIN: &[Case] = &[
 
 const COMMITMENTS: &[Case] = &[
     ("a mask replaced", |p, _| {
-        bundle(p).layers[1].mask = another_point(p);
+        bundle(p).mask = another_point(p);
     }),
     ("a mask negated", |p, _| {
-        negate(&mut bundle(p).layers[1].mask);
+        negate(&mut bundle(p).mask);
     }),
     ("a mask is the identity", |p, _| {
-        bundle(p).layers[1].mask = IDENTITY;
+        bundle(p).mask = IDENTITY;
     }),
     ("a mask is no point", |p, _| {
-        bundle(p).layers[1].mask = NO_POINT;
-    }),
-    ("two layers' masks exchanged", |p, _| {
-        let b = bundle(p);
-        (b.layers[1].mask, b.layers[2].mask) = (b.layers[2].mask, b.layers[1].mask);
+        bundle(p).mask = NO_POINT;
     }),
     ("a witness row replaced", |p, _| {
-        bundle(p).layers[0].witness[0] = another_point(p);
+        bundle(p).witness[0] = another_point(p);
     }),
     ("the last witness row negated", |p, _| {
-        let layer = bundle(p).layers.last_mut().expect("a layer");
-        negate(layer.witness.last_mut().expect("a row"));
-    }),
-    ("two layers' witnesses exchanged", |p, _| {
-        let [a, b] = &mut bundle(p).layers[1..3] else {
-            unreachable!("two blocks")
-        };
-        std::mem::swap(&mut a.witness, &mut b.witness);
+        negate(bundle(p).witness.last_mut().expect("a row"));
     }),
     ("witness and helper rows exchanged", |p, _| {
-        let layer = &mut bundle(p).layers[1];
-        std::mem::swap(&mut layer.witness[0], &mut layer.helper[0]);
+        let b = bundle(p);
+        std::mem::swap(&mut b.witness[0], &mut b.helper[0]);
+    }),
+    ("witness rows exchanged", |p, _| {
+        let rows = &mut bundle(p).witness;
+        let last = rows.len() - 1;
+        rows.swap(0, last);
     }),
     ("a witness row dropped", |p, _| {
-        bundle(p).layers[1].witness.pop();
+        bundle(p).witness.pop();
     }),
     ("a witness row added", |p, _| {
         let extra = another_point(p);
-        bundle(p).layers[1].witness.push(extra);
+        bundle(p).witness.push(extra);
     }),
     ("another proof's witness", |p, other| {
-        let witness = &bundle_of(other).layers[1].witness;
-        bundle(p).layers[1].witness.clone_from(witness);
+        let witness = &bundle_of(other).witness;
+        bundle(p).witness.clone_from(witness);
     }),
     ("a helper row replaced", |p, _| {
-        bundle(p).layers[1].helper[0] = another_point(p);
-    }),
-    ("two layers' helpers exchanged", |p, _| {
-        let [a, b] = &mut bundle(p).layers[1..3] else {
-            unreachable!("two blocks")
-        };
-        std::mem::swap(&mut a.helper, &mut b.helper);
+        bundle(p).helper[0] = another_point(p);
     }),
     ("a helper row is the identity", |p, _| {
-        bundle(p).layers[1].helper[0] = IDENTITY;
+        bundle(p).helper[0] = IDENTITY;
     }),
     ("a helper row dropped", |p, _| {
-        bundle(p).layers[1].helper.pop();
-    }),
-    ("a multiplicity row replaced", |p, _| {
-        bundle(p).multiplicities[0] = another_point(p);
-    }),
-    ("multiplicity rows exchanged", |p, _| {
-        bundle(p).multiplicities.swap(0, 1);
-    }),
-    ("a multiplicity row dropped", |p, _| {
-        bundle(p).multiplicities.pop();
-    }),
-    ("a multiplicity row added", |p, _| {
-        let extra = another_point(p);
-        bundle(p).multiplicities.push(extra);
-    }),
-    ("multiplicity and witness rows exchanged", |p, _| {
-        let b = bundle(p);
-        std::mem::swap(&mut b.multiplicities[0], &mut b.layers[0].witness[0]);
+        bundle(p).helper.pop();
     }),
 ];
 
 const LAYERS: &[Case] = &[
-    ("two layers exchanged", |p, _| bundle(p).layers.swap(1, 2)),
-    ("the last layer dropped", |p, _| {
-        bundle(p).layers.pop();
-    }),
-    ("a layer dropped from the middle", |p, _| {
-        bundle(p).layers.remove(2);
-    }),
-    ("a layer twice", |p, _| {
-        let layer = bundle(p).layers[1].clone();
-        bundle(p).layers.push(layer);
-    }),
-    ("no layers", |p, _| bundle(p).layers.clear()),
-    ("a layer of another proof", |p, other| {
-        bundle(p).layers[1] = bundle_of(other).layers[1].clone();
-    }),
     ("all layers of another proof", |p, other| {
         p.proofs = other.proofs.clone();
     }),
@@ -273,7 +229,7 @@ const LAYERS: &[Case] = &[
         p.proofs = LayerProofs::Separate(vec![bundle_of(p).clone()]);
     }),
     ("a bundle as every separate layer", |p, _| {
-        p.proofs = LayerProofs::Separate(vec![bundle_of(p).clone(); bundle_of(p).layers.len()]);
+        p.proofs = LayerProofs::Separate(vec![bundle_of(p).clone(); p.statement.layers.len()]);
     }),
     ("no separate layers", |p, _| {
         p.proofs = LayerProofs::Separate(Vec::new());
@@ -281,85 +237,63 @@ const LAYERS: &[Case] = &[
 ];
 
 const SCALARS: &[Case] = &[
-    ("r changed", |p, _| nudge(&mut bundle(p).layers[0].round[0])),
+    ("r changed", |p, _| nudge(&mut bundle(p).round[0])),
     ("the last r changed", |p, _| {
-        nudge(bundle(p).layers[1].round.last_mut().expect("a round"));
+        nudge(bundle(p).round.last_mut().expect("a round"));
     }),
     ("r beyond the modulus", |p, _| {
-        bundle(p).layers[1].round[0] = NO_SCALAR;
+        bundle(p).round[0] = NO_SCALAR;
     }),
-    ("r exchanged", |p, _| bundle(p).layers[1].round.swap(0, 1)),
+    ("r exchanged", |p, _| bundle(p).round.swap(0, 1)),
     ("r dropped", |p, _| {
-        bundle(p).layers[1].round.pop();
+        bundle(p).round.pop();
     }),
     ("r added", |p, _| {
-        bundle(p).layers[1].round.push(ScalarBytes([0; 32]));
+        bundle(p).round.push(ScalarBytes([0; 32]));
     }),
-    ("two layers' r exchanged", |p, _| {
-        let [a, b] = &mut bundle(p).layers[1..3] else {
-            unreachable!("two blocks")
-        };
-        std::mem::swap(&mut a.round, &mut b.round);
-    }),
-    ("rho changed", |p, _| nudge(&mut bundle(p).layers[1].rho)),
+    ("rho changed", |p, _| nudge(&mut bundle(p).rho)),
     ("rho 0", |p, _| {
-        bundle(p).layers[1].rho = ScalarBytes([0; 32]);
+        bundle(p).rho = ScalarBytes([0; 32]);
     }),
     ("rho beyond the modulus", |p, _| {
-        bundle(p).layers[1].rho = NO_SCALAR;
+        bundle(p).rho = NO_SCALAR;
     }),
-    ("E changed", |p, _| nudge(&mut bundle(p).layers[1].masked)),
+    ("E changed", |p, _| nudge(&mut bundle(p).masked)),
     ("E 0", |p, _| {
-        bundle(p).layers[1].masked = ScalarBytes([0; 32]);
+        bundle(p).masked = ScalarBytes([0; 32]);
     }),
     ("E beyond the modulus", |p, _| {
-        bundle(p).layers[1].masked = NO_SCALAR;
-    }),
-    ("two layers' E exchanged", |p, _| {
-        let b = bundle(p);
-        (b.layers[1].masked, b.layers[2].masked) = (b.layers[2].masked, b.layers[1].masked);
-    }),
-    ("errors of two layers' E that cancel", |p, _| {
-        let b = bundle(p);
-        b.layers[1].masked.0[1] = b.layers[1].masked.0[1].wrapping_add(1);
-        b.layers[2].masked.0[1] = b.layers[2].masked.0[1].wrapping_sub(1);
+        bundle(p).masked = NO_SCALAR;
     }),
 ];
 
 const SEALS: &[Case] = &[
-    ("a seal's first byte", |p, _| bundle(p).seals[0][0] ^= 1),
+    ("a seal's first byte", |p, _| bundle(p).seal[0] ^= 1),
     ("a byte inside a seal", |p, _| {
-        let seal = bundle(p).seals.last_mut().expect("a seal");
+        let seal = &mut bundle(p).seal;
         let middle = seal.len() / 2;
         seal[middle] ^= 4;
     }),
     ("a seal's last byte", |p, _| {
-        *bundle(p).seals[0].last_mut().expect("a byte") ^= 1;
+        *bundle(p).seal.last_mut().expect("a byte") ^= 1;
     }),
     ("a seal's last byte dropped", |p, _| {
-        bundle(p).seals[0].pop();
+        bundle(p).seal.pop();
     }),
-    ("a byte after a seal", |p, _| bundle(p).seals[0].push(0)),
+    ("a byte after a seal", |p, _| bundle(p).seal.push(0)),
     ("a second seal after a seal", |p, _| {
-        let again = bundle(p).seals[0].clone();
-        bundle(p).seals[0].extend(again);
+        let again = bundle(p).seal.clone();
+        bundle(p).seal.extend(again);
     }),
-    ("an empty seal", |p, _| bundle(p).seals[0].clear()),
-    ("a seal of zeros", |p, _| bundle(p).seals[0].fill(0)),
-    ("a seal dropped", |p, _| {
-        bundle(p).seals.pop();
-    }),
-    ("a seal too many", |p, _| {
-        let seal = bundle(p).seals[0].clone();
-        bundle(p).seals.push(seal);
-    }),
+    ("an empty seal", |p, _| bundle(p).seal.clear()),
+    ("a seal of zeros", |p, _| bundle(p).seal.fill(0)),
     ("a seal's halves exchanged", |p, _| {
-        let seal = &mut bundle(p).seals[0];
+        let seal = &mut bundle(p).seal;
         let half = seal.len() / 2;
         seal.rotate_left(half);
     }),
     ("another proof's seal", |p, other| {
-        bundle(p).seals[0].clone_from(&bundle_of(other).seals[0]);
+        bundle(p).seal.clone_from(&bundle_of(other).seal);
     }),
 ];
 
@@ -435,7 +369,7 @@ const SEPARATE: &[Case] = &[
         let [_, a, b, ..] = layers(p).as_mut_slice() else {
             panic!("there are blocks")
         };
-        std::mem::swap(&mut a.seals, &mut b.seals);
+        std::mem::swap(&mut a.seal, &mut b.seal);
     }),
     ("the head dropped", |p, _| {
         layers(p).pop();
@@ -470,11 +404,11 @@ const SEPARATE: &[Case] = &[
     ("a layer's proof as the whole bundle", |p, _| {
         p.proofs = LayerProofs::Bundled(Box::new(layers_of(p)[0].clone()));
     }),
-    ("all layers' messages in one bundle", |p, _| {
+    ("all layers' rows in one bundle", |p, _| {
         let mut all = layers_of(p)[0].clone();
         for layer in &layers_of(p)[1..] {
-            all.layers.extend(layer.layers.clone());
-            all.seals.extend(layer.seals.clone());
+            all.witness.extend(layer.witness.clone());
+            all.helper.extend(layer.helper.clone());
         }
         p.proofs = LayerProofs::Bundled(Box::new(all));
     }),
@@ -488,7 +422,7 @@ const SEPARATE: &[Case] = &[
         nudge(&mut layers(p)[3].opening.blind_response);
     }),
     ("a byte after a layer's seal", |p, _| {
-        layers(p)[1].seals[0].push(0);
+        layers(p)[1].seal.push(0);
     }),
 ];
 

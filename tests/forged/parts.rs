@@ -2,7 +2,7 @@
 
 use nanozk::curve::{PointBytes, ScalarBytes};
 use nanozk::proof::{LayerProofs, ProofFile};
-use nanozk::seal::bundle::{BundleProof, LayerMessages};
+use nanozk::seal::bundle::BundleProof;
 
 /// Takes a part of the second proof into the first.
 pub type Part<T> = (&'static str, fn(&mut T, &T));
@@ -26,23 +26,14 @@ pub const FRAME: [Part<ProofFile>; 5] = [
 ];
 
 /// What a bundle is made of.
-pub const BUNDLE: [Part<BundleProof>; 11] = [
-    ("masks", |b, c| of_layers(b, c, |l, m| l.mask = m.mask)),
-    ("witness rows", |b, c| {
-        of_layers(b, c, |l, m| l.witness.clone_from(&m.witness));
-    }),
-    ("helper rows", |b, c| {
-        of_layers(b, c, |l, m| l.helper.clone_from(&m.helper));
-    }),
-    ("multiplicities", |b, c| {
-        b.multiplicities.clone_from(&c.multiplicities)
-    }),
-    ("r", |b, c| {
-        of_layers(b, c, |l, m| l.round.clone_from(&m.round))
-    }),
-    ("rho", |b, c| of_layers(b, c, |l, m| l.rho = m.rho)),
-    ("E", |b, c| of_layers(b, c, |l, m| l.masked = m.masked)),
-    ("seals", |b, c| b.seals.clone_from(&c.seals)),
+pub const BUNDLE: [Part<BundleProof>; 10] = [
+    ("mask", |b, c| b.mask = c.mask),
+    ("witness rows", |b, c| b.witness.clone_from(&c.witness)),
+    ("helper rows", |b, c| b.helper.clone_from(&c.helper)),
+    ("r", |b, c| b.round.clone_from(&c.round)),
+    ("rho", |b, c| b.rho = c.rho),
+    ("E", |b, c| b.masked = c.masked),
+    ("seal", |b, c| b.seal.clone_from(&c.seal)),
     ("row rounds", |b, c| {
         b.opening.row_rounds.clone_from(&c.opening.row_rounds);
     }),
@@ -55,16 +46,6 @@ pub const BUNDLE: [Part<BundleProof>; 11] = [
         b.opening.blind_response = c.opening.blind_response;
     }),
 ];
-
-fn of_layers(
-    to: &mut BundleProof,
-    from: &BundleProof,
-    take: impl Fn(&mut LayerMessages, &LayerMessages),
-) {
-    for (l, m) in to.layers.iter_mut().zip(&from.layers) {
-        take(l, m);
-    }
-}
 
 /// The bundles of a file: one, or one per layer.
 pub fn bundles(proof: &mut ProofFile) -> &mut [BundleProof] {
@@ -83,11 +64,8 @@ pub fn points(proof: &mut ProofFile) -> Vec<&mut PointBytes> {
     };
     points.extend(proof.boundaries.iter_mut().flatten());
     for b in bundles {
-        for l in &mut b.layers {
-            points.push(&mut l.mask);
-            points.extend(l.witness.iter_mut().chain(&mut l.helper));
-        }
-        points.extend(&mut b.multiplicities);
+        points.push(&mut b.mask);
+        points.extend(b.witness.iter_mut().chain(&mut b.helper));
         let o = &mut b.opening;
         for (l, r) in o.row_rounds.iter_mut().chain(&mut o.column_rounds) {
             points.extend([l, r]);
@@ -101,9 +79,7 @@ pub fn points(proof: &mut ProofFile) -> Vec<&mut PointBytes> {
 pub fn scalars(proof: &mut ProofFile) -> Vec<&mut ScalarBytes> {
     let mut scalars = Vec::new();
     for b in bundles(proof) {
-        for l in &mut b.layers {
-            scalars.extend(l.round.iter_mut().chain([&mut l.rho, &mut l.masked]));
-        }
+        scalars.extend(b.round.iter_mut().chain([&mut b.rho, &mut b.masked]));
         let o = &mut b.opening;
         scalars.extend([&mut o.data_response, &mut o.blind_response]);
     }

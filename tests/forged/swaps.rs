@@ -24,15 +24,25 @@ fn moved(n: usize, proofs: &Proofs) -> ((&'static str, &ProofFile), usize, usize
     (sources(proofs)[source], n / LAYERS, n % LAYERS)
 }
 
-/// A layer's messages count at their own place in their own bundle only.
+/// A row counts at its own place in its own bundle only: in the place of each row, the next one, and the same and the next of other
+/// files.
 #[test]
-fn a_bundles_messages_cannot_be_moved() {
+fn a_bundles_rows_cannot_be_moved() {
     let proofs = &scene().bundled;
-    all_refused("splice: messages in a bundle", 3 * LAYERS * LAYERS, |n| {
-        let ((name, source), to, from) = moved(n, proofs);
+    let rows = bundle_of(&proofs.first).witness.len();
+    let helpers = bundle_of(&proofs.first).helper.len();
+    all_refused("splice: rows in a bundle", 6 * (rows + helpers), |n| {
+        let (name, source) = sources(proofs)[n % 3];
+        let (step, to) = (n / 3 % 2, n / 6);
         let mut proof = proofs.first.clone();
-        bundle(&mut proof).layers[to] = bundle_of(source).layers[from].clone();
-        (proof != proofs.first).then(|| (format!("layer {from} of {name} as {to}"), proof))
+        let (b, c) = (bundle(&mut proof), bundle_of(source));
+        if to < rows {
+            b.witness[to] = c.witness[(to + step) % rows];
+        } else {
+            let to = to - rows;
+            b.helper[to] = c.helper[(to + step) % helpers];
+        }
+        (proof != proofs.first).then(|| (format!("{step} behind row {to} of {name}"), proof))
     });
 }
 

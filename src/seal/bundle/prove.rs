@@ -1,21 +1,21 @@
 //! Proving a bundle, step by step.
 
+use std::ops::Range;
+
 use ff::Field;
 use pasta_curves::EqAffine;
 use rayon::prelude::*;
 
 use super::{
-    BoundarySecret, BundleError, BundleProof, BundlePublic, LayerMessages, LayerSecret, Reduced,
-    RowMap, Shared, absorb_layer_header, absorb_reduced, combined_functional, draw_tau,
-    group_by_shape, public_values, seeds, used_tables, vector_rows, wide_rows,
+    BoundarySecret, BundleError, BundleProof, BundlePublic, Fold, LayerSecret, Opened, Reduced,
+    RowMap, absorb_headers, absorb_reduced, draw_tau, seed, vector_rows, wide_rows,
 };
-use crate::algebra::{F, inner_product, powers};
+use crate::algebra::{F, inner_product};
 use crate::argument::challenges::Challenges;
-use crate::argument::claims::{Combined, Layer};
-use crate::argument::data::LayerData;
 use crate::argument::hidden::{HiddenInstance, HiddenProver, HiddenShape, HiddenWitness};
 use crate::argument::logup;
-use crate::argument::reduce::Reduction;
+use crate::argument::reduce::{self, Reduction};
+use crate::argument::stack::Conversation;
 use crate::commit::{
     OpeningProof, OpeningWitness, RowData, commit_rows, fresh_rng, opening, random_scalars,
 };
@@ -42,49 +42,43 @@ pub fn prove(
     transcript: &mut Transcript,
     phase: &(dyn Fn(&'static str) + Sync),
 ) -> Result<BundleProof, BundleError> {
+    let row_bits = public.generators.log_len();
+    let conversation = public.conversation();
     let prover = Prover {
         public,
         secrets,
         boundaries,
-        groups: group_by_shape(public)?,
-        row_bits: public.generators.log_len(),
+        map: RowMap::new(public, &conversation, row_bits),
+        shape: conversation.shape()?,
+        conversation,
+        row_bits,
     };
     phase(PHASES[0]);
-    let (committed, multiplicities) = prover.commit(transcript)?;
+    let mask = Mask::draw(public, secrets)?;
+    let witness = prover.commit(&mask, transcript)?;
     let (alpha, beta) = (transcript.challenge("alpha"), transcript.challenge("beta"));
     phase(PHASES[1]);
-    let mut helpers = prover.lookups(alpha, beta, transcript)?;
-    let (tau, lambda) = draw_tau(transcript, public);
+    let (helpers, helper_rows) = prover.lookups(alpha, beta, transcript)?;
+    let (tau, lambda) = draw_tau(transcript, prover.conversation.rounds());
     phase(PHASES[2]);
-    let shared = Shared {
-        alpha,
-        beta,
-        tau,
-        lambda,
-    };
-    let (reduced, spoken) = prover.reduce(&shared, &committed, &mut helpers, transcript)?;
+    let challenges = prover.conversation.challenges([alpha, beta, lambda], &tau);
+    let (reduced, spoken) = prover.reduce(challenges, helpers, mask.said, seed(transcript))?;
     phase(PHASES[3]);
-    let seals = prover.seal(keys, &spoken)?;
-    absorb_reduced(transcript, &reduced, &seals);
+    let keys = keys.for_shape(&prover.shape)?;
+    let seal = crate::seal::prove(&keys, &[spoken], &mut fresh_rng()?)?;
+    absorb_reduced(transcript, &reduced, &seal);
     let chi = transcript.challenge("chi");
     phase(PHASES[4]);
-    let opening = prover.open(
-        &committed,
-        &helpers,
-        &multiplicities,
-        &reduced,
-        chi,
-        transcript,
-    )?;
-    let layers = committed.iter().zip(&helpers).zip(&reduced);
+    let opening = prover.open(&mask, [&witness, &helper_rows], &reduced, chi, transcript)?;
+    let points = |rows: &Rows| rows.commitments.iter().map(PointBytes::from).collect();
     Ok(BundleProof {
-        layers: layers.map(|((c, h), r)| messages(c, h, r)).collect(),
-        multiplicities: multiplicities
-            .commitments
-            .iter()
-            .map(PointBytes::from)
-            .collect(),
-        seals,
+        mask: PointBytes::from(&mask.commitment),
+        witness: points(&witness),
+        helper: points(&helper_rows),
+        round: reduced.round.iter().map(ScalarBytes::from).collect(),
+        rho: ScalarBytes::from(&reduced.rho),
+        masked: ScalarBytes::from(&reduced.masked),
+        seal,
         opening,
     })
 }
@@ -93,19 +87,29 @@ struct Prover<'a> {
     public: &'a BundlePublic<'a>,
     secrets: &'a [LayerSecret<'a>],
     boundaries: &'a [BoundarySecret<'a>],
-    /// The seals: (shape, layers).
-    groups: Vec<(HiddenShape, Vec<usize>)>,
+    conversation: Conversation<'a>,
+    shape: HiddenShape,
+    map: RowMap,
     row_bits: usize,
 }
 
-/// The prover's state of one layer between the steps.
-struct Committed {
-    mask: F,
-    mask_blind: F,
-    mask_commitment: EqAffine,
-    witness_rows: Vec<RowData>,
-    witness_blinds: Vec<F>,
-    witness_commitments: Vec<EqAffine>,
+/// m, and what it is said to be: the same, but in tests.
+struct Mask {
+    said: F,
+    blind: F,
+    commitment: EqAffine,
+}
+
+impl Mask {
+    fn draw(public: &BundlePublic, secrets: &[LayerSecret]) -> Result<Self, BundleError> {
+        let (generators, random) = (public.generators, random_scalars(2)?);
+        let said = secrets.iter().map(|s| &s.data.cheat);
+        Ok(Self {
+            said: said.fold(random[0], |mask, cheat| cheat.mask(mask)),
+            blind: random[1],
+            commitment: (generators.u * random[0] + generators.h * random[1]).into(),
+        })
+    }
 }
 
 /// Rows with their blinds and commitments.
@@ -115,225 +119,200 @@ struct Rows {
     commitments: Vec<EqAffine>,
 }
 
+/// LogUp's columns of a layer.
 struct Helper {
     lanes: Vec<Vec<F>>,
     helper: Vec<F>,
-    blinds: Vec<F>,
-    commitments: Vec<EqAffine>,
 }
 
-fn multiplicity_rows(
-    public: &BundlePublic,
-    secrets: &[LayerSecret],
-    row_bits: usize,
-) -> Result<Vec<RowData>, BundleError> {
-    let mut rows = Vec::new();
-    for t in used_tables(public) {
-        let table = &public.tables[t];
-        let mut counts = vec![0; table.len];
-        for (l, s) in public.layers.iter().zip(secrets) {
-            let counted = logup::count(l.layer, &s.data, table, &mut counts);
-            counted.ok_or(BundleError::Lookups(table.id))?;
-        }
-        let chunks = counts.chunks(1 << row_bits);
-        rows.extend(chunks.map(|c| RowData::Small(c.to_vec())));
-    }
-    Ok(rows)
+/// Some of a segment's values, and where they begin.
+enum Piece<'a> {
+    Small(usize, &'a [i32]),
+    Wide(usize, &'a [i128]),
+    Field(usize, &'a [F]),
 }
 
-/// Step 3 for one layer: the sumcheck, with T1 as the other side.
-fn reduce_layer(
-    shape: &HiddenShape,
-    layer: &Layer,
-    secret: &LayerSecret,
-    shared: &Shared,
-    helper: &mut Helper,
-    mask: F,
-    seed: F,
-) -> Result<(Reduced, Spoken), BundleError> {
-    let ch = shared.challenges(layer);
-    let reduction = Reduction::new(
-        layer,
-        &secret.data,
-        &ch,
-        helper.helper.clone(),
-        // Nothing later needs the lanes.
-        std::mem::take(&mut helper.lanes),
-    );
-    let salt = random_scalars(1)?[0];
-    let mask = secret.data.cheat.mask(mask);
-    let mut hidden = HiddenProver::new(shape, seed, salt, mask, reduction.sum());
-    let mut end = reduction.run(&ch, shape.degree(), |message| hidden.round(message));
-    end.claims
-        .resize(shape.claims(), secret.data.cheat.padding());
-    let (rho, masked) = hidden.claims(&end.claims);
-    let reduced = Reduced {
-        ch,
-        round: end.round,
-        rho,
-        masked,
-    };
-    let [coefficients, offsets] = public_values(shape, layer, &reduced.ch, &reduced.round);
-    let spoken = hidden.finish(&coefficients, &offsets)?;
-    Ok((reduced, spoken))
-}
-
-/// A layer's hidden conversation.
+/// A hidden conversation.
 type Spoken = (HiddenInstance, HiddenWitness);
 
 impl Prover<'_> {
-    /// Step 1: masks, witness rows, multiplicity rows.
-    fn commit(&self, transcript: &mut Transcript) -> Result<(Vec<Committed>, Rows), BundleError> {
-        let layers = self.public.layers;
-        let committed: Vec<Committed> = layers
-            .par_iter()
-            .zip(self.secrets)
-            .map(|(l, s)| commit_layer(self.public, l.layer, s))
-            .collect::<Result<_, _>>()?;
-        let mut rows = multiplicity_rows(self.public, self.secrets, self.row_bits)?;
-        for s in self.secrets {
-            s.data.cheat.multiplicities(&mut rows, self.row_bits);
+    /// Step 1: mask, rows of multiplicities and witnesses.
+    fn commit(&self, mask: &Mask, transcript: &mut Transcript) -> Result<Rows, BundleError> {
+        let counts = self.multiplicities()?;
+        let tables = counts.iter().zip(&self.map.tables);
+        let mut pieces: Vec<Piece> = tables
+            .map(|(counts, (_, offset))| Piece::Small(*offset, counts))
+            .collect();
+        let data = || self.secrets.iter().map(|s| &s.data);
+        let layers = || data().zip(&self.map.layers);
+        pieces.extend(layers().map(|(data, at)| Piece::Small(at.keys, &data.keys)));
+        pieces.extend(layers().map(|(data, at)| Piece::Wide(at.exact, &data.exact)));
+        let mut rows = self.rows(0, self.map.witness_rows, &pieces);
+        let first = self.map.tables.first().map_or(0, |(_, offset)| *offset);
+        for (data, at) in layers() {
+            let keys = data.keys.len();
+            let place = |index: usize| match index < keys {
+                true => at.keys + index,
+                false => at.exact + index - keys,
+            };
+            let witness = data.cheat.witness_edits().map(|(at, by)| (place(at), by));
+            let counts = data.cheat.multiplicity_edits();
+            edit_rows(
+                witness.chain(counts.map(|(at, by)| (first + at, by))),
+                &mut rows,
+                self.row_bits,
+            );
         }
-        let blinds = random_scalars(rows.len())?;
-        let commitments = commit_rows(self.public.generators, &rows, &blinds);
-        for (l, c) in layers.iter().zip(&committed) {
-            absorb_layer_header(transcript, l);
-            transcript.absorb_point("mask", &c.mask_commitment);
-            c.witness_commitments
-                .iter()
-                .for_each(|p| transcript.absorb_point("witness row", p));
+        let rows = self.committed(rows)?;
+        absorb_headers(transcript, self.public);
+        transcript.absorb_point("mask", &mask.commitment);
+        for point in &rows.commitments {
+            transcript.absorb_point("witness row", point);
         }
-        commitments
-            .iter()
-            .for_each(|p| transcript.absorb_point("multiplicity row", p));
-        Ok((
-            committed,
-            Rows {
-                rows,
-                blinds,
-                commitments,
-            },
-        ))
+        Ok(rows)
     }
 
-    /// Step 2: helper rows.
+    /// How often each row of each table that is read is looked up.
+    fn multiplicities(&self) -> Result<Vec<Vec<i32>>, BundleError> {
+        let count = |(t, _): &(usize, usize)| {
+            let table = &self.public.tables[*t];
+            let mut counts = vec![0; table.len];
+            for (l, s) in self.public.layers.iter().zip(self.secrets) {
+                let counted = logup::count(l.layer, &s.data, table, &mut counts);
+                counted.ok_or(BundleError::Lookups(table.id))?;
+            }
+            Ok(counts)
+        };
+        self.map.tables.iter().map(count).collect()
+    }
+
+    /// The rows of a segment, `first` being the first of `count`: small ones where they hold nothing else.
+    fn rows(&self, first: usize, count: usize, pieces: &[Piece]) -> Vec<RowData> {
+        let rows = (first..first + count).into_par_iter();
+        rows.map(|row| {
+            let start = row << self.row_bits;
+            row_of(start..start + (1 << self.row_bits), pieces)
+        })
+        .collect()
+    }
+
+    fn committed(&self, rows: Vec<RowData>) -> Result<Rows, BundleError> {
+        let blinds = random_scalars(rows.len())?;
+        let commitments = commit_rows(self.public.generators, &rows, &blinds);
+        Ok(Rows {
+            rows,
+            blinds,
+            commitments,
+        })
+    }
+
+    /// Step 2: rows of helpers.
     fn lookups(
         &self,
         alpha: F,
         beta: F,
         transcript: &mut Transcript,
-    ) -> Result<Vec<Helper>, BundleError> {
+    ) -> Result<(Vec<Helper>, Rows), BundleError> {
         let ch = Challenges {
             alpha,
             beta,
             tau: Vec::new(),
             lambdas: Vec::new(),
         };
-        let helpers = self
-            .public
-            .layers
-            .par_iter()
-            .zip(self.secrets)
+        let layers = self.public.layers.par_iter().zip(self.secrets);
+        let helpers = layers
             .map(|(l, s)| {
                 let lanes = logup::denominators(l.layer, &s.data, &ch);
                 let mut helper = logup::helper(&lanes).ok_or(BundleError::Pole)?;
                 s.data.cheat.helper(&mut helper);
-                let rows = field_rows(&helper, self.row_bits);
-                let blinds = random_scalars(rows.len())?;
-                let commitments = commit_rows(self.public.generators, &rows, &blinds);
-                Ok(Helper {
-                    lanes,
-                    helper,
-                    blinds,
-                    commitments,
-                })
+                Ok(Helper { lanes, helper })
             })
             .collect::<Result<Vec<Helper>, BundleError>>()?;
-        for h in &helpers {
-            h.commitments
-                .iter()
-                .for_each(|p| transcript.absorb_point("helper row", p));
+        let layers = helpers.iter().zip(&self.map.layers);
+        let pieces: Vec<Piece> = layers
+            .map(|(h, at)| Piece::Field(at.helper, &h.helper))
+            .collect();
+        let rows = self.rows(self.map.witness_rows, self.map.helper_rows, &pieces);
+        let rows = self.committed(rows)?;
+        for point in &rows.commitments {
+            transcript.absorb_point("helper row", point);
         }
-        Ok(helpers)
+        Ok((helpers, rows))
     }
 
-    /// Step 3: every layer's sumcheck and hidden conversation.
+    /// Step 3: the sumcheck of all layers, with T1 as the other side.
     fn reduce(
         &self,
-        shared: &Shared,
-        committed: &[Committed],
-        helpers: &mut [Helper],
-        transcript: &mut Transcript,
-    ) -> Result<(Vec<Reduced>, Vec<Spoken>), BundleError> {
-        let seeds = seeds(transcript, self.public);
-        let shape = |l: usize| {
-            let group = self.groups.iter().find(|(_, layers)| layers.contains(&l));
-            &group.expect("every layer has a seal").0
-        };
-        let spoken: Vec<(Reduced, Spoken)> = self
-            .public
-            .layers
-            .par_iter()
+        challenges: Vec<Challenges>,
+        helpers: Vec<Helper>,
+        mask: F,
+        seed: F,
+    ) -> Result<(Reduced, Spoken), BundleError> {
+        let conversation = &self.conversation;
+        let mut shares = vec![(0, F::ZERO); self.secrets.len()];
+        for (s, stack) in conversation.stacks.iter().enumerate() {
+            let own = conversation.shares(stack, &challenges[s].tau);
+            for (l, share) in stack.layers.iter().zip(own) {
+                shares[*l] = (s, share);
+            }
+        }
+        let layers = self.public.layers.par_iter().zip(self.secrets);
+        let reductions: Vec<Reduction> = layers
             .zip(helpers)
-            .enumerate()
-            .map(|(l, (p, helper))| {
-                let secret = &self.secrets[l];
-                let mask = committed[l].mask;
-                reduce_layer(shape(l), p.layer, secret, shared, helper, mask, seeds[l])
+            .zip(&shares)
+            .map(|(((public, secret), helper), (stack, share))| {
+                let (ch, data) = (&challenges[*stack], &secret.data);
+                Reduction::new(public.layer, data, ch, *share, helper.helper, helper.lanes)
             })
-            .collect::<Result<_, _>>()?;
-        Ok(spoken.into_iter().unzip())
-    }
-
-    /// Step 4: the Halo2 proofs.
-    fn seal(&self, keys: &KeyStore, spoken: &[Spoken]) -> Result<Vec<Vec<u8>>, BundleError> {
-        self.groups
-            .iter()
-            .map(|(shape, layers)| {
-                let circuits: Vec<Spoken> = layers.iter().map(|l| spoken[*l].clone()).collect();
-                let keys = keys.for_shape(shape)?;
-                Ok(crate::seal::prove(&keys, &circuits, &mut fresh_rng()?)?)
-            })
-            .collect()
+            .collect();
+        let salt = random_scalars(1)?[0];
+        let sum = reduce::sum(&reductions);
+        let mut hidden = HiddenProver::new(&self.shape, seed, salt, mask, sum);
+        let degree = self.shape.degree();
+        let end = reduce::run(conversation, reductions, degree, |m| hidden.round(m));
+        let (rho, masked) = hidden.claims(&end.claims);
+        let coefficients = conversation.coefficients(&challenges, &end.round);
+        let offsets = conversation.offsets(&challenges, &end.round);
+        let spoken = hidden.finish(&coefficients, &offsets)?;
+        let reduced = Reduced {
+            challenges,
+            round: end.round,
+            rho,
+            masked,
+        };
+        Ok((reduced, spoken))
     }
 
     /// Step 5: the opening. The rows are in the order of [`RowMap`].
     fn open(
         &self,
-        committed: &[Committed],
-        helpers: &[Helper],
-        multiplicities: &Rows,
-        reduced: &[Reduced],
+        mask: &Mask,
+        segments: [&Rows; 2],
+        reduced: &Reduced,
         chi: F,
         transcript: &mut Transcript,
     ) -> Result<OpeningProof, BundleError> {
-        let map = RowMap::new(self.public, self.row_bits);
-        let (functional, parts) = combined_functional(self.public, &map, reduced, chi)?;
-        let chis = powers(chi, reduced.len());
-        let mut data = DataRows::new(map.rows, self.row_bits);
-        for (l, (c, h)) in committed.iter().zip(helpers).enumerate() {
-            let secret = &self.secrets[l];
-            data.extend(&c.witness_rows, &c.witness_blinds);
-            data.extend(&field_rows(&h.helper, self.row_bits), &h.blinds);
-            data.extend(
-                &vector_rows(&secret.data.externals.vectors, self.row_bits),
-                &secret.vector_blinds,
-            );
-            data.extend_folds(secret, &parts[l]);
+        let opened = Opened::new(self.public, &self.conversation, &self.map, reduced, chi)?;
+        let mut data = DataRows::new(self.map.rows, self.row_bits);
+        for segment in segments {
+            data.extend(&segment.rows, &segment.blinds);
+        }
+        for secret in self.secrets {
+            let rows = vector_rows(&secret.data.externals.vectors, self.row_bits);
+            data.extend(&rows, &secret.vector_blinds);
+        }
+        for fold in &opened.folds {
+            let (row, blind) = self.folded_row(fold);
+            data.extend(&[RowData::Field(row)], &[blind]);
         }
         for b in self.boundaries {
             data.extend(&wide_rows(b.values, self.row_bits), b.blinds);
         }
-        data.extend(&multiplicities.rows, &multiplicities.blinds);
         let witness = OpeningWitness {
             rows: data.rows,
             blinds: data.blinds,
-            functionals: functional.rows(map.rows, self.row_bits),
-            value_blind: -committed
-                .iter()
-                .zip(&chis)
-                .map(|(c, chi)| *chi * c.mask_blind)
-                .sum::<F>(),
+            functionals: opened.functional.rows(self.map.rows, self.row_bits),
+            value_blind: -mask.blind,
         };
         Ok(opening::prove(
             self.public.generators,
@@ -342,51 +321,84 @@ impl Prover<'_> {
             &mut fresh_rng()?,
         ))
     }
+
+    /// Σ L·row over the matrices of one fold, and the same of the blinds.
+    fn folded_row(&self, fold: &Fold) -> (Vec<F>, F) {
+        let mut row = vec![F::ZERO; 1 << self.row_bits];
+        let mut blind = F::ZERO;
+        for (layer, matrix, coefs) in fold {
+            let secret = &self.secrets[*layer];
+            let part = secret.data.fold_matrix(*matrix, coefs, self.row_bits);
+            row.iter_mut().zip(part).for_each(|(r, p)| *r += p);
+            blind += inner_product(coefs, &secret.matrix_blinds[*matrix]);
+        }
+        (row, blind)
+    }
 }
 
-fn commit_layer(
-    public: &BundlePublic,
-    layer: &Layer,
-    secret: &LayerSecret,
-) -> Result<Committed, BundleError> {
-    let generators = public.generators;
-    let random = random_scalars(2)?;
-    let witness_rows = witness_rows(layer, &secret.data);
-    let witness_blinds = random_scalars(witness_rows.len())?;
-    let witness_commitments = commit_rows(generators, &witness_rows, &witness_blinds);
-    Ok(Committed {
-        mask: random[0],
-        mask_blind: random[1],
-        mask_commitment: (generators.u * random[0] + generators.h * random[1]).into(),
-        witness_rows,
-        witness_blinds,
-        witness_commitments,
-    })
-}
-
-/// Cuts the witness into rows: small ones while they hold only keys.
-fn witness_rows(layer: &Layer, data: &LayerData) -> Vec<RowData> {
-    let size = 1 << layer.layout.row_bits;
-    let len = layer.layout.witness_len;
-    let mut rows: Vec<RowData> = (0..layer.layout.rows(len))
-        .map(|r| {
-            let range = r * size..((r + 1) * size).min(len);
-            if range.end <= data.keys.len() {
-                RowData::Small(data.keys[range].to_vec())
-            } else {
-                RowData::Wide(range.map(|x| data.witness(x)).collect())
-            }
+/// What of the pieces lies in a range of a segment.
+fn row_of(range: Range<usize>, pieces: &[Piece]) -> RowData {
+    /// Puts what lies in the range where it belongs.
+    fn put<T: Copy, U>(
+        row: &mut [U],
+        range: &Range<usize>,
+        (offset, values): (usize, &[T]),
+        to: impl Fn(T) -> U,
+    ) {
+        let from = range.start.max(offset);
+        let end = range.end.min(offset + values.len());
+        for at in from..end {
+            row[at - range.start] = to(values[at - offset]);
+        }
+    }
+    let meets = |offset: usize, len: usize| offset < range.end && range.start < offset + len;
+    let pieces: Vec<&Piece> = pieces
+        .iter()
+        .filter(|piece| match piece {
+            Piece::Small(offset, values) => meets(*offset, values.len()),
+            Piece::Wide(offset, values) => meets(*offset, values.len()),
+            Piece::Field(offset, values) => meets(*offset, values.len()),
         })
         .collect();
-    data.cheat.witness_rows(&mut rows, layer.layout.row_bits);
-    rows
+    let len = range.len();
+    if pieces.iter().all(|p| matches!(p, Piece::Small(..))) {
+        let mut row = vec![0i32; len];
+        for piece in pieces {
+            if let Piece::Small(offset, values) = piece {
+                put(&mut row, &range, (*offset, values), |x| x);
+            }
+        }
+        return RowData::Small(row);
+    }
+    if pieces.iter().all(|p| !matches!(p, Piece::Field(..))) {
+        let mut row = vec![0i128; len];
+        for piece in pieces {
+            match piece {
+                Piece::Small(offset, v) => put(&mut row, &range, (*offset, v), i128::from),
+                Piece::Wide(offset, v) => put(&mut row, &range, (*offset, v), |x| x),
+                Piece::Field(..) => unreachable!("there are none"),
+            }
+        }
+        return RowData::Wide(row);
+    }
+    let mut row = vec![F::ZERO; len];
+    for piece in pieces {
+        match piece {
+            Piece::Field(offset, v) => put(&mut row, &range, (*offset, v), |x| x),
+            _ => unreachable!("helpers have rows of their own"),
+        }
+    }
+    RowData::Field(row)
 }
 
-fn field_rows(values: &[F], row_bits: usize) -> Vec<RowData> {
-    values
-        .chunks(1 << row_bits)
-        .map(|c| RowData::Field(c.to_vec()))
-        .collect()
+/// Adds to values of a segment: what tests do.
+fn edit_rows(edits: impl Iterator<Item = (usize, F)>, rows: &mut [RowData], row_bits: usize) {
+    for (at, by) in edits {
+        let row = &mut rows[at >> row_bits];
+        let mut values = row.to_field(1 << row_bits);
+        values[at & ((1 << row_bits) - 1)] += by;
+        *row = RowData::Field(values);
+    }
 }
 
 /// The bundle's rows as field elements, with their blinds.
@@ -412,35 +424,4 @@ impl DataRows {
             .par_extend(rows.par_iter().map(|r| r.to_field(len)));
         self.blinds.extend_from_slice(blinds);
     }
-
-    /// The layer's folded weight rows.
-    fn extend_folds(&mut self, secret: &LayerSecret, parts: &Combined) {
-        for fold in &parts.folds {
-            let (row, blind) = folded_row(secret, fold, self.row_bits);
-            self.extend(&[RowData::Field(row)], &[blind]);
-        }
-    }
-}
-
-fn messages(c: &Committed, h: &Helper, r: &Reduced) -> LayerMessages {
-    LayerMessages {
-        mask: PointBytes::from(&c.mask_commitment),
-        witness: c.witness_commitments.iter().map(PointBytes::from).collect(),
-        helper: h.commitments.iter().map(PointBytes::from).collect(),
-        round: r.round.iter().map(ScalarBytes::from).collect(),
-        rho: ScalarBytes::from(&r.rho),
-        masked: ScalarBytes::from(&r.masked),
-    }
-}
-
-/// Σ L·row over the matrices of one fold, and the same of the blinds.
-fn folded_row(secret: &LayerSecret, fold: &[(usize, Vec<F>)], row_bits: usize) -> (Vec<F>, F) {
-    let mut row = vec![F::ZERO; 1 << row_bits];
-    let mut blind = F::ZERO;
-    for (matrix, coefs) in fold {
-        let part = secret.data.fold_matrix(*matrix, coefs, row_bits);
-        row.iter_mut().zip(part).for_each(|(r, p)| *r += p);
-        blind += inner_product(coefs, &secret.matrix_blinds[*matrix]);
-    }
-    (row, blind)
 }

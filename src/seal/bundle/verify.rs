@@ -3,13 +3,11 @@
 use pasta_curves::EqAffine;
 
 use super::{
-    BundleError, BundleProof, BundlePublic, Reduced, RowMap, Shared, absorb_layer_header,
-    absorb_reduced, combined_functional, draw_tau, group_by_shape, instance, public_value, seeds,
-    used_tables,
+    BundleError, BundleProof, BundlePublic, Fold, Opened, Reduced, RowMap, absorb_headers,
+    absorb_reduced, draw_tau, instance, seed,
 };
-use crate::algebra::{F, powers};
-use crate::argument::claims::Combined;
-use crate::argument::hidden::HiddenShape;
+use crate::algebra::F;
+use crate::argument::stack::Conversation;
 use crate::commit::{FinalMsm, FoldPoint, ValueCommitment, opening};
 use crate::curve::{PointBytes, ScalarBytes, decode_points as decode_all};
 use crate::seal::{KeyStore, Sealed};
@@ -17,48 +15,45 @@ use crate::transcript::Transcript;
 
 /// A bundle's group elements and scalars, decoded.
 struct Decoded {
-    masks: Vec<EqAffine>,
-    witness: Vec<Vec<EqAffine>>,
-    helper: Vec<Vec<EqAffine>>,
-    multiplicities: Vec<EqAffine>,
-    /// (r, ρ, E) of each layer.
-    spoken: Vec<(Vec<F>, F, F)>,
+    mask: EqAffine,
+    witness: Vec<EqAffine>,
+    helper: Vec<EqAffine>,
+    round: Vec<F>,
+    rho: F,
+    masked: F,
 }
 
 fn decode_points(what: &'static str, points: &[PointBytes]) -> Result<Vec<EqAffine>, BundleError> {
     decode_all(points).map_err(|source| BundleError::Encoding { what, source })
 }
 
-/// Which layers a seal is about, and their shape.
-type Group = (HiddenShape, Vec<usize>);
-
 /// Checks every count of the proof and of the model's commitments against the layers' shapes, so
-/// that nothing below can be misaligned. Returns the seals' groups of layers.
-fn check_counts(public: &BundlePublic, proof: &BundleProof) -> Result<Vec<Group>, BundleError> {
-    let row_bits = public.generators.log_len();
-    let table_rows = |t: &usize| public.tables[*t].len.div_ceil(1 << row_bits);
-    let multiplicities: usize = used_tables(public).iter().map(table_rows).sum();
+/// that nothing below can be misaligned.
+fn check_counts(
+    public: &BundlePublic,
+    conversation: &Conversation,
+    map: &RowMap,
+    proof: &BundleProof,
+) -> Result<(), BundleError> {
     for (what, expected, found) in [
-        ("layers", public.layers.len(), proof.layers.len()),
-        (
-            "multiplicity rows",
-            multiplicities,
-            proof.multiplicities.len(),
-        ),
+        ("witness rows", map.witness_rows, proof.witness.len()),
+        ("helper rows", map.helper_rows, proof.helper.len()),
+        ("rounds", conversation.rounds(), proof.round.len()),
     ] {
         check_total(what, expected, found)?;
     }
-    for (l, m) in public.layers.iter().zip(&proof.layers) {
+    proof
+        .opening
+        .check_rounds(map.rows, public.generators.log_len())?;
+    Ok(())
+}
+
+/// Checks the numbers of rows of what is committed to elsewhere, on which the places of all else depend.
+fn check_external_rows(public: &BundlePublic) -> Result<(), BundleError> {
+    for l in public.layers {
         let layout = &l.layer.layout;
         let boundary = |b: Option<usize>| b.map_or(0, |b| public.boundaries[b].len());
         let mut counts = vec![
-            (
-                "witness rows",
-                layout.rows(layout.witness_len),
-                m.witness.len(),
-            ),
-            ("helper rows", layout.rows(layout.lane_len), m.helper.len()),
-            ("rounds", l.layer.plan.rounds, m.round.len()),
             (
                 "vector rows",
                 layout.rows(layout.vectors_len),
@@ -76,11 +71,8 @@ fn check_counts(public: &BundlePublic, proof: &BundleProof) -> Result<Vec<Group>
             ),
         ];
         for (n, rows) in l.layer.matrix_rows() {
-            counts.push((
-                "matrix rows",
-                rows,
-                l.matrices.get(n).map_or(0, |m| m.len()),
-            ));
+            let found = l.matrices.get(n).map_or(0, |m| m.len());
+            counts.push(("matrix rows", rows, found));
         }
         for (what, expected, found) in counts {
             if expected != found {
@@ -93,11 +85,7 @@ fn check_counts(public: &BundlePublic, proof: &BundleProof) -> Result<Vec<Group>
             }
         }
     }
-    let rows = RowMap::new(public, row_bits).rows;
-    proof.opening.check_rounds(rows, row_bits)?;
-    let groups = group_by_shape(public)?;
-    check_total("seals", groups.len(), proof.seals.len())?;
-    Ok(groups)
+    Ok(())
 }
 
 fn check_total(what: &'static str, expected: usize, found: usize) -> Result<(), BundleError> {
@@ -115,29 +103,15 @@ fn check_total(what: &'static str, expected: usize, found: usize) -> Result<(), 
 impl Decoded {
     /// Decodes everything of a proof whose counts have been checked.
     fn new(proof: &BundleProof) -> Result<Self, BundleError> {
-        let mut decoded = Self {
-            masks: Vec::new(),
-            witness: Vec::new(),
-            helper: Vec::new(),
-            multiplicities: decode_points("multiplicity row", &proof.multiplicities)?,
-            spoken: Vec::new(),
-        };
-        for m in &proof.layers {
-            decoded.masks.extend(decode_points("mask", &[m.mask])?);
-            decoded
-                .witness
-                .push(decode_points("witness row", &m.witness)?);
-            decoded.helper.push(decode_points("helper row", &m.helper)?);
-            let round: Result<_, _> = m
-                .round
-                .iter()
-                .map(|s| scalar("round challenge", s))
-                .collect();
-            decoded
-                .spoken
-                .push((round?, scalar("rho", &m.rho)?, scalar("E", &m.masked)?));
-        }
-        Ok(decoded)
+        let round = proof.round.iter().map(|s| scalar("round challenge", s));
+        Ok(Self {
+            mask: decode_points("mask", &[proof.mask])?[0],
+            witness: decode_points("witness row", &proof.witness)?,
+            helper: decode_points("helper row", &proof.helper)?,
+            round: round.collect::<Result<_, _>>()?,
+            rho: scalar("rho", &proof.rho)?,
+            masked: scalar("E", &proof.masked)?,
+        })
     }
 }
 
@@ -146,7 +120,7 @@ fn scalar(what: &'static str, s: &ScalarBytes) -> Result<F, BundleError> {
         .map_err(|source| BundleError::Encoding { what, source })
 }
 
-/// Verifies a bundle up to its group equations, which are added to `msm`, and its seals, which are
+/// Verifies a bundle up to its group equations, which are added to `msm`, and its seal, which is
 /// returned: the caller must check both. `transcript` is in the state in which [`prove`] was given
 /// it.
 ///
@@ -157,92 +131,54 @@ pub fn verify<'p>(
     keys: &KeyStore,
     transcript: &mut Transcript,
     msm: &mut FinalMsm,
-) -> Result<Vec<Sealed<'p>>, BundleError> {
-    let row_bits = public.generators.log_len();
-    let groups = check_counts(public, proof)?;
+) -> Result<Sealed<'p>, BundleError> {
+    check_external_rows(public)?;
+    let conversation = public.conversation();
+    let map = RowMap::new(public, &conversation, public.generators.log_len());
+    check_counts(public, &conversation, &map, proof)?;
+    let shape = conversation.shape()?;
+    let seal_keys = keys.for_shape(&shape)?;
     let d = Decoded::new(proof)?;
-    for (l, p) in public.layers.iter().enumerate() {
-        absorb_layer_header(transcript, p);
-        transcript.absorb_point("mask", &d.masks[l]);
-        d.witness[l]
-            .iter()
-            .for_each(|p| transcript.absorb_point("witness row", p));
+    absorb_headers(transcript, public);
+    transcript.absorb_point("mask", &d.mask);
+    for point in &d.witness {
+        transcript.absorb_point("witness row", point);
     }
-    d.multiplicities
-        .iter()
-        .for_each(|p| transcript.absorb_point("multiplicity row", p));
     let (alpha, beta) = (transcript.challenge("alpha"), transcript.challenge("beta"));
-    d.helper
-        .iter()
-        .flatten()
-        .for_each(|p| transcript.absorb_point("helper row", p));
-    let (tau, lambda) = draw_tau(transcript, public);
-    let shared = Shared {
-        alpha,
-        beta,
-        tau,
-        lambda,
+    for point in &d.helper {
+        transcript.absorb_point("helper row", point);
+    }
+    let (tau, lambda) = draw_tau(transcript, conversation.rounds());
+    let seed = seed(transcript);
+    let reduced = Reduced {
+        challenges: conversation.challenges([alpha, beta, lambda], &tau),
+        round: d.round.clone(),
+        rho: d.rho,
+        masked: d.masked,
     };
-    let seeds = seeds(transcript, public);
-    let reduced: Vec<Reduced> = public
-        .layers
-        .iter()
-        .zip(&d.spoken)
-        .map(|(l, (round, rho, masked))| Reduced {
-            ch: shared.challenges(l.layer),
-            round: round.clone(),
-            rho: *rho,
-            masked: *masked,
-        })
-        .collect();
-    let seals = sealed(public, (&groups, &proof.seals), keys, &seeds, &reduced)?;
-    absorb_reduced(transcript, &reduced, &proof.seals);
+    let sealed = Sealed {
+        keys: seal_keys,
+        instances: vec![instance(&conversation, &shape, seed, &reduced)?],
+        proof: &proof.seal,
+    };
+    absorb_reduced(transcript, &reduced, &proof.seal);
     let chi = transcript.challenge("chi");
 
-    let map = RowMap::new(public, row_bits);
-    let (functional, parts) = combined_functional(public, &map, &reduced, chi)?;
-    let chis = powers(chi, reduced.len());
-    let value = public_value(&reduced, &parts, chi);
-    let terms = d
-        .masks
-        .iter()
-        .zip(&chis)
-        .map(|(m, chi)| (-*chi, *m))
-        .collect();
+    let opened = Opened::new(public, &conversation, &map, &reduced, chi)?;
+    let value = ValueCommitment {
+        value: d.masked - opened.constant,
+        terms: vec![(-F::from(1), d.mask)],
+    };
     opening::verify(
         &proof.opening,
         map.rows,
-        &ValueCommitment { value, terms },
-        |weights| row_terms(public, &d, &parts, weights),
-        |fold: &FoldPoint| functional.evaluate(&fold.factors),
+        &value,
+        |weights| row_terms(public, &d, &opened.folds, weights),
+        |fold: &FoldPoint| opened.functional.evaluate(&fold.factors),
         transcript,
         msm,
     )?;
-    Ok(seals)
-}
-
-/// The seals with what they are about: a proof for each group of layers.
-fn sealed<'p>(
-    public: &BundlePublic,
-    (groups, seals): (&[Group], &'p [Vec<u8>]),
-    keys: &KeyStore,
-    seeds: &[F],
-    reduced: &[Reduced],
-) -> Result<Vec<Sealed<'p>>, BundleError> {
-    groups
-        .iter()
-        .zip(seals)
-        .map(|((shape, layers), proof)| {
-            let instances = layers
-                .iter()
-                .map(|l| instance(shape, public.layers[*l].layer, seeds[*l], &reduced[*l]));
-            Ok(Sealed {
-                keys: keys.for_shape(shape)?,
-                instances: instances.collect::<Result<_, _>>()?,
-                proof,
-            })
-        })
-        .collect()
+    Ok(sealed)
 }
 
 /// Σ_rows weight·commitment, the folded weight rows expanded into the model's commitments. In the
@@ -250,29 +186,24 @@ fn sealed<'p>(
 fn row_terms(
     public: &BundlePublic,
     d: &Decoded,
-    parts: &[Combined],
+    folds: &[Fold],
     weights: &[F],
 ) -> Vec<(F, EqAffine)> {
     let mut terms = Vec::new();
     let mut weights = weights.iter().copied();
     let mut next = || weights.next().expect("a weight for every row");
-    for (l, p) in public.layers.iter().enumerate() {
-        for c in d.witness[l].iter().chain(&d.helper[l]).chain(p.vectors) {
-            terms.push((next(), *c));
-        }
-        for fold in &parts[l].folds {
-            let weight = next();
-            for (matrix, coefs) in fold {
-                terms.extend(
-                    coefs
-                        .iter()
-                        .zip(p.matrices[*matrix])
-                        .map(|(l, c)| (weight * l, *c)),
-                );
-            }
+    let vectors = public.layers.iter().flat_map(|l| l.vectors);
+    for c in d.witness.iter().chain(&d.helper).chain(vectors) {
+        terms.push((next(), *c));
+    }
+    for fold in folds {
+        let weight = next();
+        for (layer, matrix, coefs) in fold {
+            let rows = public.layers[*layer].matrices[*matrix];
+            terms.extend(coefs.iter().zip(rows).map(|(l, c)| (weight * l, *c)));
         }
     }
-    for c in public.boundaries.iter().flatten().chain(&d.multiplicities) {
+    for c in public.boundaries.iter().flatten() {
         terms.push((next(), *c));
     }
     terms

@@ -1,7 +1,6 @@
 use ff::Field;
 use pasta_curves::group::CurveAffine;
 
-use super::super::LayerMessages;
 use super::*;
 use crate::argument::claims::Layer;
 use crate::commit::opening::{OpeningError, OpeningProof};
@@ -53,19 +52,14 @@ impl Dummy {
         let matrices = layer.matrix_rows().into_iter().map(|(_, n)| points(n));
         let (matrices, vectors) = (matrices.collect(), points(layout.rows(layout.vectors_len)));
         let scalar = ScalarBytes::from(&F::ONE);
-        let used = layer.tables();
-        let used = tables.all().iter().filter(|t| used.contains(&t.id));
         let proof = BundleProof {
-            layers: vec![LayerMessages {
-                mask: POINT,
-                witness: vec![POINT; layout.rows(layout.witness_len)],
-                helper: vec![POINT; layout.rows(layout.lane_len)],
-                round: vec![scalar; layer.plan.rounds],
-                rho: scalar,
-                masked: scalar,
-            }],
-            multiplicities: vec![POINT; used.map(|t| t.len.div_ceil(8)).sum()],
-            seals: vec![Vec::new()],
+            mask: POINT,
+            witness: Vec::new(),
+            helper: Vec::new(),
+            round: vec![scalar; layer.plan.rounds],
+            rho: scalar,
+            masked: scalar,
+            seal: Vec::new(),
             opening: OpeningProof {
                 row_rounds: Vec::new(),
                 column_rounds: vec![(POINT, POINT); 3],
@@ -83,8 +77,10 @@ impl Dummy {
             boundaries,
             proof,
         };
-        let rows = dummy.with_public(|public| RowMap::new(public, 3).rows);
-        let rounds = rows.next_power_of_two().ilog2() as usize;
+        let map = dummy.with_public(|public| RowMap::new(public, &public.conversation(), 3));
+        let rounds = map.rows.next_power_of_two().ilog2() as usize;
+        dummy.proof.witness = vec![POINT; map.witness_rows];
+        dummy.proof.helper = vec![POINT; map.helper_rows];
         dummy.proof.opening.row_rounds = vec![(POINT, POINT); rounds];
         dummy
     }
@@ -134,21 +130,19 @@ fn every_count_is_checked_first() {
     ));
     let totals: [(&str, [Change; 2]); 3] = [
         (
-            "layers",
-            [|d| less(&mut d.proof.layers), |d| more(&mut d.proof.layers)],
-        ),
-        (
-            "multiplicity rows",
+            "witness rows",
             [
-                |d| less(&mut d.proof.multiplicities),
-                |d| more(&mut d.proof.multiplicities),
+                |d| less(&mut d.proof.witness),
+                |d| more(&mut d.proof.witness),
             ],
         ),
-        // A prover who makes no seal absorbs none: then nothing but their number shows that the
-        // conversation was never proved.
         (
-            "seals",
-            [|d| less(&mut d.proof.seals), |d| more(&mut d.proof.seals)],
+            "helper rows",
+            [|d| less(&mut d.proof.helper), |d| more(&mut d.proof.helper)],
+        ),
+        (
+            "rounds",
+            [|d| less(&mut d.proof.round), |d| more(&mut d.proof.round)],
         ),
     ];
     for (name, changes) in totals {
@@ -187,28 +181,7 @@ fn every_count_is_checked_first() {
             assert!(named, "{name}: {refusal}");
         }
     }
-    let counts: [(&str, [Change; 2]); 7] = [
-        (
-            "witness rows",
-            [
-                |d| less(&mut d.proof.layers[0].witness),
-                |d| more(&mut d.proof.layers[0].witness),
-            ],
-        ),
-        (
-            "helper rows",
-            [
-                |d| less(&mut d.proof.layers[0].helper),
-                |d| more(&mut d.proof.layers[0].helper),
-            ],
-        ),
-        (
-            "rounds",
-            [
-                |d| less(&mut d.proof.layers[0].round),
-                |d| more(&mut d.proof.layers[0].round),
-            ],
-        ),
+    let counts: [(&str, [Change; 2]); 4] = [
         (
             "vector rows",
             [|d| less(&mut d.vectors), |d| more(&mut d.vectors)],
@@ -257,8 +230,14 @@ fn a_layer_is_absorbed_with_its_place_and_system() {
             boundary_in: None,
             boundary_out: None,
         };
+        let public = BundlePublic {
+            generators: &Generators::derive(0),
+            tables: &[],
+            layers: &[public],
+            boundaries: &[],
+        };
         let mut transcript = Transcript::new("test", &[1; 32]);
-        absorb_layer_header(&mut transcript, &public);
+        absorb_headers(&mut transcript, &public);
         transcript.challenge("alpha")
     };
     let honest = after(1, LayerKind::Embedding);

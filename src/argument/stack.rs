@@ -1,0 +1,282 @@
+//! The layers of a bundle as one conversation: stacks of layers of one form.
+//!
+//! With k_s the number of powers of λ before stack s, D_k,ℓ what relation k of layer ℓ makes zero, and τ_L, r_L the
+//! coordinates of the layers:
+//!
+//! ```text
+//! Σ_s Σ_k λ^(k_s+k+1) Σ_{ℓ < L_s} eq(τ_L, ℓ)·D_k,ℓ(τ) = 0
+//! ```
+//!
+//! The sumcheck binds the layers' own coordinates first, R of them, all layers at once; then b more, over ℓ. It ends at (r, r_L) in
+//!
+//! ```text
+//! Σ_s Σ_products ½^(constant coordinates)·eq(τ_L, r_L)·ũ(r_L)·Π_j (v_j + a_j),   ũ(r_L) = Σ_ℓ eq(r_L, ℓ)·u_ℓ(τ, r)
+//! ```
+//!
+//! with u_ℓ the product's weight and public factors in layer ℓ, v_j = Σ_ℓ eq(r_L, ℓ)·(claim j of layer ℓ at (τ, r)), and a_j the
+//! lanes' offset times Σ_ℓ eq(r_L, ℓ). LogUp's u is the same for all layers and stands before the sum: in the layers' rounds its products
+//! have a factor less, and where there is no layer all their factors are zero. Soundness: `docs/stacks.md`.
+
+use ff::Field;
+
+use super::challenges::Challenges;
+use super::claims::{Layer, Shares};
+use super::functional::index_bits;
+use super::hidden::{HiddenError, HiddenShape};
+use super::plan::Claim;
+use crate::algebra::{F, eq_table, powers};
+
+/// Layers of one form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stack {
+    /// Which of the bundle's, in order.
+    pub layers: Vec<usize>,
+    /// The number of its layer coordinates.
+    pub bits: usize,
+    /// Its first claim among those of the conversation.
+    pub first_claim: usize,
+    /// How many powers of λ come before its own.
+    pub first_weight: usize,
+}
+
+/// The conversation of a bundle's layers.
+#[derive(Clone, Debug)]
+pub struct Conversation<'a> {
+    pub layers: Vec<&'a Layer>,
+    pub stacks: Vec<Stack>,
+    /// R: the coordinates of the layers' own.
+    pub own_rounds: usize,
+    /// b: those of the layers themselves.
+    bits: usize,
+}
+
+impl<'a> Conversation<'a> {
+    /// Each layer joins the first stack of its form. Panics if there is none.
+    pub fn new(layers: Vec<&'a Layer>) -> Self {
+        let mut stacks: Vec<Stack> = Vec::new();
+        for (l, layer) in layers.iter().enumerate() {
+            let of_form = |stack: &&mut Stack| layers[stack.layers[0]].has_form_of(layer);
+            match stacks.iter_mut().find(of_form) {
+                Some(stack) => stack.layers.push(l),
+                None => stacks.push(Stack {
+                    layers: vec![l],
+                    bits: 0,
+                    first_claim: 0,
+                    first_weight: 0,
+                }),
+            }
+        }
+        let (mut claims, mut weights) = (0, 0);
+        for stack in &mut stacks {
+            stack.bits = index_bits(stack.layers.len());
+            (stack.first_claim, stack.first_weight) = (claims, weights);
+            let plan = &layers[stack.layers[0]].plan;
+            claims += plan.claims.len();
+            weights += plan.weights;
+        }
+        Self {
+            own_rounds: layers.iter().map(|l| l.plan.rounds).max().expect("a layer"),
+            bits: stacks.iter().map(|s| s.bits).max().expect("a stack"),
+            layers,
+            stacks,
+        }
+    }
+
+    /// The number of rounds, R + b.
+    pub fn rounds(&self) -> usize {
+        self.own_rounds + self.bits
+    }
+
+    /// The layer that has a stack's form.
+    fn form(&self, stack: &Stack) -> &'a Layer {
+        self.layers[stack.layers[0]]
+    }
+
+    /// The challenges of each stack.
+    pub fn challenges(&self, [alpha, beta, lambda]: [F; 3], tau: &[F]) -> Vec<Challenges> {
+        let count = |stack: &Stack| self.form(stack).plan.weights;
+        let all = powers(lambda, self.stacks.iter().map(count).sum::<usize>() + 1);
+        let of_stack = |stack: &Stack| Challenges {
+            alpha,
+            beta,
+            tau: tau.to_vec(),
+            lambdas: all[stack.first_weight + 1..][..count(stack)].to_vec(),
+        };
+        self.stacks.iter().map(of_stack).collect()
+    }
+
+    /// eq(point, ℓ) of a stack's layers, where `point` has all coordinates; zero beyond them.
+    pub fn shares(&self, stack: &Stack, point: &[F]) -> Vec<F> {
+        let mut all = eq_table(&point[self.own_rounds..][..stack.bits], F::ONE);
+        all[stack.layers.len()..].fill(F::ZERO);
+        all
+    }
+
+    /// ½ for each of the layers' coordinates in which a product on `coords` of them is constant: that makes its sum over all of
+    /// them the sum over its own.
+    pub fn constant_in(&self, coords: usize) -> F {
+        halves(self.own_rounds - coords)
+    }
+
+    /// What is said in the conversation.
+    ///
+    /// # Errors
+    /// [`HiddenError::Shape`] for products of too many claims.
+    pub fn shape(&self) -> Result<HiddenShape, HiddenError> {
+        let plans = || self.stacks.iter().map(|stack| &self.form(stack).plan);
+        let lane = |claim: &Claim| matches!(claim, Claim::Lane(_));
+        let offsets = plans().flat_map(|p| &p.claims).map(lane).collect();
+        let products = self.stacks.iter().flat_map(|stack| self.products(stack));
+        let degree = self.stacks.iter().map(|stack| self.degree(stack)).max();
+        HiddenShape::new(
+            self.rounds(),
+            degree.expect("a stack"),
+            offsets,
+            products.collect(),
+        )
+    }
+
+    /// The degree of a stack's round polynomials. Over its layers, a relation's product has two factors besides its claims, LogUp's one.
+    fn degree(&self, stack: &Stack) -> usize {
+        // The public factors, which count over the layers' own coordinates, may be others in each layer.
+        let own = stack.layers.iter().map(|l| self.layers[*l].plan.degree);
+        let own = own.max().expect("a stack has a layer");
+        if stack.bits == 0 {
+            return own;
+        }
+        let (relations, logup) = self.form(stack).plan.split_products();
+        let relations = relations.iter().map(|p| p.claims.len() + 2);
+        let logup = logup.iter().map(|p| p.claims.len() + 1);
+        relations.chain(logup).fold(own, usize::max)
+    }
+
+    /// The claims that products of a stack multiply, each list once, by number in the conversation.
+    fn products(&self, stack: &Stack) -> Vec<Vec<usize>> {
+        let mut lists: Vec<Vec<usize>> = Vec::new();
+        for product in &self.form(stack).plan.products {
+            let claims = product.claims.iter().map(|j| stack.first_claim + j);
+            let claims: Vec<usize> = claims.collect();
+            if !lists.contains(&claims) {
+                lists.push(claims);
+            }
+        }
+        lists
+    }
+
+    /// The coefficient of each of the shape's products in the final check.
+    pub fn coefficients(&self, challenges: &[Challenges], round: &[F]) -> Vec<F> {
+        let of_stack = |(stack, ch): (&Stack, &Challenges)| {
+            let weights = self.weights(stack, ch, round);
+            let lists = self.products(stack);
+            let mut sums = vec![F::ZERO; lists.len()];
+            for (product, weight) in self.form(stack).plan.products.iter().zip(weights) {
+                let claims = product.claims.iter().map(|j| stack.first_claim + j);
+                let place = lists
+                    .iter()
+                    .position(|l| claims.clone().eq(l.iter().copied()));
+                sums[place.expect("every list is there")] +=
+                    weight * self.constant_in(product.coords.len());
+            }
+            sums
+        };
+        let stacks = self.stacks.iter().zip(challenges);
+        stacks.flat_map(of_stack).collect()
+    }
+
+    /// ½^(…)·eq(τ_L, r_L)·ũ(r_L) of each product of a stack, but for what it has of constant coordinates of the layers' own.
+    fn weights(&self, stack: &Stack, ch: &Challenges, round: &[F]) -> Vec<F> {
+        let at_round = self.shares(stack, round);
+        // What eq(τ_L, ℓ) is where there is no layer does not matter: the other factors are zero.
+        let coords = self.own_rounds..self.own_rounds + stack.bits;
+        let eq: F = coords.map(|c| eq_bit(ch.tau[c], round[c])).product();
+        let of_layers: Vec<Vec<F>> = stack
+            .layers
+            .iter()
+            .map(|l| self.layers[*l].weights(ch, round))
+            .collect();
+        let logup = self.form(stack).plan.split_products().0.len();
+        let scale = eq * halves(self.bits - stack.bits);
+        (0..of_layers[0].len())
+            .map(|p| {
+                let weights = of_layers.iter().map(|weights| weights[p]);
+                let at_layers: F = weights.zip(&at_round).map(|(u, share)| u * share).sum();
+                scale
+                    * if p < logup {
+                        at_layers
+                    } else {
+                        of_layers[0][p]
+                    }
+            })
+            .collect()
+    }
+
+    /// The public offset of each claim of a stack: that of lanes, on the layers that there are.
+    pub fn offsets_of(&self, stack: &Stack, ch: &Challenges, round: &[F]) -> Vec<Option<F>> {
+        let layer = self.form(stack);
+        let live: F = self.shares(stack, round).iter().sum();
+        let offset = |claim: &Claim| match claim {
+            Claim::Lane(i) => Some(live * layer.lane_offset(*i, ch, round)),
+            _ => None,
+        };
+        layer.plan.claims.iter().map(offset).collect()
+    }
+
+    /// The offsets of all claims that have one.
+    pub fn offsets(&self, challenges: &[Challenges], round: &[F]) -> Vec<F> {
+        let stacks = self.stacks.iter().zip(challenges);
+        stacks
+            .flat_map(|(stack, ch)| self.offsets_of(stack, ch, round))
+            .flatten()
+            .collect()
+    }
+
+    /// What the right-hand sides and the claims of each of the bundle's layers are multiplied by: (stack, ρ·eq(τ_L, ℓ), ρ^(j+2)·eq(r_L, ℓ)).
+    pub fn layer_shares(&self, tau: &[F], round: &[F], rho: F) -> Vec<LayerShares> {
+        let mut all = vec![LayerShares::default(); self.layers.len()];
+        let count = |stack: &Stack| self.form(stack).plan.claims.len();
+        let rhos = powers(rho, self.stacks.iter().map(count).sum::<usize>() + 2);
+        for (s, stack) in self.stacks.iter().enumerate() {
+            let rhos = &rhos[stack.first_claim + 2..][..count(stack)];
+            let shares = self
+                .shares(stack, tau)
+                .into_iter()
+                .zip(self.shares(stack, round));
+            for (l, (at_tau, at_round)) in stack.layers.iter().zip(shares) {
+                all[*l] = LayerShares {
+                    stack: s,
+                    rhs: rho * at_tau,
+                    claims: rhos.iter().map(|rho| at_round * rho).collect(),
+                };
+            }
+        }
+        all
+    }
+}
+
+/// What a layer has of the conversation.
+#[derive(Clone, Debug, Default)]
+pub struct LayerShares {
+    pub stack: usize,
+    rhs: F,
+    claims: Vec<F>,
+}
+
+impl LayerShares {
+    pub fn get(&self) -> Shares<'_> {
+        Shares {
+            rhs: self.rhs,
+            claims: &self.claims,
+        }
+    }
+}
+
+/// ½^n.
+fn halves(n: usize) -> F {
+    let half = F::from(2).invert().expect("2 is not 0 in F");
+    half.pow_vartime([n as u64])
+}
+
+/// eq of one coordinate each: a·b + (1 − a)(1 − b).
+fn eq_bit(a: F, b: F) -> F {
+    (a * b).double() - a - b + F::ONE
+}
