@@ -137,8 +137,9 @@ pub fn verify<'p>(
     let map = RowMap::new(public, &conversation, public.generators.log_len());
     check_counts(public, &conversation, &map, proof)?;
     let shape = conversation.shape()?;
-    let seal_keys = keys.for_shape(&shape)?;
     let d = Decoded::new(proof)?;
+    // The keys of a shape that nobody has asked for yet take a second and more.
+    let seal_keys = keys.for_shape(&shape)?;
     absorb_headers(transcript, public);
     transcript.absorb_point("mask", &d.mask);
     for point in &d.witness {
