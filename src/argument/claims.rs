@@ -54,12 +54,12 @@ pub struct Bases {
 }
 
 /// What the right-hand sides and the claims of a layer are multiplied by.
-#[derive(Clone, Copy, Debug)]
-pub struct Shares<'a> {
+#[derive(Clone, Debug)]
+pub struct Shares {
     /// ρ·eq(τ_L, ℓ).
     pub rhs: F,
     /// ρ^(j+2)·eq(r_L, ℓ) of each of its claims, j among those of the conversation.
-    pub claims: &'a [F],
+    pub claims: Vec<F>,
 }
 
 /// A layer's part of the functional that E opens to.
@@ -132,7 +132,13 @@ impl Layer {
     }
 
     /// The layer's share of ρ·S₀ + Σ_j ρ^(j+2)·v_j as one functional (and S₀'s constants).
-    pub fn combine(&self, ch: &Challenges, round: &[F], shares: Shares, bases: &Bases) -> Combined {
+    pub fn combine(
+        &self,
+        ch: &Challenges,
+        round: &[F],
+        shares: &Shares,
+        bases: &Bases,
+    ) -> Combined {
         let mut out = Combined {
             folds: vec![Vec::new(); self.folds.len()],
             ..Combined::default()
@@ -144,7 +150,7 @@ impl Layer {
                 None => out.constant += coef,
             }
         }
-        for (claim, rho) in self.plan.claims.iter().zip(shares.claims) {
+        for (claim, rho) in self.plan.claims.iter().zip(&shares.claims) {
             match claim {
                 Claim::Helper => {
                     let point = &round[..self.layout.helper_bits()];

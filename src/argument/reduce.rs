@@ -19,7 +19,6 @@ use crate::system::sees;
 /// All tables of a layer's relations, ready to be folded over the layer's own coordinates.
 pub struct Reduction<'a> {
     layer: &'a Layer,
-    ch: &'a Challenges,
     groups: Vec<Products>,
     logup: LogUp,
     /// Where each form claim's table stands: (group, table).
@@ -34,6 +33,8 @@ pub struct Reduced {
     pub round: Vec<F>,
     /// Of all stacks.
     pub claims: Vec<F>,
+    /// [`Conversation::layer_weights`].
+    pub weights: Vec<Vec<F>>,
 }
 
 impl<'a> Reduction<'a> {
@@ -42,7 +43,7 @@ impl<'a> Reduction<'a> {
     pub fn new(
         layer: &'a Layer,
         data: &LayerData,
-        ch: &'a Challenges,
+        ch: &Challenges,
         share: F,
         helper: Vec<F>,
         lanes: Vec<Vec<F>>,
@@ -71,7 +72,6 @@ impl<'a> Reduction<'a> {
             .collect();
         Self {
             layer,
-            ch,
             groups,
             logup,
             places,
@@ -115,6 +115,7 @@ pub fn sum(layers: &[Reduction]) -> F {
 /// conversation's; `challenge` answers each with a coordinate.
 pub fn run(
     conversation: &Conversation,
+    challenges: &[Challenges],
     mut layers: Vec<Reduction>,
     degree: usize,
     mut challenge: impl FnMut(&[F]) -> F,
@@ -122,12 +123,13 @@ pub fn run(
     let summands = layers.iter_mut().flat_map(Reduction::summands).collect();
     let own = conversation.own_rounds;
     let mut round = sumcheck::prove(summands, 0..own, degree, &mut challenge);
-    let stacks = conversation.stacks.iter();
-    let mut stacks: Vec<Products> = stacks
-        .map(|stack| over_layers(conversation, stack, &layers, &round))
+    let weights = conversation.layer_weights(challenges, &round);
+    let stacks = || conversation.stacks.iter().zip(challenges);
+    let mut over_layers: Vec<Products> = stacks()
+        .map(|(stack, ch)| over_layers(conversation, (stack, ch), &layers, &weights))
         .collect();
-    let sums: Vec<F> = stacks.iter().map(Summand::sum).collect();
-    let summands = stacks.iter_mut().map(|s| s as &mut dyn Summand);
+    let sums: Vec<F> = over_layers.iter().map(Summand::sum).collect();
+    let summands = over_layers.iter_mut().map(|s| s as &mut dyn Summand);
     let summands = sums.into_iter().zip(summands).collect();
     round.extend(sumcheck::prove(
         summands,
@@ -136,54 +138,58 @@ pub fn run(
         &mut challenge,
     ));
     let mut claims = Vec::new();
-    for (stack, tables) in conversation.stacks.iter().zip(&stacks) {
-        let first = &layers[stack.layers[0]];
-        let offsets = conversation.offsets_of(stack, first.ch, &round);
-        let values = tables.tables.iter().map(|table| table[0]);
+    for ((stack, ch), products) in stacks().zip(&over_layers) {
+        let offsets = conversation.offsets_of(stack, ch, &round);
+        let values = products.tables.iter().map(|table| table[0]);
         claims.extend(
             values
                 .zip(offsets)
                 .map(|(x, offset)| x - offset.unwrap_or(F::ZERO)),
         );
     }
-    Reduced { round, claims }
+    Reduced {
+        round,
+        claims,
+        weights,
+    }
 }
 
 /// A stack's products as a sum over its layers, at the point r of their own coordinates: eq(τ_L, ℓ)·u(ℓ)·Π f(ℓ). The factors' tables
-/// come first, by claim.
+/// come first, by claim; `weights` are u, by layer of the bundle.
 fn over_layers(
     conversation: &Conversation,
-    stack: &Stack,
+    (stack, ch): (&Stack, &Challenges),
     layers: &[Reduction],
-    round: &[F],
+    weights: &[Vec<F>],
 ) -> Products {
-    let members = || stack.layers.iter().map(|l| &layers[*l]);
     let size = 1 << stack.bits;
-    let table = |mut values: Vec<F>| {
-        values.resize(size, F::ZERO);
-        values
+    let table = |values: &mut dyn Iterator<Item = F>| {
+        let mut table: Vec<F> = values.collect();
+        table.resize(size, F::ZERO);
+        table
     };
-    let factors: Vec<Vec<F>> = members().map(Reduction::factors).collect();
+    let members = stack.layers.iter().map(|l| layers[*l].factors());
+    let factors: Vec<Vec<F>> = members.collect();
     let claims = factors[0].len();
     let mut tables: Vec<Vec<F>> = (0..claims)
-        .map(|j| table(factors.iter().map(|f| f[j]).collect()))
+        .map(|j| table(&mut factors.iter().map(|f| f[j])))
         .collect();
-    let first = &layers[stack.layers[0]];
     let own = conversation.own_rounds;
-    tables.push(eq_table(&first.ch.tau[own..][..stack.bits], F::ONE));
-    let weights: Vec<Vec<F>> = members().map(|m| m.layer.weights(m.ch, round)).collect();
-    let (relations, _) = first.layer.plan.split_products();
-    let products = first.layer.plan.products.iter().enumerate();
+    tables.push(eq_table(&ch.tau[own..][..stack.bits], F::ONE));
+    let first = stack.layers[0];
+    let plan = &layers[first].layer.plan;
+    let relations = plan.split_products().0.len();
+    let products = plan.products.iter().enumerate();
     let products = products
         .map(|(p, product)| {
             let half = conversation.constant_in(product.coords.len());
             let mut list: Vec<usize> = product.claims.iter().copied().chain([claims]).collect();
             // LogUp's weight is the same for all layers.
-            if p >= relations.len() {
-                return (half * weights[0][p], list);
+            if p >= relations {
+                return (half * weights[first][p], list);
             }
             list.push(tables.len());
-            tables.push(table(weights.iter().map(|w| w[p]).collect()));
+            tables.push(table(&mut stack.layers.iter().map(|l| weights[*l][p])));
             (half, list)
         })
         .collect();

@@ -18,12 +18,13 @@
 //! have a factor less, and where there is no layer all their factors are zero. Soundness: `docs/stacks.md`.
 
 use ff::Field;
+use rayon::prelude::*;
 
 use super::challenges::Challenges;
 use super::claims::{Layer, Shares};
 use super::functional::index_bits;
 use super::hidden::{HiddenError, HiddenShape};
-use super::plan::Claim;
+use super::plan::{Claim, PublicAt};
 use crate::algebra::{F, eq_table, powers};
 
 /// Layers of one form.
@@ -163,10 +164,24 @@ impl<'a> Conversation<'a> {
         lists
     }
 
-    /// The coefficient of each of the shape's products in the final check.
-    pub fn coefficients(&self, challenges: &[Challenges], round: &[F]) -> Vec<F> {
+    /// [`Layer::weights`] of each of the bundle's layers, at a point of which only their own coordinates count.
+    pub fn layer_weights(&self, challenges: &[Challenges], round: &[F]) -> Vec<Vec<F>> {
+        let of_stack = |(stack, ch): (&Stack, &Challenges)| -> Vec<Vec<F>> {
+            let layers = stack.layers.par_iter().map(|l| self.layers[*l]);
+            layers.map(|layer| layer.weights(ch, round)).collect()
+        };
+        self.by_layer(self.stacks.iter().zip(challenges).map(of_stack))
+    }
+
+    /// The coefficient of each of the shape's products in the final check. `weights` are those of all layers.
+    pub fn coefficients(
+        &self,
+        challenges: &[Challenges],
+        weights: &[Vec<F>],
+        round: &[F],
+    ) -> Vec<F> {
         let of_stack = |(stack, ch): (&Stack, &Challenges)| {
-            let weights = self.weights(stack, ch, round);
+            let weights = self.stack_weights(stack, ch, weights, round);
             let lists = self.products(stack);
             let mut sums = vec![F::ZERO; lists.len()];
             for (product, weight) in self.form(stack).plan.products.iter().zip(weights) {
@@ -184,28 +199,28 @@ impl<'a> Conversation<'a> {
     }
 
     /// ½^(…)·eq(τ_L, r_L)·ũ(r_L) of each product of a stack, but for what it has of constant coordinates of the layers' own.
-    fn weights(&self, stack: &Stack, ch: &Challenges, round: &[F]) -> Vec<F> {
+    fn stack_weights(
+        &self,
+        stack: &Stack,
+        ch: &Challenges,
+        weights: &[Vec<F>],
+        round: &[F],
+    ) -> Vec<F> {
         let at_round = self.shares(stack, round);
         // What eq(τ_L, ℓ) is where there is no layer does not matter: the other factors are zero.
         let coords = self.own_rounds..self.own_rounds + stack.bits;
-        let eq: F = coords.map(|c| eq_bit(ch.tau[c], round[c])).product();
-        let of_layers: Vec<Vec<F>> = stack
-            .layers
-            .iter()
-            .map(|l| self.layers[*l].weights(ch, round))
-            .collect();
-        let logup = self.form(stack).plan.split_products().0.len();
+        let eq = ch.public(&PublicAt::Eq(coords.collect()), round);
         let scale = eq * halves(self.bits - stack.bits);
-        (0..of_layers[0].len())
-            .map(|p| {
-                let weights = of_layers.iter().map(|weights| weights[p]);
-                let at_layers: F = weights.zip(&at_round).map(|(u, share)| u * share).sum();
-                scale
-                    * if p < logup {
-                        at_layers
-                    } else {
-                        of_layers[0][p]
-                    }
+        let plan = &self.form(stack).plan;
+        let relations = plan.split_products().0.len();
+        let at_layers = |p: usize| -> F {
+            let weights = stack.layers.iter().map(|l| weights[*l][p]);
+            weights.zip(&at_round).map(|(u, share)| u * share).sum()
+        };
+        (0..plan.products.len())
+            .map(|p| match p < relations {
+                true => scale * at_layers(p),
+                false => scale * weights[stack.layers[0]][p],
             })
             .collect()
     }
@@ -230,43 +245,42 @@ impl<'a> Conversation<'a> {
             .collect()
     }
 
-    /// What the right-hand sides and the claims of each of the bundle's layers are multiplied by: (stack, ρ·eq(τ_L, ℓ), ρ^(j+2)·eq(r_L, ℓ)).
-    pub fn layer_shares(&self, tau: &[F], round: &[F], rho: F) -> Vec<LayerShares> {
-        let mut all = vec![LayerShares::default(); self.layers.len()];
+    /// (stack, eq(point, ℓ)) of each of the bundle's layers.
+    pub fn layer_shares(&self, point: &[F]) -> Vec<(usize, F)> {
+        let of_stack = |(s, stack): (usize, &Stack)| {
+            let shares = self.shares(stack, point).into_iter();
+            shares.map(|share| (s, share)).collect()
+        };
+        self.by_layer(self.stacks.iter().enumerate().map(of_stack))
+    }
+
+    /// (stack, what right-hand sides and claims are multiplied by) of each of the bundle's layers.
+    pub fn combination(&self, tau: &[F], round: &[F], rho: F) -> Vec<(usize, Shares)> {
         let count = |stack: &Stack| self.form(stack).plan.claims.len();
         let rhos = powers(rho, self.stacks.iter().map(count).sum::<usize>() + 2);
-        for (s, stack) in self.stacks.iter().enumerate() {
-            let rhos = &rhos[stack.first_claim + 2..][..count(stack)];
-            let shares = self
-                .shares(stack, tau)
-                .into_iter()
-                .zip(self.shares(stack, round));
-            for (l, (at_tau, at_round)) in stack.layers.iter().zip(shares) {
-                all[*l] = LayerShares {
-                    stack: s,
+        let shares = self.layer_shares(tau).into_iter();
+        shares
+            .zip(self.layer_shares(round))
+            .map(|((s, at_tau), (_, at_round))| {
+                let stack = &self.stacks[s];
+                let rhos = &rhos[stack.first_claim + 2..][..count(stack)];
+                let shares = Shares {
                     rhs: rho * at_tau,
                     claims: rhos.iter().map(|rho| at_round * rho).collect(),
                 };
-            }
-        }
-        all
+                (s, shares)
+            })
+            .collect()
     }
-}
 
-/// What a layer has of the conversation.
-#[derive(Clone, Debug, Default)]
-pub struct LayerShares {
-    pub stack: usize,
-    rhs: F,
-    claims: Vec<F>,
-}
-
-impl LayerShares {
-    pub fn get(&self) -> Shares<'_> {
-        Shares {
-            rhs: self.rhs,
-            claims: &self.claims,
-        }
+    /// What each stack has of its layers, in the bundle's order.
+    fn by_layer<T>(&self, values: impl Iterator<Item = Vec<T>>) -> Vec<T> {
+        let stacks = self.stacks.iter().zip(values);
+        let mut all: Vec<(&usize, T)> = stacks
+            .flat_map(|(stack, values)| stack.layers.iter().zip(values))
+            .collect();
+        all.sort_by_key(|(l, _)| **l);
+        all.into_iter().map(|(_, value)| value).collect()
     }
 }
 
@@ -274,9 +288,4 @@ impl LayerShares {
 fn halves(n: usize) -> F {
     let half = F::from(2).invert().expect("2 is not 0 in F");
     half.pow_vartime([n as u64])
-}
-
-/// eq of one coordinate each: a·b + (1 − a)(1 − b).
-fn eq_bit(a: F, b: F) -> F {
-    (a * b).double() - a - b + F::ONE
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::{LayerKind, RunError, Trace, generate, logits, system, witness};
 use crate::model::{FloatError, FloatModel, Stage, argmax, negative_log_likelihood};
 use crate::ops::{self, LANES, Tables};
-use crate::quant::{Architecture, IntegerModel, Manifest};
+use crate::quant::{Architecture, IntegerModel, Manifest, lowered};
 use crate::system::{System, Values, Witness, sees};
 
 /// Why two models could not be compared.
@@ -236,15 +236,11 @@ impl Columns {
 
     /// A norm's output, all channels with the same scale.
     fn normed(&self, name: &str, lifts: &[u8]) -> Vec<f64> {
-        let lowered = |(at, z): (usize, f64)| {
+        let one = |(at, z): (usize, f64)| {
             let channel = at / (self.tokens * LANES) * LANES + at % LANES;
-            z * power_of_half(lifts.get(channel).map_or(0, |t| u32::from(*t)))
+            z * lowered(lifts, channel)
         };
-        self.get(name)
-            .into_iter()
-            .enumerate()
-            .map(lowered)
-            .collect()
+        self.get(name).into_iter().enumerate().map(one).collect()
     }
 
     /// A column, or the number that its digits `name[0]`, `name[1]`, … are. Panics if there is none.

@@ -80,9 +80,9 @@ impl<'a> Placed<'a> {
         let rhos = powers(rho, self.layer.plan.claims.len() + 2);
         let shares = Shares {
             rhs: rho,
-            claims: &rhos[2..],
+            claims: rhos[2..].to_vec(),
         };
-        let mut combined = self.layer.combine(ch, round, shares, &self.bases);
+        let mut combined = self.layer.combine(ch, round, &shares, &self.bases);
         for (fold, (shape, base)) in self.layer.folds.iter().zip(&self.folds).enumerate() {
             for (matrix, coefs) in &combined.folds[fold] {
                 let row = self.data.fold_matrix(*matrix, coefs, ROW_BITS);
@@ -123,9 +123,9 @@ fn check(kind: LayerKind, layer: Layer, case: &Case, data: LayerData) {
         "{kind}: the sumcheck's sum"
     );
 
-    let reduced = reduce::run(&conversation, reductions, layer.plan.degree, |_| {
-        rng.field()
-    });
+    let (challenges, degree) = (std::slice::from_ref(&ch), layer.plan.degree);
+    let answer = |_: &[F]| rng.field();
+    let reduced = reduce::run(&conversation, challenges, reductions, degree, answer);
     let rho = rng.field();
     let weights = powers(rho, reduced.claims.len() + 2);
     let claimed = rho * expected + inner_product(&reduced.claims, &weights[2..]);

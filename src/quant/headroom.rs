@@ -100,20 +100,13 @@ pub fn headroom(calibration: &Calibration, scales: &Scales) -> Vec<Headroom> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quant::testing::scales;
-    use crate::quant::{NormKind, Rows, Tensor};
+    use crate::quant::testing::{rows, scales};
+    use crate::quant::{NormKind, Tensor};
 
     /// Bits of room are those that the scale leaves: 1.5 at 13 bits of 15 leaves log₂(4/1.5).
     #[test]
     fn rooms_are_what_scales_leave() {
-        let rows = Rows {
-            norm: NormKind::Layer,
-            width: 64,
-            heads: [1, 1],
-            head_width: 1,
-            head_norm: None,
-        };
-        let mut calibration = Calibration::new(1, rows);
+        let mut calibration = Calibration::new(1, rows(NormKind::Layer, 64));
         calibration.observe(0, Tensor::Query, &[1.5]);
         let rooms = headroom(&calibration, &scales(1));
         assert_eq!(rooms.len(), 8);

@@ -126,19 +126,13 @@ fn lifts(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quant::{NormKind, Rows, Tensor};
+    use crate::quant::testing::rows;
+    use crate::quant::{NormKind, Tensor};
 
     const HEAD: Place = Place::Head;
 
     fn empty() -> Calibration {
-        let rows = Rows {
-            norm: NormKind::RootMeanSquare,
-            width: 4,
-            heads: [1, 1],
-            head_width: 1,
-            head_norm: None,
-        };
-        Calibration::new(0, rows)
+        Calibration::new(0, rows(NormKind::RootMeanSquare, 4))
     }
 
     /// What is seen of a norm whose last channel is `loud`, the others ±1.

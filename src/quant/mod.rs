@@ -32,6 +32,7 @@ pub use error::{Place, QuantError};
 pub use fixed::{LIMB_BITS, MAX_LIMBS, Rounding};
 pub use frequencies::{Frequencies, MAX_THETA, PAIR_FACTORS, Scaling};
 pub use headroom::Headroom;
+pub use lifts::lowered;
 pub use manifest::{
     Activation, Architecture, Attending, Biases, BlockScales, HeadNorm, HeadNormScale, LANES,
     Lifts, MAX_BLOCKS, MAX_ENDS, MAX_KINDS, MAX_LIFT, Manifest, NormKind, NormScale, Order,

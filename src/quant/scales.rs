@@ -514,19 +514,12 @@ impl Scales {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quant::testing::{architecture, factors};
-    use crate::quant::{Lanes, Rows, Tensor};
+    use crate::quant::testing::{architecture, factors, rows};
+    use crate::quant::{Lanes, Tensor};
 
     /// Every tensor at a moderate size.
     fn calibration(layers: usize, width: usize) -> Calibration {
-        let rows = Rows {
-            norm: NormKind::Layer,
-            width,
-            heads: [1, 1],
-            head_width: 1,
-            head_norm: None,
-        };
-        let mut calibration = Calibration::new(layers, rows);
+        let mut calibration = Calibration::new(layers, rows(NormKind::Layer, width));
         let row: Vec<f32> = (0..width)
             .map(|i| if i % 2 == 0 { 2.0 } else { -2.0 })
             .collect();

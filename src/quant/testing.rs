@@ -2,8 +2,19 @@
 
 use super::{
     Activation, Architecture, Attending, Biases, BlockScales, Factors, NormKind, NormScale, Order,
-    Scales, in_slabs,
+    Rows, Scales, in_slabs,
 };
+
+/// What is observed of a model of this width, with one head of one lane.
+pub fn rows(norm: NormKind, width: usize) -> Rows {
+    Rows {
+        norm,
+        width,
+        heads: [1, 1],
+        head_width: 1,
+        head_norm: None,
+    }
+}
 
 /// SplitMix64.
 pub struct Random(u64);

@@ -30,6 +30,7 @@ mod verify;
 
 use std::sync::Arc;
 
+use ff::Field;
 use pasta_curves::EqAffine;
 use rand::rngs::SysError;
 use rayon::prelude::*;
@@ -209,10 +210,11 @@ fn instance(
     seed: F,
     reduced: &Reduced,
 ) -> Result<HiddenInstance, HiddenError> {
+    let weights = conversation.layer_weights(&reduced.challenges, &reduced.round);
     HiddenInstance::new(
         shape,
         seed,
-        &conversation.coefficients(&reduced.challenges, &reduced.round),
+        &conversation.coefficients(&reduced.challenges, &weights, &reduced.round),
         &conversation.offsets(&reduced.challenges, &reduced.round),
         &reduced.round,
         reduced.rho,
@@ -242,15 +244,15 @@ impl Opened {
         chi: F,
     ) -> Result<Self, BundleError> {
         let tau = &reduced.challenges[0].tau;
-        let shares = conversation.layer_shares(tau, &reduced.round, reduced.rho);
-        let parts: Vec<Combined> = public
+        let shares = conversation.combination(tau, &reduced.round, reduced.rho);
+        let mut parts: Vec<Combined> = public
             .layers
             .par_iter()
             .zip(&shares)
             .zip(&map.layers)
-            .map(|((l, shares), bases)| {
-                let ch = &reduced.challenges[shares.stack];
-                l.layer.combine(ch, &reduced.round, shares.get(), bases)
+            .map(|((l, (stack, shares)), bases)| {
+                let ch = &reduced.challenges[*stack];
+                l.layer.combine(ch, &reduced.round, shares, bases)
             })
             .collect();
         let mut opened = Self {
@@ -258,9 +260,8 @@ impl Opened {
             constant: parts.iter().map(|part| part.constant).sum(),
             folds: Vec::new(),
         };
-        let mut parts: Vec<Combined> = parts;
         for part in &mut parts {
-            std::mem::take(&mut part.functional).add_scaled_to(F::from(1), &mut opened.functional);
+            std::mem::take(&mut part.functional).add_scaled_to(F::ONE, &mut opened.functional);
         }
         for ((stack, bases), ch) in conversation
             .stacks
@@ -270,8 +271,8 @@ impl Opened {
         {
             let form = public.layers[stack.layers[0]].layer;
             for (f, (shape, base)) in form.folds.iter().zip(bases).enumerate() {
-                fold_functional(shape, ch, &reduced.round, *base, F::from(1))
-                    .add_scaled_to(F::from(1), &mut opened.functional);
+                fold_functional(shape, ch, &reduced.round, *base, F::ONE)
+                    .add_scaled_to(F::ONE, &mut opened.functional);
                 let of_layers = stack.layers.iter().flat_map(|l| {
                     let fold = std::mem::take(&mut parts[*l].folds[f]);
                     fold.into_iter().map(|(matrix, coefs)| (*l, matrix, coefs))

@@ -129,7 +129,6 @@ struct Helper {
 enum Piece<'a> {
     Small(usize, &'a [i32]),
     Wide(usize, &'a [i128]),
-    Field(usize, &'a [F]),
 }
 
 /// A hidden conversation.
@@ -147,7 +146,10 @@ impl Prover<'_> {
         let layers = || data().zip(&self.map.layers);
         pieces.extend(layers().map(|(data, at)| Piece::Small(at.keys, &data.keys)));
         pieces.extend(layers().map(|(data, at)| Piece::Wide(at.exact, &data.exact)));
-        let mut rows = self.rows(0, self.map.witness_rows, &pieces);
+        let rows = (0..self.map.witness_rows).into_par_iter();
+        let mut rows: Vec<RowData> = rows
+            .map(|row| row_of(row << self.row_bits..(row + 1) << self.row_bits, &pieces))
+            .collect();
         let first = self.map.tables.first().map_or(0, |(_, offset)| *offset);
         for (data, at) in layers() {
             let keys = data.keys.len();
@@ -186,16 +188,6 @@ impl Prover<'_> {
         self.map.tables.iter().map(count).collect()
     }
 
-    /// The rows of a segment, `first` being the first of `count`: small ones where they hold nothing else.
-    fn rows(&self, first: usize, count: usize, pieces: &[Piece]) -> Vec<RowData> {
-        let rows = (first..first + count).into_par_iter();
-        rows.map(|row| {
-            let start = row << self.row_bits;
-            row_of(start..start + (1 << self.row_bits), pieces)
-        })
-        .collect()
-    }
-
     fn committed(&self, rows: Vec<RowData>) -> Result<Rows, BundleError> {
         let blinds = random_scalars(rows.len())?;
         let commitments = commit_rows(self.public.generators, &rows, &blinds);
@@ -228,11 +220,13 @@ impl Prover<'_> {
                 Ok(Helper { lanes, helper })
             })
             .collect::<Result<Vec<Helper>, BundleError>>()?;
-        let layers = helpers.iter().zip(&self.map.layers);
-        let pieces: Vec<Piece> = layers
-            .map(|(h, at)| Piece::Field(at.helper, &h.helper))
-            .collect();
-        let rows = self.rows(self.map.witness_rows, self.map.helper_rows, &pieces);
+        let start = self.map.witness_rows << self.row_bits;
+        let mut values = vec![F::ZERO; self.map.helper_rows << self.row_bits];
+        for (h, at) in helpers.iter().zip(&self.map.layers) {
+            values[at.helper - start..][..h.helper.len()].copy_from_slice(&h.helper);
+        }
+        let rows = values.chunks(1 << self.row_bits);
+        let rows = rows.map(|row| RowData::Field(row.to_vec())).collect();
         let rows = self.committed(rows)?;
         for point in &rows.commitments {
             transcript.absorb_point("helper row", point);
@@ -249,13 +243,7 @@ impl Prover<'_> {
         seed: F,
     ) -> Result<(Reduced, Spoken), BundleError> {
         let conversation = &self.conversation;
-        let mut shares = vec![(0, F::ZERO); self.secrets.len()];
-        for (s, stack) in conversation.stacks.iter().enumerate() {
-            let own = conversation.shares(stack, &challenges[s].tau);
-            for (l, share) in stack.layers.iter().zip(own) {
-                shares[*l] = (s, share);
-            }
-        }
+        let shares = conversation.layer_shares(&challenges[0].tau);
         let layers = self.public.layers.par_iter().zip(self.secrets);
         let reductions: Vec<Reduction> = layers
             .zip(helpers)
@@ -269,9 +257,10 @@ impl Prover<'_> {
         let sum = reduce::sum(&reductions);
         let mut hidden = HiddenProver::new(&self.shape, seed, salt, mask, sum);
         let degree = self.shape.degree();
-        let end = reduce::run(conversation, reductions, degree, |m| hidden.round(m));
+        let answer = |message: &[F]| hidden.round(message);
+        let end = reduce::run(conversation, &challenges, reductions, degree, answer);
         let (rho, masked) = hidden.claims(&end.claims);
-        let coefficients = conversation.coefficients(&challenges, &end.round);
+        let coefficients = conversation.coefficients(&challenges, &end.weights, &end.round);
         let offsets = conversation.offsets(&challenges, &end.round);
         let spoken = hidden.finish(&coefficients, &offsets)?;
         let reduced = Reduced {
@@ -336,7 +325,7 @@ impl Prover<'_> {
     }
 }
 
-/// What of the pieces lies in a range of a segment.
+/// What of the pieces lies in a range of a segment: a row of small values where they all are.
 fn row_of(range: Range<usize>, pieces: &[Piece]) -> RowData {
     /// Puts what lies in the range where it belongs.
     fn put<T: Copy, U>(
@@ -352,43 +341,29 @@ fn row_of(range: Range<usize>, pieces: &[Piece]) -> RowData {
         }
     }
     let meets = |offset: usize, len: usize| offset < range.end && range.start < offset + len;
-    let pieces: Vec<&Piece> = pieces
-        .iter()
-        .filter(|piece| match piece {
-            Piece::Small(offset, values) => meets(*offset, values.len()),
-            Piece::Wide(offset, values) => meets(*offset, values.len()),
-            Piece::Field(offset, values) => meets(*offset, values.len()),
-        })
-        .collect();
-    let len = range.len();
-    if pieces.iter().all(|p| matches!(p, Piece::Small(..))) {
-        let mut row = vec![0i32; len];
-        for piece in pieces {
-            if let Piece::Small(offset, values) = piece {
-                put(&mut row, &range, (*offset, values), |x| x);
-            }
+    let (mut small, mut wide) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        match piece {
+            Piece::Small(at, values) if meets(*at, values.len()) => small.push((*at, *values)),
+            Piece::Wide(at, values) if meets(*at, values.len()) => wide.push((*at, *values)),
+            _ => {}
+        }
+    }
+    if wide.is_empty() {
+        let mut row = vec![0; range.len()];
+        for piece in small {
+            put(&mut row, &range, piece, |x| x);
         }
         return RowData::Small(row);
     }
-    if pieces.iter().all(|p| !matches!(p, Piece::Field(..))) {
-        let mut row = vec![0i128; len];
-        for piece in pieces {
-            match piece {
-                Piece::Small(offset, v) => put(&mut row, &range, (*offset, v), i128::from),
-                Piece::Wide(offset, v) => put(&mut row, &range, (*offset, v), |x| x),
-                Piece::Field(..) => unreachable!("there are none"),
-            }
-        }
-        return RowData::Wide(row);
+    let mut row = vec![0; range.len()];
+    for piece in small {
+        put(&mut row, &range, piece, i128::from);
     }
-    let mut row = vec![F::ZERO; len];
-    for piece in pieces {
-        match piece {
-            Piece::Field(offset, v) => put(&mut row, &range, (*offset, v), |x| x),
-            _ => unreachable!("helpers have rows of their own"),
-        }
+    for piece in wide {
+        put(&mut row, &range, piece, |x| x);
     }
-    RowData::Field(row)
+    RowData::Wide(row)
 }
 
 /// Adds to values of a segment: what tests do.

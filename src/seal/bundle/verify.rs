@@ -1,5 +1,6 @@
 //! Verifying a bundle.
 
+use ff::Field;
 use pasta_curves::EqAffine;
 
 use super::{
@@ -168,7 +169,7 @@ pub fn verify<'p>(
     let opened = Opened::new(public, &conversation, &map, &reduced, chi)?;
     let value = ValueCommitment {
         value: d.masked - opened.constant,
-        terms: vec![(-F::from(1), d.mask)],
+        terms: vec![(-F::ONE, d.mask)],
     };
     opening::verify(
         &proof.opening,

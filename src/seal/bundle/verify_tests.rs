@@ -1,4 +1,3 @@
-use ff::Field;
 use pasta_curves::group::CurveAffine;
 
 use super::*;
