@@ -347,7 +347,7 @@ fn unusual_tokens_of_a_prompt_are_told() {
         mode: Mode::Bundled,
         layers: Layers::All,
     };
-    let (setup, model) = (Setup::load(None), file.open().expect("its own key"));
+    let (setup, model) = (Setup::new(None), file.open().expect("its own key"));
     for (tokens, usual) in [(own, true), (spelled, false)] {
         let (proof, _) = prove(&setup, &model, &tokens, &options, &|_| {}).expect("proved");
         let path = base().join(format!("tokens-{usual}.bin"));

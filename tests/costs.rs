@@ -13,9 +13,7 @@ use std::time::Instant;
 
 use nanozk::layers::FisherTable;
 use nanozk::model::{ChatTemplate, Config, Messages, Tokenizer, synthetic};
-use nanozk::proof::{
-    Challenge, KeyFile, Kind, Mode, ProofFile, ROW_BITS, Setup, Texts, container, verify,
-};
+use nanozk::proof::{Challenge, KeyFile, Kind, Mode, ProofFile, Setup, Texts, container, verify};
 use nanozk::quant::{Architecture, Attending, Manifest};
 use peak_alloc::PeakAlloc;
 use serde_json::{Value, json};
@@ -32,7 +30,7 @@ fn setup() -> MutexGuard<'static, Setup> {
     static SETUP: OnceLock<Mutex<Setup>> = OnceLock::new();
     let setup = SETUP.get_or_init(|| {
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("setup");
-        Mutex::new(Setup::load(Some(&cache)))
+        Mutex::new(Setup::new(Some(&cache)))
     });
     setup.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -597,7 +595,7 @@ fn many_points() {
     });
     let row = format!("decoding the {} points of a key", file.len() / 32);
     let refused = within(&setup, 4 * file.len() + 16 * MB, &row, || {
-        key.key.decode(ROW_BITS).err()
+        key.key.decode().err()
     });
     assert!(refused.is_none(), "tables are those of the scales");
     let claim = Claim {

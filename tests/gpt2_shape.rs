@@ -59,7 +59,7 @@ fn prove_and_verify(
 /// positions. (Random weights; a small vocabulary keeps embedding and head short.)
 #[test]
 fn a_block_of_gpt2_smalls_shape_is_proved_and_verified() {
-    let setup = Setup::load(None);
+    let setup = Setup::new(None);
     let model = opened(1, 512, 64, &setup);
     for mode in [Mode::Bundled, Mode::Separate] {
         for (kind, bytes, _) in prove_and_verify(&setup, &model, mode, 4).layers {
@@ -72,7 +72,7 @@ fn a_block_of_gpt2_smalls_shape_is_proved_and_verified() {
 #[test]
 #[ignore = "takes minutes and gigabytes; prints what it measures"]
 fn all_of_gpt2_smalls_shape_is_proved_and_verified() {
-    let setup = Setup::load(None);
+    let setup = Setup::new(None);
     let model = opened(12, 50_257, 1024, &setup);
     prove_and_verify(&setup, &model, Mode::Bundled, 1);
 }

@@ -10,7 +10,7 @@ mod seeds;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use nanozk::proof::{KeyError, KeyFile, Kind, ProofFile, ROW_BITS, container};
+use nanozk::proof::{KeyError, KeyFile, Kind, ProofFile, container};
 use nanozk::quant::Activation;
 use peak_alloc::PeakAlloc;
 use proptest::prelude::*;
@@ -400,7 +400,7 @@ fn tables_are_built_at_the_ends_of_the_scales_ranges() {
             if manifest.scales == scales && activation == Activation::GeluTanh {
                 continue;
             }
-            let decoded = changed.decode(ROW_BITS).map(|_| ());
+            let decoded = changed.decode().map(|_| ());
             assert!(
                 matches!(decoded, Err(KeyError::Tables)),
                 "{exp} {key} {value}: {decoded:?}"

@@ -74,7 +74,7 @@ fn smollm2_is_proved_and_verified() {
     let prompt = "The capital of France is the city of";
     let tokens = checkpoint.tokenizer.encode(prompt).expect("tokens");
     assert_eq!(tokens.len(), 8);
-    let setup = Setup::load(None);
+    let setup = Setup::new(None);
     let seed = BlindingSeed::OPEN;
     let file = ModelFile::commit(model.clone(), seed, Vec::new(), &setup, &|_, _| {});
     let opened = file.open().expect("its own key");

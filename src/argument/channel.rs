@@ -22,12 +22,12 @@ pub enum Secret {
     Mask,
     /// The sum S₀ that the sumcheck starts from.
     Sum,
-    /// A coefficient of a round polynomial; `degree` is never 1.
+    /// An element of a round's message.
     Message {
         /// Round, from 0.
         round: usize,
-        /// The power of X it belongs to.
-        degree: usize,
+        /// Its place: 0 is g₀.
+        place: usize,
     },
     /// The claim v_j.
     Claim(usize),
@@ -92,12 +92,6 @@ pub trait Channel {
     fn add(&mut self, a: &Self::Value, b: &Self::Value) -> Result<Self::Value, Self::Error> {
         let one = self.constant(F::from(1))?;
         self.mul_add(a, &one, b)
-    }
-
-    /// `a − b`.
-    fn sub(&mut self, a: &Self::Value, b: &Self::Value) -> Result<Self::Value, Self::Error> {
-        let minus_one = self.constant(-F::from(1))?;
-        self.mul_add(b, &minus_one, a)
     }
 
     /// `a·b`.
@@ -177,7 +171,7 @@ impl Channel for Native<'_> {
 pub struct Cost {
     /// Permutations of the hidden transcript.
     pub permutations: usize,
-    /// Multiply-add operations, the duplex's additions included.
+    /// Multiply-add operations.
     pub operations: usize,
     /// Secrets and publics.
     pub inputs: usize,
@@ -188,12 +182,6 @@ pub struct Cost {
 impl SpongeOps<WIDTH> for Cost {
     type Word = ();
     type Error = Infallible;
-
-    fn add(&mut self, (): &(), (): &()) -> Result<(), Infallible> {
-        self.operations += 1;
-        self.constant(F::from(1));
-        Ok(())
-    }
 
     fn permute(&mut self, state: [(); WIDTH]) -> Result<[(); WIDTH], Infallible> {
         self.permutations += 1;

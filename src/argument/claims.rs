@@ -40,14 +40,16 @@ pub struct Layer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoldShape(pub Vec<Coord>);
 
-/// Where a layer's segments begin in the bundle's data vector, in values.
+/// Where a layer's segments begin in the bundle's data, in values: in its own rows, and in those of weights and boundaries.
 #[derive(Clone, Debug, Default)]
 pub struct Bases {
-    /// The lanes of keys.
+    /// The lanes of keys, in the bundle's own rows.
     pub keys: usize,
-    /// The exact columns.
+    /// The exact columns, there too.
     pub exact: usize,
+    /// There too.
     pub helper: usize,
+    /// In the model's rows, as what follows.
     pub vectors: usize,
     pub boundary_in: usize,
     pub boundary_out: usize,
@@ -62,10 +64,18 @@ pub struct Shares {
     pub claims: Vec<F>,
 }
 
+/// A functional of all data of a bundle: of its own rows, and of those of weights and boundaries, which have a length of
+/// their own.
+#[derive(Clone, Debug, Default)]
+pub struct DataFunctional {
+    pub own: Functional,
+    pub model: Functional,
+}
+
 /// A layer's part of the functional that E opens to.
 #[derive(Clone, Debug, Default)]
 pub struct Combined {
-    pub functional: Functional,
+    pub functional: DataFunctional,
     /// The public part of ρ·S₀.
     pub constant: F,
     /// Per fold shape: (matrix, coefficient of each of its rows).
@@ -154,10 +164,12 @@ impl Layer {
             match claim {
                 Claim::Helper => {
                     let point = &round[..self.layout.helper_bits()];
-                    out.functional
-                        .add_run(bases.helper, 0, self.layout.lane_len, point, *rho);
+                    let helper = &mut out.functional.own;
+                    helper.add_run(bases.helper, 0, self.layout.lane_len, point, *rho);
                 }
-                Claim::Lane(i) => self.add_lane(*i, *rho, ch, round, bases, &mut out.functional),
+                Claim::Lane(i) => {
+                    self.add_lane(*i, *rho, ch, round, bases, &mut out.functional.own);
+                }
                 Claim::Form(parts) => {
                     for (weight, form) in parts {
                         let weight = *rho * ch.weight(weight);
@@ -187,19 +199,16 @@ impl Layer {
             .map(|d| dim_weights(d, ch, round))
             .collect();
         let offset = self.layout.offset(view.column);
-        let base = match column.segment {
-            Segment::Key => bases.keys,
-            Segment::Exact => {
-                let place = bases.exact + self.layout.exact_index(offset);
-                return out.functional.add_column(place, &column.lens, &dims, coef);
-            }
-            Segment::BoundaryIn => bases.boundary_in,
-            Segment::BoundaryOut => bases.boundary_out,
-            Segment::Vector(_) => bases.vectors,
+        let DataFunctional { own, model } = &mut out.functional;
+        let (functional, place) = match column.segment {
+            Segment::Key => (own, bases.keys + offset),
+            Segment::Exact => (own, bases.exact + self.layout.exact_index(offset)),
+            Segment::BoundaryIn => (model, bases.boundary_in + offset),
+            Segment::BoundaryOut => (model, bases.boundary_out + offset),
+            Segment::Vector(_) => (model, bases.vectors + offset),
             Segment::Matrix(n) => return self.add_matrix(n, view, &dims, coef, out),
         };
-        out.functional
-            .add_column(base + offset, &column.lens, &dims, coef);
+        functional.add_column(place, &column.lens, &dims, coef);
     }
 
     /// A claim on a matrix is an outer product L ⊗ R; only L is added here, to the coefficients

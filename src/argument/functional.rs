@@ -1,11 +1,12 @@
 //! Linear functionals of the committed data, as sums of tensors.
 //!
-//! The data of a bundle is one long vector, cut into rows of 2^c. A claim ⟨data, b⟩ has a `b` that
+//! The data of a bundle are two long vectors, cut into rows of 2^c. A claim ⟨data, b⟩ has a `b` that
 //! is a sum of *runs*, and a run a short sum of *pieces*: on an aligned run of 2^k entries, a constant
 //! times a tensor of k two-vectors. The prover writes `b` out; the verifier evaluates it against the
 //! tensor of fold challenges in O(k) a piece. Both get it from the same code. Pieces are not kept: there
 //! can be dozens to a run, and runs are as many as a file asks for.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use ff::Field;
@@ -194,31 +195,31 @@ impl Functional {
             .extend(self.dense.into_iter().map(|(o, c, v)| (o, c * scale, v)));
     }
 
-    /// The functional written out, as `count` rows of 2^row_bits entries, in parallel. Panics if a
+    /// These rows of the functional written out, 2^row_bits entries each, in parallel. Panics if a
     /// part lies outside.
-    pub fn rows(&self, count: usize, row_bits: usize) -> Vec<Vec<F>> {
+    pub fn rows(&self, rows: Range<usize>, row_bits: usize) -> Vec<Vec<F>> {
         let all: Vec<Piece> = self.pieces().collect();
-        let mut pieces: Vec<Vec<&Piece>> = vec![Vec::new(); count];
+        let mut pieces: Vec<Vec<&Piece>> = vec![Vec::new(); rows.len()];
         for piece in &all {
             let last = piece.offset + (1 << piece.bits.len()) - 1;
-            for row in &mut pieces[piece.offset >> row_bits..=last >> row_bits] {
-                row.push(piece);
+            for row in piece.offset >> row_bits..=last >> row_bits {
+                pieces[row - rows.start].push(piece);
             }
         }
-        let mut dense: Vec<Vec<(usize, F, &[F])>> = vec![Vec::new(); count];
+        let mut dense: Vec<Vec<(usize, F, &[F])>> = vec![Vec::new(); rows.len()];
         for (offset, coef, values) in &self.dense {
             let (mut at, mut rest) = (*offset, values.as_slice());
             while !rest.is_empty() {
                 let column = at & ((1 << row_bits) - 1);
                 let (here, next) = rest.split_at(rest.len().min((1 << row_bits) - column));
-                dense[at >> row_bits].push((column, *coef, here));
+                dense[(at >> row_bits) - rows.start].push((column, *coef, here));
                 (at, rest) = (at + here.len(), next);
             }
         }
         (pieces, dense)
             .into_par_iter()
-            .enumerate()
-            .map(|(row, (pieces, dense))| {
+            .zip(rows)
+            .map(|((pieces, dense), row)| {
                 let mut target = vec![F::ZERO; 1 << row_bits];
                 for piece in pieces {
                     piece.add_to_row(row << row_bits, &mut target);
@@ -236,9 +237,8 @@ impl Functional {
     /// Σ_x b(x) · Π_b (factors[b] if bit b of x is set): the functional against a tensor that is 1
     /// at index 0.
     pub fn evaluate(&self, factors: &[F]) -> F {
-        let pieces: F = self
-            .pieces()
-            .map(|p| {
+        let of_run = |run: &Run| -> F {
+            let of_piece = |p: Piece| {
                 let inside: F = p
                     .bits
                     .iter()
@@ -246,14 +246,18 @@ impl Functional {
                     .map(|([a, b], t)| *a + *b * t)
                     .product();
                 p.coef * inside * high_weight(factors, p.offset, p.bits.len())
-            })
-            .sum();
-        let dense: F = self
-            .dense
-            .iter()
-            .map(|(o, c, v)| *c * evaluate_dense(factors, *o, v))
-            .sum();
-        pieces + dense
+            };
+            run.pieces().map(of_piece).sum()
+        };
+        let runs = || self.runs.par_iter().with_min_len(64).map(of_run).sum();
+        let dense = self.dense.par_iter();
+        let dense = || {
+            dense
+                .map(|(o, c, v)| *c * evaluate_dense(factors, *o, v))
+                .sum()
+        };
+        let (runs, dense): (F, F) = rayon::join(runs, dense);
+        runs + dense
     }
 }
 
@@ -322,9 +326,10 @@ mod tests {
     /// vector.
     fn check(f: &Functional, bits: usize, expected: &dyn Fn(usize) -> F) {
         // However it is cut into rows.
-        let dense = f.rows(1, bits).concat();
+        let dense = f.rows(0..1, bits).concat();
         for row_bits in 1..bits {
-            assert_eq!(f.rows(1 << (bits - row_bits), row_bits).concat(), dense);
+            let rows = 1 << (bits - row_bits);
+            assert_eq!(f.rows(0..rows, row_bits).concat(), dense);
         }
         for (x, v) in dense.iter().enumerate() {
             assert_eq!(*v, expected(x), "entry {x}");
@@ -336,6 +341,18 @@ mod tests {
             .map(|(x, v)| *v * high_weight(&factors, x, 0))
             .sum();
         assert_eq!(f.evaluate(&factors), weighted);
+    }
+
+    /// Rows may be counted from any: what lies in the upper half, as its rows alone and as those of the whole.
+    #[test]
+    fn rows_are_those_that_are_asked_for() {
+        let mut f = Functional::default();
+        f.add_run(37, 5, 20, &points(3, 6), F::from(7));
+        f.dense.push((60, F::from(11), Arc::new(points(5, 4))));
+        let whole = f.rows(0..8, 3);
+        assert_eq!(f.rows(4..8, 3), whole[4..]);
+        assert!(whole[..4].iter().flatten().all(|v| *v == F::ZERO));
+        assert!(whole[4..].iter().flatten().any(|v| *v != F::ZERO));
     }
 
     /// With weights for which there is a shortcut, nearly such ones, and others.

@@ -6,14 +6,14 @@
 //! the public combination of products of the claims, and E is their masked combination.
 //!
 //! # Symbols
-//! t₀ digest of the public transcript, the layer's index included · R rounds · D degree ·
+//! t₀ digest of the public transcript, the layers' numbers included · R rounds · D degree ·
 //! g⁽ⁱ⁾ round polynomials · r_i challenges · c_p coefficients of the products · a_j public offsets
 //! of some claims · ρ the claims' challenge · E the masked combination.
 //!
 //! # Steps
 //! 1. T1 absorbs the shape's digest, t₀, s, m, S₀.
-//! 2. For i = 0 … R−1: T1 absorbs g₀, g₂, …, g_D of g⁽ⁱ⁾ and gives r_i. With Sᵢ the sum before the
-//!    round, g₁ = Sᵢ − 2g₀ − Σ_{k≥2} g_k, so that g(0) + g(1) = Sᵢ by construction, and
+//! 2. For i = 0 … R−1: T1 absorbs g₀, q₀, …, q_(D−2) and gives r_i. With Sᵢ the sum before the round,
+//!    g⁽ⁱ⁾(X) = g₀ + X·(Sᵢ − 2g₀ + (X − 1)·q(X)): any polynomial of degree D with g(0) + g(1) = Sᵢ, and none other.
 //!    Sᵢ₊₁ = g(r_i).
 //! 3. T1 absorbs v₀ … v_{K−1} and gives ρ.
 //! 4. S_R = Σ_p c_p · Π_{j∈p} (v_j + a_j), where a claim without an offset has a_j = 0.
@@ -82,7 +82,7 @@ pub struct HiddenShape {
 }
 
 impl HiddenShape {
-    /// `rounds` R ≥ 1, each of degree `degree` D ≥ 1; one entry of `offsets` per claim, true if the
+    /// `rounds` R ≥ 1, each of degree `degree` D ≥ 2; one entry of `offsets` per claim, true if the
     /// claim has a public offset; `products` lists the 1 to [`MAX_FACTORS`] claims that each product
     /// multiplies (an index may repeat).
     ///
@@ -94,8 +94,8 @@ impl HiddenShape {
         offsets: Vec<bool>,
         products: Vec<Vec<usize>>,
     ) -> Result<Self, HiddenError> {
-        let complaint = if rounds == 0 || degree == 0 {
-            Some("it needs at least one round, of degree at least one")
+        let complaint = if rounds == 0 || degree < 2 {
+            Some("it needs at least one round, of degree at least two")
         } else if products.is_empty() {
             Some("it needs at least one product")
         } else if products
@@ -268,7 +268,7 @@ pub struct HiddenWitness {
     pub mask: F,
     /// S₀.
     pub sum: F,
-    /// R messages of D coefficients each: g₀, g₂, …, g_D.
+    /// R messages of D coefficients each: g₀, q₀, …, q_(D−2).
     pub messages: Vec<Vec<F>>,
     /// v_0 … v_{K−1}.
     pub claims: Vec<F>,
@@ -281,7 +281,7 @@ impl HiddenWitness {
             Secret::Salt => self.salt,
             Secret::Mask => self.mask,
             Secret::Sum => self.sum,
-            Secret::Message { round, degree } => self.messages[round][degree.saturating_sub(1)],
+            Secret::Message { round, place } => self.messages[round][place],
             Secret::Claim(j) => self.claims[j],
         }
     }
@@ -358,10 +358,9 @@ fn one_round<C: Channel>(
     round: usize,
     sum: &C::Value,
 ) -> Result<C::Value, C::Error> {
-    let degrees = [0].into_iter().chain(2..=shape.degree);
-    let sent = degrees
-        .map(|degree| {
-            let coefficient = channel.secret(Secret::Message { round, degree })?;
+    let sent = (0..shape.degree)
+        .map(|place| {
+            let coefficient = channel.secret(Secret::Message { round, place })?;
             channel.absorb(label::MESSAGE, &coefficient)?;
             Ok(coefficient)
         })
@@ -370,14 +369,16 @@ fn one_round<C: Channel>(
     let public = channel.public(Public::Point(round))?;
     channel.assert_equal(&r, &public, why::ROUND_CHALLENGE)?;
 
-    // g₁ = S − 2g₀ − Σ_{k≥2} g_k
-    let twice = channel.add(&sent[0], &sent[0])?;
-    let others = sent[1..]
-        .iter()
-        .try_fold(twice, |acc, g| channel.add(&acc, g))?;
-    let linear = channel.sub(sum, &others)?;
-    let coefficients: Vec<_> = [&sent[0], &linear].into_iter().chain(&sent[1..]).collect();
-    horner(channel, &coefficients, &r)
+    // g(r) = g₀ + r·(S − 2g₀ + (r − 1)·q(r))
+    let (first, q) = (&sent[0], sent[1..].iter().collect::<Vec<_>>());
+    let q = horner(channel, &q, &r)?;
+    let [minus_two, minus_one] = [2, 1].map(|c| -F::from(c));
+    let minus_two = channel.constant(minus_two)?;
+    let rise = channel.mul_add(first, &minus_two, sum)?;
+    let minus_one = channel.constant(minus_one)?;
+    let less_one = channel.add(&r, &minus_one)?;
+    let slope = channel.mul_add(&less_one, &q, &rise)?;
+    channel.mul_add(&r, &slope, first)
 }
 
 /// Σ_p c_p · Π_{j∈p} (v_j + a_j).
@@ -456,7 +457,7 @@ impl HiddenProver {
         }
     }
 
-    /// Says the next round's message g₀, g₂, …, g_D and returns the challenge r_i.
+    /// Says the next round's message g₀, q₀, …, q_(D−2) and returns the challenge r_i.
     ///
     /// # Panics
     /// If it does not have D coefficients, or all rounds are over.

@@ -35,9 +35,7 @@ pub(crate) fn honest(shape: &HiddenShape, seed: &str) -> (HiddenInstance, Hidden
     for i in 0..shape.rounds() {
         let g = scalars(&format!("{seed}/round {i}"), shape.degree());
         let r = prover.round(&g);
-        let linear = sum - g[0].double() - g[1..].iter().sum::<F>();
-        let high: F = (2..).zip(&g[1..]).map(|(k, g)| *g * r.pow([k])).sum();
-        sum = g[0] + linear * r + high;
+        sum = round_value(sum, &g, r);
     }
     let claims = scalars(&format!("{seed}/claims"), shape.claims());
     prover.claims(&claims);
@@ -54,6 +52,20 @@ pub(crate) fn honest(shape: &HiddenShape, seed: &str) -> (HiddenInstance, Hidden
     prover
         .finish(&coefficients, &offsets)
         .expect("it holds by construction")
+}
+
+/// g(r) of a message, by the coefficients of g = g₀ + X·(S − 2g₀ + (X − 1)·q).
+fn round_value(sum: F, message: &[F], r: F) -> F {
+    let mut g = vec![F::ZERO; message.len() + 1];
+    g[0] = message[0];
+    g[1] = sum - message[0].double();
+    for (k, q) in message[1..].iter().enumerate() {
+        g[k + 2] += q;
+        g[k + 1] -= q;
+    }
+    let value = |x: F| (0..).zip(&g).map(|(k, g)| *g * x.pow([k])).sum::<F>();
+    assert_eq!(value(F::ZERO) + value(F::ONE), sum);
+    value(r)
 }
 
 fn evaluate_products(shape: &HiddenShape, claims: &[F], offsets: &[F]) -> Vec<F> {
@@ -269,7 +281,7 @@ fn honest_conversations_hold() {
         let (instance, witness) = honest(&shape, seed);
         check(&shape, &instance, &witness).unwrap();
     }
-    for degree in 1..=4 {
+    for degree in 2..=5 {
         let shape = HiddenShape::new(2, degree, vec![true], vec![vec![0]]).unwrap();
         let (instance, witness) = honest(&shape, "degree");
         check(&shape, &instance, &witness).unwrap();
@@ -342,16 +354,16 @@ fn shapes_have_different_digests() {
 #[test]
 fn impossible_shapes_and_lengths_are_refused() {
     let bad = [
-        HiddenShape::new(0, 1, vec![false], vec![vec![0]]),
-        HiddenShape::new(1, 0, vec![false], vec![vec![0]]),
-        HiddenShape::new(1, 1, vec![], vec![vec![0]]),
-        HiddenShape::new(1, 1, vec![false], vec![]),
-        HiddenShape::new(1, 1, vec![false], vec![vec![]]),
-        HiddenShape::new(1, 1, vec![false], vec![vec![1]]),
-        HiddenShape::new(1, 1, vec![false], vec![vec![0; MAX_FACTORS + 1]]),
+        HiddenShape::new(0, 2, vec![false], vec![vec![0]]),
+        HiddenShape::new(1, 1, vec![false], vec![vec![0]]),
+        HiddenShape::new(1, 2, vec![], vec![vec![0]]),
+        HiddenShape::new(1, 2, vec![false], vec![]),
+        HiddenShape::new(1, 2, vec![false], vec![vec![]]),
+        HiddenShape::new(1, 2, vec![false], vec![vec![1]]),
+        HiddenShape::new(1, 2, vec![false], vec![vec![0; MAX_FACTORS + 1]]),
     ];
     assert!(bad.iter().all(|s| matches!(s, Err(HiddenError::Shape(_)))));
-    assert!(HiddenShape::new(1, 1, vec![false], vec![vec![0; MAX_FACTORS]]).is_ok());
+    assert!(HiddenShape::new(1, 2, vec![false], vec![vec![0; MAX_FACTORS]]).is_ok());
 
     let shape = small_shape();
     let x = F::ONE;

@@ -14,9 +14,6 @@ use crate::system::{Column, Segment, System, TableId};
 /// sumcheck messages.
 pub const LOOKUP_LANES: usize = 4;
 
-/// log2 of a weight tile's side: 64 × 64 values.
-const TILE_BITS: usize = 6;
-
 /// A run of keys that are looked up in one table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KeyRun {
@@ -29,9 +26,10 @@ pub struct KeyRun {
     pub value: Option<usize>,
 }
 
-/// The placement of one system's columns. Rows have 2^row_bits values.
+/// The placement of one system's columns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Layout {
+    /// log2 of the number of values in a row of weights or of a boundary.
     pub row_bits: usize,
     /// N, the length of a lookup lane and of the helper column.
     pub lane_len: usize,
@@ -106,7 +104,7 @@ impl Layout {
         index_bits(self.lane_len)
     }
 
-    /// The number of rows for `len` values.
+    /// The number of rows for `len` values of weights or of a boundary.
     pub fn rows(&self, len: usize) -> usize {
         len.div_ceil(1 << self.row_bits)
     }
@@ -228,14 +226,23 @@ pub struct Tiling {
 }
 
 impl Tiling {
+    /// Of a tile, the least of which a row consists: 64 × 64 values.
+    pub const SIDE: usize = 1 << Self::SIDE_BITS;
+    const SIDE_BITS: usize = 6;
+    /// log2 of the length of a row of one tile.
+    pub const MIN_ROW_BITS: usize = 2 * Self::SIDE_BITS;
+
     /// The tiling of an `inputs × outputs` matrix in rows of 2^row_bits. Panics if a row is
     /// smaller than a tile.
     pub fn new(inputs: usize, outputs: usize, row_bits: usize) -> Self {
-        assert!(row_bits >= 2 * TILE_BITS, "a row holds at least one tile");
+        assert!(
+            row_bits >= Self::MIN_ROW_BITS,
+            "a row holds at least one tile"
+        );
         Self {
-            slabs_in: inputs.div_ceil(1 << TILE_BITS),
-            slabs_out: outputs.div_ceil(1 << TILE_BITS),
-            slab_bits: row_bits - 2 * TILE_BITS,
+            slabs_in: inputs.div_ceil(Self::SIDE),
+            slabs_out: outputs.div_ceil(Self::SIDE),
+            slab_bits: row_bits - Self::MIN_ROW_BITS,
         }
     }
 

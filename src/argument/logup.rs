@@ -104,18 +104,25 @@ pub fn count(
 /// 1/(β − t_j) for every row of the table, negated: the functional of its multiplicities in (2).
 /// `None` if β is a row, which happens with probability about 2^-238.
 pub fn table_weights(table: &Table, alpha: F, beta: F) -> Option<Vec<F>> {
-    let tag = F::from(table.id.tag());
-    let mut weights: Vec<F> = (0..table.len)
-        .map(|j| {
-            let value = table
-                .values
-                .as_ref()
-                .map_or(F::ZERO, |v| from_i128(i128::from(v[j])));
-            let key = from_i128(i128::from(table.first_key) + j as i128);
-            tag + alpha * (key + alpha * value) - beta
-        })
-        .collect();
-    batch_invert(&mut weights).then_some(weights)
+    const CHUNK: usize = 1 << 12;
+    let square = alpha.square();
+    let fill = |(chunk, weights): (usize, &mut [F])| {
+        let start = chunk * CHUNK;
+        let key = from_i128(i128::from(table.first_key) + start as i128);
+        // tag + α·key − β: one α more from row to row.
+        let mut without_value = F::from(table.id.tag()) + alpha * key - beta;
+        for (j, weight) in weights.iter_mut().enumerate() {
+            *weight = without_value;
+            if let Some(values) = &table.values {
+                *weight += square * from_i128(i128::from(values[start + j]));
+            }
+            without_value += alpha;
+        }
+        batch_invert(weights)
+    };
+    let mut weights = vec![F::ZERO; table.len];
+    let chunks = weights.par_chunks_mut(CHUNK).enumerate();
+    chunks.map(fill).all(|inverted| inverted).then_some(weights)
 }
 
 /// (2): Σ h over every layer's helper rows, and the tables' weights on the multiplicities.

@@ -2,8 +2,12 @@
 //!
 //! Claim: S₀ = Σ_{x ∈ {0,1}^n} Σ_groups g(x), each group a sum of products of multilinear tables
 //! on some of the n coordinates. Round c binds coordinate c: the prover sends the polynomial
-//! obtained by summing over all later coordinates, as its coefficients without the linear one
-//! (which the verifier derives from g(0) + g(1) = the previous sum).
+//! obtained by summing over all later coordinates, so that g(0) + g(1) is the previous sum S, as g₀ = g(0) and the
+//! coefficients of q in
+//!
+//! ```text
+//! g(X) = g₀ + X·(S − 2g₀ + (X − 1)·q(X)),      q_k = Σ_{j ≥ k+2} g_j.
+//! ```
 //!
 //! A group that does not depend on coordinate c is constant in it. The sum over the full cube
 //! would count it 2^extra times; `Running::scale` takes that out again, as the verifier does in
@@ -40,7 +44,7 @@ struct Running<'a> {
 
 /// Proves the sum of all `summands`, each with its own, over the coordinates `rounds`. `challenge` is
 /// given each message
-/// (`degree` coefficients: g₀, g₂, …, g_degree) and answers with the coordinate of the point.
+/// (`degree` coefficients: g₀, q₀, …, q_(degree−2)) and answers with the coordinate of the point.
 /// Returns the point.
 pub fn prove(
     summands: Vec<(F, &mut dyn Summand)>,
@@ -85,7 +89,7 @@ pub fn prove(
         .collect()
 }
 
-/// The round's message: all coefficients but the linear one.
+/// The round's message: g₀ and q's coefficients, by division by X − 1.
 fn combine(running: &[Running], polynomials: &[Option<Vec<F>>], degree: usize, half: F) -> Vec<F> {
     let mut total = vec![F::ZERO; degree + 1];
     for (g, polynomial) in running.iter().zip(polynomials) {
@@ -99,6 +103,9 @@ fn combine(running: &[Running], polynomials: &[Option<Vec<F>>], degree: usize, h
         }
     }
     total.remove(1);
+    for k in (1..degree - 1).rev() {
+        total[k] = total[k] + total[k + 1];
+    }
     total
 }
 
@@ -277,11 +284,9 @@ mod tests {
             0..4,
             3,
             |message| {
-                let linear = sum - message[0].double() - message[1..].iter().sum::<F>();
-                let mut c = vec![message[0], linear];
-                c.extend(&message[1..]);
                 let r = challenges.next().expect("endless");
-                sum = evaluate(&c, r);
+                let q = evaluate(&message[1..], r);
+                sum = message[0] + r * (sum - message[0].double() + (r - F::ONE) * q);
                 r
             },
         );

@@ -5,6 +5,8 @@
 //! the prover cannot see it: if one equation fails, so does the sum, except for at most as many ω
 //! as there are equations, out of 2^254.
 
+use std::sync::Arc;
+
 use ff::Field;
 use pasta_curves::{EqAffine, group::Group};
 use rand_core::CryptoRng;
@@ -16,8 +18,8 @@ use crate::{
 
 /// The accumulated equations.
 #[derive(Debug)]
-pub struct FinalMsm<'g> {
-    generators: &'g Generators,
+pub struct FinalMsm {
+    generators: Arc<Generators>,
     omega: F,
     weight: F,
     g: Vec<F>,
@@ -29,19 +31,19 @@ pub struct FinalMsm<'g> {
 
 /// One equation under construction: the terms added to it must sum to the identity.
 #[derive(Debug)]
-pub struct Equation<'m, 'g> {
-    msm: &'m mut FinalMsm<'g>,
+pub struct Equation<'m> {
+    msm: &'m mut FinalMsm,
 }
 
-impl<'g> FinalMsm<'g> {
+impl FinalMsm {
     /// No equations yet. `rng` must be the operating system's: whoever can predict ω can make
     /// false equations cancel.
-    pub fn new<R: CryptoRng>(generators: &'g Generators, rng: &mut R) -> Self {
+    pub fn new<R: CryptoRng>(generators: Arc<Generators>, rng: &mut R) -> Self {
         Self {
-            generators,
             omega: F::random(rng),
             weight: F::ONE,
             g: vec![F::ZERO; generators.g.len()],
+            generators,
             u: F::ZERO,
             h: F::ZERO,
             scalars: Vec::new(),
@@ -49,22 +51,23 @@ impl<'g> FinalMsm<'g> {
         }
     }
 
-    pub fn generators(&self) -> &'g Generators {
-        self.generators
+    pub fn generators(&self) -> &Generators {
+        &self.generators
     }
 
     /// Begins an equation.
-    pub fn equation(&mut self) -> Equation<'_, 'g> {
+    pub fn equation(&mut self) -> Equation<'_> {
         self.weight *= self.omega;
         Equation { msm: self }
     }
 
-    /// Adds the equations of another sum over the same generators.
+    /// Adds the equations of another sum, which may have more generators or fewer: those of one size begin with those of
+    /// any smaller one.
     pub fn merge(&mut self, other: Self) {
-        assert!(
-            std::ptr::eq(self.generators, other.generators),
-            "sums over the same generators"
-        );
+        if other.g.len() > self.g.len() {
+            self.g.resize(other.g.len(), F::ZERO);
+            self.generators = other.generators;
+        }
         self.weight *= self.omega;
         let weight = self.weight;
         for (sum, g) in self.g.iter_mut().zip(other.g) {
@@ -89,7 +92,7 @@ impl<'g> FinalMsm<'g> {
     }
 }
 
-impl Equation<'_, '_> {
+impl Equation<'_> {
     /// Adds `scale · ⟨coefs, G⟩`. Panics if there are more coefficients than G's.
     pub fn g(&mut self, scale: F, coefs: &[F]) {
         assert!(
@@ -127,7 +130,7 @@ mod tests {
 
     /// ⟨coefs, G⟩ + 5U + 7H + 3P − Q, with Q right or off by `error`·U.
     fn add_equation(msm: &mut FinalMsm, error: F) {
-        let gens = msm.generators();
+        let gens = msm.generators().clone();
         let coefs = [F::from(2), F::ZERO, -F::ONE];
         let p = points(1)[0];
         let q = gens.g[0] * F::from(4) - gens.g[2] * F::from(2)
@@ -144,7 +147,7 @@ mod tests {
 
     #[test]
     fn true_equations_pass_and_a_false_one_fails() {
-        let gens = Generators::derive(2);
+        let gens = Arc::new(Generators::derive(2));
         let mut rng = TestRng::new(1);
         for (errors, expected) in [
             (vec![], true),
@@ -153,7 +156,7 @@ mod tests {
             (vec![1], false),
             (vec![0, 1, 0], false),
         ] {
-            let mut msm = FinalMsm::new(&gens, &mut rng);
+            let mut msm = FinalMsm::new(gens.clone(), &mut rng);
             for e in errors {
                 add_equation(&mut msm, F::from(e));
             }
@@ -164,11 +167,11 @@ mod tests {
     /// Sums that were made apart are as strict together.
     #[test]
     fn merged_sums_pass_if_all_of_them_do() {
-        let gens = Generators::derive(2);
+        let gens = Arc::new(Generators::derive(2));
         let mut rng = TestRng::new(3);
         for (errors, expected) in [([0, 0, 0], true), ([0, 1, 0], false), ([1, 0, 0], false)] {
             let mut parts = errors.map(|e| {
-                let mut msm = FinalMsm::new(&gens, &mut rng);
+                let mut msm = FinalMsm::new(gens.clone(), &mut rng);
                 add_equation(&mut msm, F::ZERO);
                 add_equation(&mut msm, F::from(e));
                 Some(msm)
@@ -177,19 +180,41 @@ mod tests {
             parts.into_iter().flatten().for_each(|part| all.merge(part));
             assert_eq!(all.check(), expected);
         }
-        let mut opposite = FinalMsm::new(&gens, &mut rng);
+        let mut opposite = FinalMsm::new(gens.clone(), &mut rng);
         add_equation(&mut opposite, F::ONE);
-        let mut other = FinalMsm::new(&gens, &mut rng);
+        let mut other = FinalMsm::new(gens.clone(), &mut rng);
         add_equation(&mut other, -F::ONE);
         opposite.merge(other);
         assert!(!opposite.check(), "errors of two sums do not cancel");
     }
 
+    /// A sum over fewer generators is one over more, whichever takes up the other.
+    #[test]
+    fn sums_over_different_sizes_are_merged() {
+        let sizes = [1, 3].map(|log_len| Arc::new(Generators::derive(log_len)));
+        let sum = |size: usize, error: F| {
+            let mut msm = FinalMsm::new(sizes[size].clone(), &mut TestRng::new(size as u64));
+            let last = *sizes[size].g.last().expect("there are some");
+            let len = sizes[size].g.len();
+            let mut equation = msm.equation();
+            equation.g(F::ONE, &[vec![F::ZERO; len - 1], vec![F::from(9)]].concat());
+            equation.point(-(F::from(9) + error), last);
+            msm
+        };
+        for (first, second) in [(0, 1), (1, 0)] {
+            for errors in [[0, 0], [0, 1], [1, 0]] {
+                let mut all = sum(first, F::from(errors[0]));
+                all.merge(sum(second, F::from(errors[1])));
+                assert_eq!(all.check(), errors == [0, 0], "{first} takes up {second}");
+            }
+        }
+    }
+
     /// Without the random weights these two would pass together.
     #[test]
     fn errors_of_two_equations_do_not_cancel() {
-        let gens = Generators::derive(2);
-        let mut msm = FinalMsm::new(&gens, &mut TestRng::new(2));
+        let gens = Arc::new(Generators::derive(2));
+        let mut msm = FinalMsm::new(gens.clone(), &mut TestRng::new(2));
         add_equation(&mut msm, F::ONE);
         add_equation(&mut msm, -F::ONE);
         assert!(!msm.check());

@@ -2,38 +2,25 @@
 
 use crate::algebra::F;
 
-/// What an opening folds a functional with. Entry x of the data (value `x mod 2^c` of row
-/// `x >> c`) has the weight
+/// What an opening folds functionals with. Value `column` of row `row` has the weight
 ///
 /// ```text
-/// weight(x) = Π_b (factors[b] if bit b of x is set, else 1),
+/// weight(row, column) = Π_b (columns[b] if bit b of column is set, else 1) · Π_b (rows[b] if bit b of row is set, else 1),
 /// ```
 ///
-/// lowest bit first: the c column bits, then the row bits. The folded functional is
-/// Σ_x weight(x)·b(x).
+/// lowest bit first. The folded functional is Σ weight(row, column)·B_row(column).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoldPoint {
-    pub factors: Vec<F>,
+    /// c of them.
+    pub columns: Vec<F>,
+    pub rows: Vec<F>,
 }
 
 impl FoldPoint {
-    /// The weight of one entry. Panics if the index has more bits than there are factors.
-    pub fn weight(&self, index: usize) -> F {
-        assert!(
-            self.factors.len() >= usize::BITS as usize || index >> self.factors.len() == 0,
-            "an entry's index fits the opening's shape"
-        );
-        self.factors
-            .iter()
-            .enumerate()
-            .filter(|(b, _)| index >> b & 1 == 1)
-            .map(|(_, t)| t)
-            .product()
-    }
-
-    /// The weights of all entries: 2^factors.len() of them.
-    pub fn table(&self) -> Vec<F> {
-        tensor(&self.factors)
+    /// One factor for each bit of the index `row·2^row_bits + column`, of rows that have 2^row_bits values of the
+    /// opening's 2^c. Panics if there are more.
+    pub fn factors(&self, row_bits: usize) -> Vec<F> {
+        [&self.columns[..row_bits], &self.rows].concat()
     }
 }
 
@@ -54,15 +41,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_lists_the_weights() {
-        let point = FoldPoint {
-            factors: (3..8).map(F::from).collect(),
-        };
-        let table = point.table();
+    fn a_tensor_has_the_product_of_the_set_bits_factors() {
+        let factors: Vec<F> = (3..8).map(F::from).collect();
+        let table = tensor(&factors);
         assert_eq!(table.len(), 32);
         for (x, w) in table.iter().enumerate() {
-            assert_eq!(*w, point.weight(x));
+            let set = (0..5).filter(|b| x >> b & 1 == 1);
+            assert_eq!(*w, set.map(|b| factors[b]).product());
         }
-        assert_eq!(table[0b10010], F::from(4 * 7));
+    }
+
+    /// A value has one weight, however long the rows are in which it is counted.
+    #[test]
+    fn short_rows_have_the_weights_of_long_ones() {
+        let point = FoldPoint {
+            columns: (3..8).map(F::from).collect(),
+            rows: (20..22).map(F::from).collect(),
+        };
+        let (short, long) = (tensor(&point.factors(2)), tensor(&point.factors(5)));
+        for (row, column) in (0..4).flat_map(|row| (0..4).map(move |column| (row, column))) {
+            assert_eq!(short[row << 2 | column], long[row << 5 | column]);
+        }
     }
 }

@@ -1,14 +1,15 @@
 //! The opening: one inner-product argument for a linear functional of many committed rows.
 //!
 //! # Claim
-//! For rows R_0, …, R_{n−1} of 2^c values with commitments C_r = ⟨R_r, G⟩ + (blind)·H, public
+//! For rows R_0, …, R_{n−1} of at most 2^c values with commitments C_r = ⟨R_r, G⟩ + (blind)·H, public
 //! functionals B_r and a value commitment V = v·U + (blind)·H:
 //!
 //! ```text
 //! Σ_r ⟨R_r, B_r⟩ = v.
 //! ```
 //!
-//! n counts as the next power of two; the rows beyond are zero, their commitments the identity.
+//! n counts as the next power of two; the rows beyond are zero, their commitments the identity. What a row has less than 2^c
+//! values is zero, too.
 //!
 //! # Steps
 //! Both kinds of rounds halve an index, highest bit first, with one challenge t for that bit:
@@ -28,7 +29,7 @@
 //! 4. P = a·(G + z·b·U) + r·H with one a, b, G left: Schnorr's proof of knowledge of (a, r),
 //!    A = α·(G + z·b·U) + ρ·H, e, (α + e·a, ρ + e·r).
 //!
-//! Entry x of a functional thus ends with the weight Π_b t_b^{x_b} ([`FoldPoint`]), and row r of
+//! Each entry of a functional thus ends with the weight Π_b t_b^{x_b} over the bits of its column and row ([`FoldPoint`]), and row r of
 //! the data with Π_b t_b^{−r_b} over the row bits.
 //!
 //! # Soundness
@@ -107,8 +108,7 @@ pub enum OpeningError {
     Encoding(#[from] EncodingError),
 }
 
-/// What the prover knows. Row r and functional r have 2^c entries each, or none, which stands
-/// for zeros.
+/// What the prover knows. Row r and functional r have 2^c entries each, or fewer: the rest is zero.
 #[derive(Clone, Debug)]
 pub struct OpeningWitness {
     pub rows: Vec<Vec<F>>,
@@ -147,7 +147,7 @@ pub fn prove<R: CryptoRng>(
 ///
 /// - `rows`: n; c is the size of `msm`'s generators;
 /// - `commitments(weights)`: `Σ_r weights[r]·C_r` as terms, for the n weights given;
-/// - `functional(point)`: Σ_x weight(x)·B(x), x = r·2^c + column.
+/// - `functional(point)`: Σ weight(r, column)·B_r(column).
 pub fn verify(
     proof: &OpeningProof,
     rows: usize,
@@ -197,9 +197,9 @@ fn invert(t: &F) -> F {
     t.invert().expect("challenges are not zero")
 }
 
-/// lo + t·hi, in place, for runs of which an empty one stands for zeros.
+/// lo + t·hi, in place; the shorter run goes on with zeros.
 fn fold(lo: &mut Vec<F>, hi: &[F], t: &F) {
-    if lo.is_empty() {
+    if lo.len() < hi.len() {
         lo.resize(hi.len(), F::ZERO);
     }
     for (lo, hi) in lo.iter_mut().zip(hi) {
@@ -207,12 +207,10 @@ fn fold(lo: &mut Vec<F>, hi: &[F], t: &F) {
     }
 }
 
-/// ⟨a, b⟩ of runs of which an empty one stands for zeros.
+/// ⟨a, b⟩; the shorter run goes on with zeros.
 fn dot(a: &[F], b: &[F]) -> F {
-    if a.is_empty() || b.is_empty() {
-        return F::ZERO;
-    }
-    inner_product(a, b)
+    let len = a.len().min(b.len());
+    inner_product(&a[..len], &b[..len])
 }
 
 /// The prover's state in the row rounds.
@@ -238,8 +236,8 @@ impl<'g> RowFolding<'g> {
         );
         let mut runs = witness.rows.iter().chain(&witness.functionals);
         assert!(
-            runs.all(|run| run.is_empty() || run.len() == len),
-            "a row and a functional have 2^c entries"
+            runs.all(|run| run.len() <= len),
+            "a row and a functional have 2^c entries at most"
         );
         let parts = witness.rows.into_iter().zip(witness.functionals);
         let rows = parts
@@ -492,7 +490,8 @@ impl OpeningProof {
 impl Challenges {
     fn fold_point(&self) -> FoldPoint {
         FoldPoint {
-            factors: [self.columns.t.as_slice(), &self.rows.t].concat(),
+            columns: self.columns.t.clone(),
+            rows: self.rows.t.clone(),
         }
     }
 }

@@ -4,7 +4,8 @@
 //! relation between them. Hashing takes some 20 µs each, so they are kept on disk and recognised
 //! by a pinned digest; a file with another digest is not read as points at all.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use ff::PrimeField;
 use pasta_curves::{Eq, EqAffine, Fq, arithmetic::CurveExt, group::Curve};
@@ -18,13 +19,42 @@ const DOMAIN: &str = "nanozk/generators/v1";
 /// Uncompressed bytes of a point: x and y, 32 bytes little-endian each.
 const POINT_BYTES: usize = 64;
 
+/// The most generators that a store has: 2^18.
+pub const MAX_LOG_LEN: usize = 18;
+
 /// The SHA-256 of the cached files, by log2 of the number of G's. Only these sizes are cached.
 /// NANOZK_REGENERATE=1 cargo test --release generators_digest -- --nocapture
 /// prints them anew.
-const DIGESTS: [(usize, &str); 1] = [(
-    14,
-    "cfabfd42caff5a9ec0689b0ef6f8f5cac05fb81520a057fa3c1c57f8e09fcfdb",
-)];
+const DIGESTS: [(usize, &str); 7] = [
+    (
+        12,
+        "383f5b02464b5fc946634026aa64cca8da61257e5b46149bbbe23da0fd7ecc1a",
+    ),
+    (
+        13,
+        "5911e869bf64ea82ff26fca18488aa3dbae7814d86d5c4d210b5f6b70014afd7",
+    ),
+    (
+        14,
+        "cfabfd42caff5a9ec0689b0ef6f8f5cac05fb81520a057fa3c1c57f8e09fcfdb",
+    ),
+    (
+        15,
+        "8c5543ee79b80be25eba9c9702b32bb8f9fbeffac3a8ee2d64bfe9a38c0fb239",
+    ),
+    (
+        16,
+        "f8f5dcefb18439477f70879b236cb4a9d40a74c90e22d9daf79454f879699d7b",
+    ),
+    (
+        17,
+        "c1d9f8ccfd13f232ce281daceb6b201c09f73f855f4faa3b0234ef590f87bd55",
+    ),
+    (
+        18,
+        "52e0a9931b83786debaa167f37a267c92dd2df4bc14665c5b67c4483c877fdee",
+    ),
+];
 
 /// 2^c generators G for a row's values, U for the value of a claim, H for blinds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,16 +64,48 @@ pub struct Generators {
     pub h: EqAffine,
 }
 
+/// Where generators come from: each size is loaded or derived when it is first asked for, and kept for the life of the
+/// process.
+#[derive(Clone, Debug, Default)]
+pub struct GeneratorStore {
+    cache_dir: Option<PathBuf>,
+}
+
+impl GeneratorStore {
+    /// Generators that are cached in `cache_dir`, if there is one.
+    pub fn new(cache_dir: Option<PathBuf>) -> Self {
+        Self { cache_dir }
+    }
+
+    /// 2^log_len of them. Panics beyond 2^[`MAX_LOG_LEN`].
+    pub fn get(&self, log_len: usize) -> Arc<Generators> {
+        static MADE: [OnceLock<Arc<Generators>>; MAX_LOG_LEN + 1] =
+            [const { OnceLock::new() }; MAX_LOG_LEN + 1];
+        let made = &MADE[log_len];
+        let new = || Generators::load_or_derive(log_len, self.cache_dir.as_deref());
+        Arc::clone(made.get_or_init(|| Arc::new(new())))
+    }
+}
+
 impl Generators {
-    /// Hashes 2^log_len + 2 names to the curve.
+    /// Hashes 2^log_len + 2 names to the curve, on threads of its own: a thread of the pool that waits for its part
+    /// would take up other tasks, which may ask for the same generators.
     pub fn derive(log_len: usize) -> Self {
         let hash = |name: &[u8]| Eq::hash_to_curve(DOMAIN)(name);
-        let g: Vec<Eq> = (0..1u64 << log_len)
-            .into_par_iter()
-            .map(|i| hash(&[b"G".as_slice(), &i.to_le_bytes()].concat()))
-            .collect();
+        let mut g = vec![EqAffine::default(); 1 << log_len];
+        let part = g.len().div_ceil(rayon::current_num_threads());
+        std::thread::scope(|scope| {
+            for (i, part_of_g) in g.chunks_mut(part).enumerate() {
+                scope.spawn(move || {
+                    let numbers = (i * part..).take(part_of_g.len());
+                    let name = |n: usize| [b"G".as_slice(), &(n as u64).to_le_bytes()].concat();
+                    let points: Vec<Eq> = numbers.map(|n| hash(&name(n))).collect();
+                    Eq::batch_normalize_vartime(&points, part_of_g);
+                });
+            }
+        });
         Self {
-            g: normalize(&g),
+            g,
             u: hash(b"U").to_affine(),
             h: hash(b"H").to_affine(),
         }
@@ -92,7 +154,7 @@ impl Generators {
         let coordinate =
             |b: &[u8]| Option::<Fq>::from(Fq::from_repr(b.try_into().expect("32 bytes")));
         let mut points = bytes
-            .par_chunks_exact(POINT_BYTES)
+            .chunks_exact(POINT_BYTES)
             .map(|b| {
                 let (x, y) = b.split_at(POINT_BYTES / 2);
                 Some(EqAffine::from_xy_unchecked(coordinate(x)?, coordinate(y)?))
@@ -127,8 +189,10 @@ mod tests {
     /// The generators must never move: every published commitment depends on them.
     #[test]
     fn generators_digest_is_pinned() {
-        for (log_len, pinned) in DIGESTS {
-            let digest = hex_digest(&Generators::derive(log_len).to_bytes());
+        let mut all = Generators::derive(MAX_LOG_LEN);
+        for (log_len, pinned) in DIGESTS.into_iter().rev() {
+            all.g.truncate(1 << log_len);
+            let digest = hex_digest(&all.to_bytes());
             if std::env::var_os("NANOZK_REGENERATE").is_some() {
                 println!("generators 2^{log_len}: {digest}");
             } else {

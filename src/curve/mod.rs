@@ -12,7 +12,7 @@ mod endomorphism;
 
 pub use encoding::{EncodingError, PointBytes, ScalarBytes, decode_points};
 pub use fold::{ShortChallenge, fold_bases};
-pub use generators::Generators;
+pub use generators::{GeneratorStore, Generators, MAX_LOG_LEN};
 pub use msm::{msm_field, msm_small, msm_wide};
 
 #[cfg(test)]

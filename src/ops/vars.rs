@@ -19,8 +19,8 @@ use crate::system::{Bind, ColumnId, Live, System, VarId, View};
 
 const LANE_BITS: usize = LANES.trailing_zeros() as usize;
 
-/// Index bits of a slab variable, at least: a committed row of a weight matrix holds 2^14 values,
-/// four tiles of 64 × 64, even if the matrix has fewer.
+/// Index bits of a slab variable, at least, even if there are fewer slabs. (A committed row of a weight matrix holds at most as many tiles of
+/// 64 × 64 as there are slabs of inputs: `proof::row_bits`.)
 const MIN_SLAB_BITS: usize = 2;
 
 /// A feature dimension in one role: n features as (slab, lane).

@@ -21,7 +21,7 @@ const MAGIC: &[u8; 6] = b"nanozk";
 const HEADER: usize = 16;
 
 /// The format version of every file kind. Raised when an old file would be misread.
-pub const VERSION: u8 = 7;
+pub const VERSION: u8 = 8;
 
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use ff::Field;
 use super::prover::matrix_ref;
 use crate::algebra::{F, from_i128, inner_product, powers};
 use crate::argument::challenges::Challenges;
-use crate::argument::claims::{Bases, Layer, Shares, fold_functional};
+use crate::argument::claims::{Bases, DataFunctional, Layer, Shares, fold_functional};
 use crate::argument::data::{Externals, LayerData};
 use crate::argument::logup;
 use crate::argument::reduce::{self, Reduction};
@@ -26,35 +26,36 @@ struct Placed<'a> {
     helper: Vec<F>,
     bases: Bases,
     folds: Vec<usize>,
-    values: Vec<F>,
+    /// Of the bundle's own rows, and of those of weights and boundaries.
+    values: [Vec<F>; 2],
 }
 
 impl<'a> Placed<'a> {
     fn new(layer: Layer, data: LayerData<'a>, helper: Vec<F>, columns: &[Vec<F>]) -> Self {
-        let mut end = 0;
-        let mut take = |len: usize| {
-            let base = end;
-            end += len.next_multiple_of(1 << ROW_BITS);
+        let mut ends = [0; 2];
+        let mut take = |kind: usize, len: usize| {
+            let base = ends[kind];
+            ends[kind] += len.next_multiple_of(1 << ROW_BITS);
             base
         };
         let layout = &layer.layout;
         let bases = Bases {
-            keys: take(layout.keys_len()),
-            exact: take(layout.exact_len()),
-            helper: take(layout.lane_len),
-            vectors: take(layout.vectors_len),
-            boundary_in: take(layout.boundary_in_len),
-            boundary_out: take(layout.boundary_out_len),
+            keys: take(0, layout.keys_len()),
+            exact: take(0, layout.exact_len()),
+            helper: take(0, layout.lane_len),
+            vectors: take(1, layout.vectors_len),
+            boundary_in: take(1, layout.boundary_in_len),
+            boundary_out: take(1, layout.boundary_out_len),
         };
-        let folds = layer.folds.iter().map(|_| take(1)).collect();
-        let mut values = vec![F::ZERO; end];
+        let folds = layer.folds.iter().map(|_| take(1, 1)).collect();
+        let [mut own, mut model] = ends.map(|end| vec![F::ZERO; end]);
         let keys = layout.keys_len();
         for x in 0..layout.witness_len {
             let exact = || bases.exact + layout.exact_index(x);
             let at = if x < keys { bases.keys + x } else { exact() };
-            values[at] = from_i128(data.witness(x));
+            own[at] = from_i128(data.witness(x));
         }
-        values[bases.helper..][..helper.len()].copy_from_slice(&helper);
+        own[bases.helper..][..helper.len()].copy_from_slice(&helper);
         for (c, column) in layer.system.columns.iter().enumerate() {
             let base = match column.segment {
                 Segment::Vector(_) => bases.vectors,
@@ -63,7 +64,7 @@ impl<'a> Placed<'a> {
                 Segment::Key | Segment::Exact | Segment::Matrix(_) => continue,
             };
             let at = base + layer.layout.offset(ColumnId(c));
-            values[at..at + column.len()].copy_from_slice(&columns[c]);
+            model[at..at + column.len()].copy_from_slice(&columns[c]);
         }
         Self {
             layer,
@@ -71,7 +72,7 @@ impl<'a> Placed<'a> {
             helper,
             bases,
             folds,
-            values,
+            values: [own, model],
         }
     }
 
@@ -86,16 +87,20 @@ impl<'a> Placed<'a> {
         for (fold, (shape, base)) in self.layer.folds.iter().zip(&self.folds).enumerate() {
             for (matrix, coefs) in &combined.folds[fold] {
                 let row = self.data.fold_matrix(*matrix, coefs, ROW_BITS);
-                for (v, x) in self.values[*base..].iter_mut().zip(row) {
+                for (v, x) in self.values[1][*base..].iter_mut().zip(row) {
                     *v += x;
                 }
             }
             let r = fold_functional(shape, ch, round, *base, F::ONE);
-            r.add_scaled_to(F::ONE, &mut combined.functional);
+            r.add_scaled_to(F::ONE, &mut combined.functional.model);
         }
-        let rows = self.values.len().div_ceil(1 << ROW_BITS);
-        let written = combined.functional.rows(rows, ROW_BITS).concat();
-        inner_product(&written[..self.values.len()], &self.values) + combined.constant
+        let DataFunctional { own, model } = &combined.functional;
+        let parts = [own, model].into_iter().zip(&self.values);
+        let value = parts.map(|(functional, values)| {
+            let written = functional.rows(0..values.len() >> ROW_BITS, ROW_BITS);
+            inner_product(&written.concat(), values)
+        });
+        value.sum::<F>() + combined.constant
     }
 }
 

@@ -11,15 +11,16 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::rows::{owns_matrices, row_bits};
 use super::statement::ModelId;
 use crate::algebra::F;
 use crate::argument::layout::{Tiling, vector_offsets};
 use crate::commit::{RowData, commit_rows};
-use crate::curve::{EncodingError, Generators, PointBytes, decode_points};
+use crate::curve::{EncodingError, GeneratorStore, PointBytes, decode_points};
 use crate::layers::{self, LayerKind};
 use crate::lists::lists;
 use crate::model::{ChatError, TokenizerError};
-use crate::quant::{Architecture, IntMatrix, IntegerModel, Manifest, Tables};
+use crate::quant::{IntMatrix, IntegerModel, Manifest, Tables};
 use crate::seal::bundle::vector_rows;
 
 /// The seed from which a model's blinds are derived. All zero for an open model, so that anyone
@@ -40,7 +41,7 @@ impl BlindingSeed {
 
     /// Blind `row` of the weight tensor number `tensor`. Only weights get their blinds here.
     fn weight_blind(&self, manifest: &[u8; 32], tensor: usize, row: usize) -> F {
-        derived_blind(&self.0, b"nanozk-weightsv1", manifest, [tensor, row])
+        derived_blind(&self.0, b"nanozk-weightsv2", manifest, [tensor, row])
     }
 }
 
@@ -115,11 +116,6 @@ enum Tensor<'a> {
     Vectors(Vec<&'a [i64]>),
 }
 
-/// The matrices of a layer that stand in its own part of the key: a tied head's is the embedding's.
-fn owns_matrices(a: &Architecture, kind: LayerKind) -> bool {
-    kind != LayerKind::Head || !a.tied
-}
-
 /// All weight tensors, layer by layer in order. Each layer's matrices precede its vectors, but for the
 /// head's.
 fn tensors(model: &IntegerModel) -> Vec<Tensor<'_>> {
@@ -146,8 +142,9 @@ fn in_order<T>(kind: LayerKind, matrices: Vec<T>, vectors: Option<T>) -> Vec<T> 
 }
 
 /// The number of rows of each tensor, from the manifest alone.
-fn row_counts(m: &Manifest, row_bits: usize) -> Vec<usize> {
+fn row_counts(m: &Manifest) -> Vec<usize> {
     let a = &m.architecture;
+    let row_bits = row_bits(a);
     let mut counts = Vec::new();
     for kind in LayerKind::all(a.layers) {
         let shapes = layers::weight_shapes(a, kind);
@@ -183,9 +180,9 @@ fn matrix_rows(m: &IntMatrix, row_bits: usize) -> Vec<RowData> {
 }
 
 /// Every weight row's blind, tensor by tensor.
-pub fn weight_blinds(manifest: &Manifest, seed: &BlindingSeed, row_bits: usize) -> Vec<Vec<F>> {
+pub fn weight_blinds(manifest: &Manifest, seed: &BlindingSeed) -> Vec<Vec<F>> {
     let digest = manifest.digest();
-    row_counts(manifest, row_bits)
+    row_counts(manifest)
         .iter()
         .enumerate()
         .map(|(t, rows)| {
@@ -200,11 +197,12 @@ pub fn weight_blinds(manifest: &Manifest, seed: &BlindingSeed, row_bits: usize) 
 pub fn commit_model(
     model: &IntegerModel,
     seed: &BlindingSeed,
-    generators: &Generators,
+    generators: &GeneratorStore,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> VerifyingKey {
-    let row_bits = generators.log_len();
-    let blinds = weight_blinds(&model.manifest, seed, row_bits);
+    let row_bits = row_bits(&model.manifest.architecture);
+    let generators = generators.get(row_bits);
+    let blinds = weight_blinds(&model.manifest, seed);
     let tensors = tensors(model);
     let rows = tensors
         .iter()
@@ -215,7 +213,7 @@ pub fn commit_model(
                 Tensor::Matrix(m) => matrix_rows(m, row_bits),
                 Tensor::Vectors(v) => vector_rows(v, row_bits),
             };
-            let points = commit_rows(generators, &rows, blinds);
+            let points = commit_rows(&generators, &rows, blinds);
             progress(t + 1, tensors.len());
             points.iter().map(PointBytes::from).collect()
         })
@@ -238,9 +236,9 @@ impl VerifyingKey {
 
     /// Checks the manifest, and that the key has the tensors and rows that it implies: what can be told without
     /// decoding a point or building a table.
-    pub fn check(&self, row_bits: usize) -> Result<(), KeyError> {
+    pub fn check(&self) -> Result<(), KeyError> {
         layers::check(&self.manifest).map_err(|e| KeyError::Manifest(e.to_string()))?;
-        let counts = row_counts(&self.manifest, row_bits);
+        let counts = row_counts(&self.manifest);
         if counts.len() != self.rows.len() {
             return Err(KeyError::Tensors {
                 expected: counts.len(),
@@ -260,8 +258,8 @@ impl VerifyingKey {
     }
 
     /// Checks the key ([`Self::check`]), decodes its points and builds its tables.
-    pub fn decode(&self, row_bits: usize) -> Result<CommittedModel, KeyError> {
-        self.check(row_bits)?;
+    pub fn decode(&self) -> Result<CommittedModel, KeyError> {
+        self.check()?;
         let decode = |(tensor, rows): (usize, &Vec<PointBytes>)| {
             decode_points(rows).map_err(|source| KeyError::Point { tensor, source })
         };
@@ -325,8 +323,8 @@ impl CommittedModel {
 pub struct WeightBlinds(Vec<Vec<F>>);
 
 impl WeightBlinds {
-    pub fn new(manifest: &Manifest, seed: &BlindingSeed, row_bits: usize) -> Self {
-        Self(weight_blinds(manifest, seed, row_bits))
+    pub fn new(manifest: &Manifest, seed: &BlindingSeed) -> Self {
+        Self(weight_blinds(manifest, seed))
     }
 
     /// The blinds of a layer's matrices, and of its vectors.
@@ -370,7 +368,7 @@ mod tests {
             tied: false,
         };
         let manifest = manifest(shape);
-        let counts = row_counts(&manifest, 14);
+        let counts = row_counts(&manifest);
         let rows: Vec<_> = counts
             .iter()
             .map(|n| vec![PointBytes([0xff; 32]); *n])
@@ -378,7 +376,7 @@ mod tests {
         let refused = |rows: &[Vec<PointBytes>]| {
             let (manifest, rows) = (manifest.clone(), rows.to_vec());
             let key = VerifyingKey { manifest, rows };
-            key.decode(14).err().expect("no point of it is one")
+            key.decode().err().expect("no point of it is one")
         };
         assert!(matches!(refused(&rows), KeyError::Point { .. }));
         let fewer = &rows[..rows.len() - 1];
@@ -408,7 +406,7 @@ mod tests {
             tied,
         };
         let [own, tied] = [false, true].map(|tied| manifest(shape(tied)));
-        assert_eq!(row_counts(&own, 14).len(), row_counts(&tied, 14).len() + 1);
+        assert_eq!(row_counts(&own).len(), row_counts(&tied).len() + 1);
         let matrices = |m: &Manifest, kind| layer_tensors(m, kind).0;
         let embedding = LayerKind::Embedding;
         assert_eq!(
@@ -426,11 +424,11 @@ mod tests {
         let refused = |change: fn(&mut Manifest)| {
             let mut manifest = tiny().manifest;
             change(&mut manifest);
-            let rows = row_counts(&manifest, 14)
+            let rows = row_counts(&manifest)
                 .iter()
                 .map(|n| vec![PointBytes::from(&EqAffine::generator()); *n])
                 .collect();
-            VerifyingKey { manifest, rows }.decode(14).err()
+            VerifyingKey { manifest, rows }.decode().err()
         };
         assert!(refused(|_| ()).is_none(), "any points are commitments");
         assert!(matches!(
@@ -468,7 +466,7 @@ mod tests {
         let mut hash = blake2b_simd::Params::new();
         hash.hash_length(64)
             .key(&[1; 32])
-            .personal(b"nanozk-weightsv1");
+            .personal(b"nanozk-weightsv2");
         let blind = F::from_uniform_bytes(hash.hash(&bytes).as_array());
         let seed = BlindingSeed([1; 32]);
         assert_eq!(seed.weight_blind(&[9; 32], 5, 300), blind);

@@ -123,9 +123,10 @@ impl Bench<'_> {
         })?;
         clock.begin(Some("commit"));
         let blocks = model.manifest.architecture.layers;
+        let generators = self.setup.generators.get(self.model.row_bits());
         kinds.par_iter().for_each(|kind| {
             let b = kind.index(blocks);
-            commit_boundary(self.setup, &trace.boundaries[b], &self.run.blinds[b]);
+            commit_boundary(&generators, &trace.boundaries[b], &self.run.blinds[b]);
         });
         let begin = |phase: &'static str| clock.begin(Some(phase));
         let proof = prove_bundle(self.setup, self.model, &self.run, kinds, &begin)?;

@@ -10,6 +10,7 @@ mod measure;
 mod models;
 mod prover;
 mod resume;
+mod rows;
 mod run;
 mod run_seed;
 #[cfg(test)]
@@ -36,9 +37,10 @@ pub use prover::{
     Mode, ProveOptions, ProveSummary, commit, prove, prove_challenged, prove_resumable,
 };
 pub use resume::RunFolder;
+pub use rows::row_bits;
 pub use run::Layers;
 pub use run_seed::RunSeed;
-pub use setup::{ROW_BITS, Setup};
+pub use setup::Setup;
 pub use statement::{ModelId, Selection, Statement, StatementError, Stop};
 pub use texts::Texts;
 pub use verifier::{Verified, verify};

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::key::{
     BlindingSeed, CommittedModel, KeyError, VerifyingKey, WeightBlinds, commit_model,
 };
-use super::setup::{ROW_BITS, Setup};
+use super::rows::row_bits;
+use super::setup::Setup;
 use super::statement::ModelId;
 use crate::ops;
 use crate::quant::IntegerModel;
@@ -41,6 +42,11 @@ pub struct OpenedModel {
 }
 
 impl OpenedModel {
+    /// log2 of the length of its committed rows, and of the boundaries'.
+    pub fn row_bits(&self) -> usize {
+        row_bits(&self.model.manifest.architecture)
+    }
+
     /// The function tables, as the ops read them.
     pub fn op_tables(&self) -> ops::Tables<'_> {
         (&self.committed.tables).into()
@@ -88,7 +94,7 @@ impl ModelFile {
 
     /// Derives what proving needs.
     pub fn open(self) -> Result<OpenedModel, KeyError> {
-        let committed = self.key.decode(ROW_BITS)?;
+        let committed = self.key.decode()?;
         let manifest = &self.model.manifest;
         self.model
             .check()
@@ -97,7 +103,7 @@ impl ModelFile {
             return Err(KeyError::Manifest("the key is not this model's".into()));
         }
         Ok(OpenedModel {
-            blinds: WeightBlinds::new(manifest, &self.seed, ROW_BITS),
+            blinds: WeightBlinds::new(manifest, &self.seed),
             committed,
             model: self.model,
             tokenizer: self.tokenizer,
@@ -114,7 +120,7 @@ mod tests {
     /// A model's file holds the key of its own model, or nothing is proved with it.
     #[test]
     fn a_model_comes_with_its_own_key() {
-        let setup = Setup::load(None);
+        let setup = Setup::new(None);
         let file = |change: fn(&mut ModelFile)| {
             let mut file =
                 ModelFile::commit(tiny(), BlindingSeed::OPEN, vec![], &setup, &|_, _| {});

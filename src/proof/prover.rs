@@ -134,8 +134,11 @@ fn prove_keeping(
     progress("run");
     let answer = generate(model, prompt, options.max_new_tokens)?;
     let blinds = match folder {
-        None => fresh_blinds(&answer)?,
-        Some(folder) => folder.blinds(model.committed.id, prompt, &answer)?,
+        None => fresh_blinds(model.row_bits(), &answer)?,
+        Some(folder) => {
+            let id = model.committed.id;
+            folder.blinds((id, model.row_bits()), prompt, &answer)?
+        }
     };
     let run = commit_run_with(setup, model, prompt, answer, blinds);
     let run = run.select(model, &options.layers)?;
@@ -152,7 +155,7 @@ pub fn commit(
 ) -> Result<(CommitFile, RunSeed), ProveError> {
     let answer = generate(model, prompt, max_new_tokens)?;
     let seed = RunSeed::draw(model.committed.id, prompt, &answer)?;
-    let blinds = seed.blinds(&answer);
+    let blinds = seed.blinds(model.row_bits(), &answer);
     let run = commit_run_with(setup, model, prompt, answer, blinds);
     let file = CommitFile {
         statement: run.statement,
@@ -183,7 +186,7 @@ pub fn prove_challenged(
     if !seed.is_of(id, &committed.prompt, &answer) {
         return Err(ProveError::Secret);
     }
-    let blinds = seed.blinds(&answer);
+    let blinds = seed.blinds(model.row_bits(), &answer);
     let run = commit_run_with(setup, model, &committed.prompt, answer, blinds);
     if commit.check(&run.statement).is_err() {
         return Err(ProveError::Secret);

@@ -79,7 +79,7 @@ impl<'a> RunFolder<'a> {
     /// its layers fit; otherwise new ones, which are kept.
     pub(super) fn blinds(
         &self,
-        model: ModelId,
+        (model, row_bits): (ModelId, usize),
         prompt: &[u32],
         answer: &Generation,
     ) -> Result<Vec<Vec<F>>, SysError> {
@@ -94,7 +94,7 @@ impl<'a> RunFolder<'a> {
                 seed
             }
         };
-        Ok(seed.blinds(answer))
+        Ok(seed.blinds(row_bits, answer))
     }
 
     /// The kept proofs of the given layers. Only what the verifier accepts is used: it tells what

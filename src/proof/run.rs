@@ -8,12 +8,12 @@ use serde::Serialize;
 use super::audit::{Challenge, own_draw};
 use super::error::ProveError;
 use super::models::OpenedModel;
-use super::setup::{ROW_BITS, Setup};
+use super::setup::Setup;
 use super::statement::{Selection, Statement, Stop, link};
 use super::{LayerKind, LayerProofs, ProofFile};
 use crate::algebra::F;
 use crate::commit::{commit_rows, random_scalars};
-use crate::curve::PointBytes;
+use crate::curve::{Generators, PointBytes};
 use crate::layers::{self, Generation, Trace};
 use crate::seal::bundle::wide_rows;
 use crate::system::Witness;
@@ -120,15 +120,15 @@ pub(super) fn commit_run(
     prompt: &[u32],
     answer: Generation,
 ) -> Result<Run, ProveError> {
-    let blinds = fresh_blinds(&answer)?;
+    let blinds = fresh_blinds(model.row_bits(), &answer)?;
     commit_run_with(setup, model, prompt, answer, blinds).select(model, &Layers::All)
 }
 
-/// Blinds of the boundaries' rows that nobody can derive again.
-pub(super) fn fresh_blinds(answer: &Generation) -> Result<Vec<Vec<F>>, SysError> {
+/// Blinds of the boundaries' rows of 2^row_bits values, that nobody can derive again.
+pub(super) fn fresh_blinds(row_bits: usize, answer: &Generation) -> Result<Vec<Vec<F>>, SysError> {
     let boundaries = answer.trace.boundaries.iter();
     boundaries
-        .map(|values| random_scalars(values.len().div_ceil(1 << ROW_BITS)))
+        .map(|values| random_scalars(values.len().div_ceil(1 << row_bits)))
         .collect()
 }
 
@@ -141,6 +141,7 @@ pub(super) fn commit_run_with(
     blinds: Vec<Vec<F>>,
 ) -> Run {
     let width = model.model.manifest.architecture.stream();
+    let generators = setup.generators.get(model.row_bits());
     let trace = answer.trace;
     let mut statement = Statement {
         model_id: model.committed.id,
@@ -160,7 +161,7 @@ pub(super) fn commit_run_with(
         .boundaries
         .par_iter()
         .zip(&blinds)
-        .map(|(h, blinds)| commit_boundary(setup, h, blinds))
+        .map(|(h, blinds)| commit_boundary(&generators, h, blinds))
         .collect();
     statement.chain = commitments
         .iter()
@@ -177,7 +178,11 @@ pub(super) fn commit_run_with(
     }
 }
 
-/// The row commitments of a boundary.
-pub(super) fn commit_boundary(setup: &Setup, values: &[i64], blinds: &[F]) -> Vec<EqAffine> {
-    commit_rows(&setup.generators, &wide_rows(values, ROW_BITS), blinds)
+/// The row commitments of a boundary, in rows as long as there are generators.
+pub(super) fn commit_boundary(
+    generators: &Generators,
+    values: &[i64],
+    blinds: &[F],
+) -> Vec<EqAffine> {
+    commit_rows(generators, &wide_rows(values, generators.log_len()), blinds)
 }

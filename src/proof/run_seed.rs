@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::key::derived_blind;
-use super::setup::ROW_BITS;
 use super::statement::ModelId;
 use crate::algebra::F;
 use crate::layers::Generation;
@@ -38,16 +37,16 @@ impl RunSeed {
         self.digest == run_digest(&self.seed, model, prompt, answer)
     }
 
-    /// The blinds of every boundary's rows.
+    /// The blinds of every boundary's rows, which have 2^row_bits values.
     ///
     /// Commitments to different values under one blind would show their difference. A new run has a
     /// new seed; and should a seed ever come to serve two runs, the digest of all that is committed
     /// to still keeps their blinds apart.
-    pub(super) fn blinds(&self, answer: &Generation) -> Vec<Vec<F>> {
+    pub(super) fn blinds(&self, row_bits: usize, answer: &Generation) -> Vec<Vec<F>> {
         let blind =
-            |at: [usize; 2]| derived_blind(&self.seed, b"nanozk-boundary1", &self.digest, at);
+            |at: [usize; 2]| derived_blind(&self.seed, b"nanozk-boundary2", &self.digest, at);
         let of_boundary = |(boundary, values): (usize, &Vec<i64>)| {
-            let rows = values.len().div_ceil(1 << ROW_BITS);
+            let rows = values.len().div_ceil(1 << row_bits);
             (0..rows).map(|row| blind([boundary, row])).collect()
         };
         let boundaries = answer.trace.boundaries.iter().enumerate();

@@ -3,10 +3,9 @@
 //! those of `docs/soundness.md`, "Error bound".
 
 use super::LayerKind;
-use super::setup::ROW_BITS;
 use super::systems;
 use crate::argument::claims::Layer;
-use crate::argument::layout::LOOKUP_LANES;
+use crate::argument::layout::{LOOKUP_LANES, Tiling};
 use crate::argument::stack::Conversation;
 use crate::layers::Sequence;
 use crate::layers::wraparound_tests::large;
@@ -41,12 +40,19 @@ fn terms(width: usize, context: usize, blocks: usize) -> Vec<(&'static str, f64)
     };
     let rounds = conversation.rounds() as f64;
     let shape = conversation.shape().expect("it is proved");
+    // In the shortest rows that there are.
     let rows = sum(&|l| {
-        let own = l.layout.rows(l.layout.witness_len) + l.layout.rows(l.layout.lane_len);
-        own + l.layout.rows(l.layout.vectors_len) + l.folds.len()
+        let values = [
+            l.layout.witness_len,
+            l.layout.lane_len,
+            l.layout.vectors_len,
+        ];
+        let rows = values.map(|len| len.div_ceil(1 << Tiling::MIN_ROW_BITS));
+        rows.iter().sum::<usize>() + l.folds.len()
     });
-    let boundaries = (blocks + 1) as f64 * (width * context) as f64 / f64::from(1 << ROW_BITS);
-    let row_rounds = (rows + boundaries + table_rows).log2().ceil();
+    let boundaries = (blocks + 1) as f64 * (width * context) as f64;
+    let shortest = f64::from(1 << Tiling::MIN_ROW_BITS);
+    let row_rounds = (rows + (boundaries + table_rows) / shortest).log2().ceil();
     let numerators = [
         ("lookups, α", 2.0 * lookups * table_rows),
         ("lookups, β", 2.0 * lookups + table_rows),

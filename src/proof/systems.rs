@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::LayerKind;
 use super::key::CommittedModel;
-use super::setup::ROW_BITS;
+use super::rows::row_bits;
 use super::statement::Statement;
 use crate::argument::claims::Layer;
 use crate::layers::{self, Sequence};
@@ -14,17 +14,17 @@ use crate::quant::Manifest;
 use crate::seal::bundle::LayerPublic;
 use crate::transcript::Transcript;
 
-/// The system of one layer, with layout and plan: a function of the manifest and the statement.
-pub fn layer(manifest: &Manifest, sequence: &Sequence, kind: LayerKind) -> Layer {
-    Layer::new(layers::system(manifest, sequence, kind), ROW_BITS)
+/// The systems of layers that are proved in one bundle, with layouts and plans: a function of the manifest and the statement.
+pub fn layers(manifest: &Manifest, sequence: &Sequence, kinds: &[LayerKind]) -> Vec<Layer> {
+    let row_bits = row_bits(&manifest.architecture);
+    let layer = |kind: &LayerKind| Layer::new(layers::system(manifest, sequence, *kind), row_bits);
+    kinds.par_iter().map(layer).collect()
 }
 
-/// The systems of layers that are proved in one bundle.
-pub fn layers(manifest: &Manifest, sequence: &Sequence, kinds: &[LayerKind]) -> Vec<Layer> {
-    kinds
-        .par_iter()
-        .map(|kind| layer(manifest, sequence, *kind))
-        .collect()
+/// One of them.
+#[cfg(test)]
+pub fn layer(manifest: &Manifest, sequence: &Sequence, kind: LayerKind) -> Layer {
+    layers(manifest, sequence, &[kind]).remove(0)
 }
 
 /// (boundary read, boundary written) of a layer, out of h₀ … h_L.

@@ -6,11 +6,9 @@ use rayon::prelude::*;
 use super::statement::{ModelId, Selection, Statement, Stop, link};
 use super::testing::{SHAPE, proof, tiny_model};
 use super::verifier::{Bundle, Check};
-use super::{
-    CommittedModel, LayerKind, LayerProofs, Mode, OpenedModel, ProofFile, ROW_BITS, Setup, systems,
-};
+use super::{CommittedModel, LayerKind, LayerProofs, Mode, OpenedModel, ProofFile, Setup, systems};
 use crate::argument::claims::Layer;
-use crate::commit::{FinalMsm, fresh_rng};
+use crate::commit::fresh_rng;
 use crate::curve::decode_points;
 use crate::curve::testing::points;
 use crate::layers::testing::manifest;
@@ -82,9 +80,8 @@ impl<'a> Verifier<'a> {
             proof: self.proof,
         };
         let mut rng = fresh_rng().expect("randomness");
-        let mut msm = FinalMsm::new(&self.setup.generators, &mut rng);
-        let seal = check
-            .continue_from(transcript, &bundle, &mut msm)
+        let (msm, seal) = check
+            .continue_from(transcript, &bundle)
             .expect("well formed");
         if verify_batch(&[seal], &mut rng).is_err() {
             Verdict::Seal
@@ -123,7 +120,7 @@ fn in_words(transcript: &Transcript) -> Vec<String> {
 /// is covered without being named.
 #[test]
 fn every_absorbed_item_decides() {
-    let setup = Setup::load(None);
+    let setup = Setup::new(None);
     let model = tiny_model(&setup);
     let file = proof(&setup, &model, Mode::Bundled);
     let verifier = Verifier::new(&setup, &model, &file, 0);
@@ -161,7 +158,7 @@ fn every_absorbed_item_decides() {
 
 /// The documented conversation, in the words of [`in_words`], of `layers` layers with `rows` rows of multiplicities and witnesses, and
 /// of helpers, in `rounds` rounds.
-fn documented(layers: usize, rows: [usize; 2], rounds: usize, row_rounds: usize) -> Vec<String> {
+fn documented(layers: usize, rows: [usize; 2], rounds: usize, opening: [usize; 2]) -> Vec<String> {
     let times = |n: usize, label: &str| match n {
         1 => label.to_string(),
         _ => format!("{n} {label}"),
@@ -181,7 +178,7 @@ fn documented(layers: usize, rows: [usize; 2], rounds: usize, row_rounds: usize)
     talk.extend([times(rounds, "r"), "rho".to_string(), "E".to_string()]);
     talk.extend(["seal".to_string(), drawn(1, "chi")]);
     talk.extend(["opening/rows", "opening/columns"].map(String::from));
-    for (rounds, label) in [(row_rounds, "opening/rows"), (ROW_BITS, "opening/columns")] {
+    for (rounds, label) in opening.into_iter().zip(["opening/rows", "opening/columns"]) {
         for _ in 0..rounds {
             talk.extend([times(2, label), drawn(1, label)]);
         }
@@ -196,7 +193,7 @@ fn documented(layers: usize, rows: [usize; 2], rounds: usize, row_rounds: usize)
 /// The order of T0 in `docs/container.md`: a bundle's, and a layer's that stands alone.
 #[test]
 fn challenges_are_drawn_after_what_they_must_depend_on() {
-    let setup = Setup::load(None);
+    let setup = Setup::new(None);
     let model = tiny_model(&setup);
     let heard = |file: &ProofFile, layer: usize| {
         let verifier = Verifier::new(&setup, &model, file, layer);
@@ -206,9 +203,9 @@ fn challenges_are_drawn_after_what_they_must_depend_on() {
         in_words(&transcript)
     };
     let bundled = proof(&setup, &model, Mode::Bundled);
-    assert_eq!(heard(&bundled, 0), documented(3, [12, 1], 12, 5));
+    assert_eq!(heard(&bundled, 0), documented(3, [24, 1], 12, [5, 13]));
     let separate = proof(&setup, &model, Mode::Separate);
-    assert_eq!(heard(&separate, 2), documented(1, [5, 1], 10, 4));
+    assert_eq!(heard(&separate, 2), documented(1, [17, 1], 10, [5, 12]));
 }
 
 /// Everything in a bundle's proof is absorbed, as it stands in the file, but for lengths and the
@@ -440,9 +437,9 @@ fn systems_have_known_digests() {
             .collect::<String>()
     });
     let known = [
-        "5bfa746641dcd61fa0cdaa09a946bee2f828295c213829828f81fbecc1797c35",
-        "ad8d14cb2d04e86acfb21a613ab0b7618e82be0798860a29adef897ed8233740",
-        "bd632bab4d62e4ef3278158fcb706b532bee96d1311f2db3753e4a5ad30047a3",
+        "45801fd560ce3361b41dc9d9377e7c4aa7f8db7b06f62c7fbb8cde3a0b6e7f24",
+        "0a40ba5980059c9481033d4d7b70dee585290b6bfba47f7737b1eb63b530928d",
+        "5bb1df1702cc190ee218fe9dbd4b0d39a2e40f4a24d763b22e97d92f8375faed",
     ];
     assert_eq!(digests.collect::<Vec<_>>(), known);
 }

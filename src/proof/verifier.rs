@@ -5,7 +5,8 @@ use rayon::prelude::*;
 
 use super::error::VerifyError;
 use super::key::{CommittedModel, VerifyingKey};
-use super::setup::{ROW_BITS, Setup};
+use super::rows::row_bits;
+use super::setup::Setup;
 use super::statement::{Statement, StatementError, link};
 use super::{LayerKind, LayerProofs, ProofFile, systems};
 use crate::commit::{FinalMsm, fresh_rng};
@@ -38,9 +39,9 @@ impl VerifyingKey {
     /// # Errors
     /// [`VerifyError::Key`], and what [`check_counts`] finds.
     pub fn decode_for(&self, proof: &ProofFile) -> Result<CommittedModel, VerifyError> {
-        self.check(ROW_BITS)?;
+        self.check()?;
         check_counts(&self.manifest, proof)?;
-        Ok(self.decode(ROW_BITS)?)
+        Ok(self.decode()?)
     }
 }
 
@@ -59,7 +60,7 @@ fn check_counts(manifest: &Manifest, proof: &ProofFile) -> Result<Sequence, Veri
         let (expected, found) = (statement.chain.len(), proof.boundaries.len());
         return Err(StatementError::Chain { expected, found }.into());
     }
-    let expected = (sequence.tokens().len() * a.stream()).div_ceil(1 << ROW_BITS);
+    let expected = (sequence.tokens().len() * a.stream()).div_ceil(1 << row_bits(a));
     let rows = proof.boundaries.iter().map(Vec::len).enumerate();
     for (index, found) in rows {
         if found != expected {
@@ -179,7 +180,7 @@ impl Bundle<'_> {
 
 /// What is left of bundles when all else is checked: their group equations in one sum, and their seals, each
 /// with the place of its bundle.
-type Rest<'a> = (FinalMsm<'a>, Vec<(usize, Sealed<'a>)>);
+type Rest<'a> = (FinalMsm, Vec<(usize, Sealed<'a>)>);
 
 impl Check<'_> {
     /// Checks all bundles in parallel; their seals and their group equations together. The equations are added up
@@ -189,22 +190,17 @@ impl Check<'_> {
             .par_iter()
             .enumerate()
             .map(|(place, b)| {
-                let mut msm = FinalMsm::new(&self.setup.generators, &mut fresh_rng()?);
-                let seal = self.bundle(b, &mut msm).map_err(|e| b.error(e))?;
+                let (msm, seal) = self.bundle(b).map_err(|e| b.error(e))?;
                 Ok((msm, vec![(place, seal)]))
             })
             .try_reduce_with(|a, b| Ok(merge(a, b)));
         rest.map_or(Ok(()), |rest| settle(bundles, rest?))
     }
 
-    /// Checks a bundle up to its group equations, which are added to `msm`, and its seals.
-    fn bundle<'p>(
-        &self,
-        bundle: &Bundle<'p>,
-        msm: &mut FinalMsm,
-    ) -> Result<Sealed<'p>, BundleError> {
+    /// Checks a bundle up to its group equations and its seal.
+    fn bundle<'p>(&self, bundle: &Bundle<'p>) -> Result<(FinalMsm, Sealed<'p>), BundleError> {
         let mut transcript = systems::transcript(self.model, self.statement, bundle.kinds);
-        self.continue_from(&mut transcript, bundle, msm)
+        self.continue_from(&mut transcript, bundle)
     }
 
     /// [`Self::bundle`] from its transcript on, which tests replace.
@@ -212,8 +208,7 @@ impl Check<'_> {
         &self,
         transcript: &mut Transcript,
         bundle: &Bundle<'p>,
-        msm: &mut FinalMsm,
-    ) -> Result<Sealed<'p>, BundleError> {
+    ) -> Result<(FinalMsm, Sealed<'p>), BundleError> {
         let blocks = self.model.manifest.architecture.layers;
         let touched = systems::touched_boundaries(bundle.kinds, blocks);
         let boundaries: Vec<Vec<EqAffine>> = touched
@@ -228,7 +223,7 @@ impl Check<'_> {
             layers: &publics,
             boundaries: &boundaries,
         };
-        bundle::verify(&public, bundle.proof, &self.setup.keys, transcript, msm)
+        bundle::verify(&public, bundle.proof, &self.setup.keys, transcript)
     }
 }
 

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use ff::Field;
 use pasta_curves::group::CurveAffine;
 
@@ -5,7 +7,7 @@ use super::*;
 use crate::algebra::F;
 use crate::argument::hidden::{HiddenInstance, HiddenShape};
 use crate::commit::OpeningProof;
-use crate::curve::{Generators, PointBytes, ScalarBytes};
+use crate::curve::{GeneratorStore, Generators, PointBytes, ScalarBytes};
 use crate::layers::testing::{Shape, manifest};
 use crate::proof::statement::{ModelId, Selection, Stop};
 use crate::seal::KeyStore;
@@ -41,7 +43,7 @@ fn unproved() -> (CommittedModel, ProofFile) {
 
 fn refusal(change: impl FnOnce(&mut ProofFile)) -> VerifyError {
     let setup = Setup {
-        generators: Generators::derive(3),
+        generators: GeneratorStore::default(),
         keys: KeyStore::new(None),
     };
     let (model, mut proof) = unproved();
@@ -140,7 +142,7 @@ fn what_is_wrong_before_any_proof_is_refused_as_such() {
 #[test]
 fn a_false_seal_or_equation_of_any_bundle_is_refused() {
     let keys = KeyStore::new(None);
-    let shape = HiddenShape::new(1, 1, vec![false], vec![vec![0]]).expect("a good shape");
+    let shape = HiddenShape::new(1, 2, vec![false], vec![vec![0]]).expect("a good shape");
     let instance = HiddenInstance::new(&shape, F::ONE, &[F::ONE], &[], &[F::ONE], F::ONE, F::ONE);
     let instance = instance.expect("of the shape's lengths");
     let sealed = || Sealed {
@@ -148,7 +150,7 @@ fn a_false_seal_or_equation_of_any_bundle_is_refused() {
         instances: vec![instance.clone()],
         proof: b"no proof",
     };
-    let generators = Generators::derive(3);
+    let generators = Arc::new(Generators::derive(3));
     let proof = no_proof();
     let kinds: Vec<LayerKind> = LayerKind::all(1).collect();
     let bundles: Vec<Bundle> = kinds
@@ -160,7 +162,7 @@ fn a_false_seal_or_equation_of_any_bundle_is_refused() {
         .collect();
     let settled = |false_equation: Option<usize>, false_seal: Option<usize>| {
         let rest = (0..3).map(|i| {
-            let mut msm = FinalMsm::new(&generators, &mut fresh_rng().expect("randomness"));
+            let mut msm = FinalMsm::new(generators.clone(), &mut fresh_rng().expect("randomness"));
             if false_equation == Some(i) {
                 msm.equation().point(F::ONE, EqAffine::generator());
             }

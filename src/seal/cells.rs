@@ -233,11 +233,6 @@ impl SpongeOps<WIDTH> for Rows<'_> {
     type Word = Cell;
     type Error = Error;
 
-    fn add(&mut self, a: &Cell, b: &Cell) -> Result<Cell, Error> {
-        let one = self.constant(F::from(1))?;
-        self.mul_add(a, &one, b)
-    }
-
     fn permute(&mut self, state: [Cell; WIDTH]) -> Result<[Cell; WIDTH], Error> {
         let first = self.take(poseidon::ROWS);
         let mut cells = Vec::with_capacity(WIDTH);

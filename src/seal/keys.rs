@@ -197,7 +197,7 @@ mod tests {
     /// Tasks of the thread pool may ask for keys, which are made on that pool; and all get the same ones.
     #[test]
     fn keys_are_made_on_the_thread_pool() {
-        let shapes = [1, 2, 3, 4]
+        let shapes = [2, 3, 4, 5]
             .map(|degree| HiddenShape::new(2, degree, vec![false; 2], vec![vec![0, 1]]).unwrap());
         let shapes: Vec<_> = shapes.iter().cycle().take(32).collect();
         let keys = |shape: &&HiddenShape| SealKeys::for_shape(shape, None).unwrap();

@@ -67,7 +67,7 @@ impl<'a> Store<'a> {
     pub fn setup(&self) -> &Setup {
         self.setup.get_or_init(|| {
             self.progress.progress("loading generators");
-            Setup::load(self.home().map(Home::root))
+            Setup::new(self.home().map(Home::root))
         })
     }
 

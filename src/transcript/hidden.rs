@@ -2,19 +2,24 @@
 //!
 //! A *duplex* is a permutation of `WIDTH` field elements, of which the first `RATE = WIDTH − 1`
 //! are exposed (the rate) and the last is never touched from outside (the capacity). Absorbing
-//! adds a word to the rate; squeezing reads word 0 of a freshly permuted state.
+//! overwrites a word of the rate; squeezing reads word 0 of a freshly permuted state.
 //!
-//! The scheduling (when to permute) is written once, in [`Duplex`], over the two operations of
-//! [`SpongeOps`]; the native transcript, the Halo2 circuit and the row counter supply those two.
+//! The scheduling (when to permute) is written once, in [`Duplex`], over the operation of
+//! [`SpongeOps`]; the native transcript, the Halo2 circuit and the row counter supply it.
 //!
 //! # Schedule
-//! - *absorb*: add to the next rate word; permute as soon as the rate is full.
+//! - *absorb*: overwrite the next rate word; permute as soon as the rate is full.
 //! - *squeeze*: permute if words are pending, or if nothing was permuted since the last squeeze;
 //!   give out rate word 0. The next absorption starts at rate word 0.
 //!
 //! There is no padding. It would be needed to tell apart sequences of different lengths, and
 //! here the whole sequence of absorptions and squeezes is fixed by the shape, whose digest is the
 //! first word absorbed: two conversations that differ in their sequence differ in that word.
+//!
+//! # Overwriting instead of adding
+//! An addition is a row of the circuit for each word absorbed. Without it only the capacity word carries what was said before, and it
+//! is all that carries it past an attacker in a sponge that adds, too, as he chooses what is added to the rate: overwriting is as secure (the mode Overwrite of
+//! Bertoni, Daemen, Peeters, Van Assche, *Duplexing the sponge*, SAC 2011). What the salt hides stays hidden by a word of 254 bits.
 //!
 //! # Security of the width-4 parameters
 //! Target 128 bits; the capacity is one element of 254 bits, so generic collisions cost 2^127.
@@ -150,9 +155,6 @@ pub trait SpongeOps<const WIDTH: usize> {
     /// Why an operation failed.
     type Error;
 
-    /// `a + b`.
-    fn add(&mut self, a: &Self::Word, b: &Self::Word) -> Result<Self::Word, Self::Error>;
-
     /// The permutation of the whole state.
     fn permute(&mut self, state: [Self::Word; WIDTH]) -> Result<[Self::Word; WIDTH], Self::Error>;
 }
@@ -179,12 +181,12 @@ impl<W: Clone, const WIDTH: usize> Duplex<W, WIDTH> {
         }
     }
 
-    /// Adds `word` to the next word of the rate.
+    /// Puts `word` in the place of the next word of the rate.
     pub fn absorb<O>(&mut self, ops: &mut O, word: &W) -> Result<(), O::Error>
     where
         O: SpongeOps<WIDTH, Word = W>,
     {
-        self.state[self.pending] = ops.add(&self.state[self.pending], word)?;
+        self.state[self.pending] = word.clone();
         self.pending += 1;
         self.fresh = false;
         if self.pending == WIDTH - 1 {
@@ -216,17 +218,13 @@ impl<W: Clone, const WIDTH: usize> Duplex<W, WIDTH> {
     }
 }
 
-/// The two operations on plain field elements.
+/// The permutation of plain field elements.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NativeOps;
 
 impl SpongeOps<WIDTH> for NativeOps {
     type Word = F;
     type Error = std::convert::Infallible;
-
-    fn add(&mut self, a: &F, b: &F) -> Result<F, Self::Error> {
-        Ok(a + b)
-    }
 
     fn permute(&mut self, mut state: [F; WIDTH]) -> Result<[F; WIDTH], Self::Error> {
         permute::<HiddenSpec, WIDTH, RATE>(&mut state);
@@ -236,7 +234,7 @@ impl SpongeOps<WIDTH> for NativeOps {
 
 /// The capacity word T1 starts from.
 pub fn domain() -> F {
-    bytes_to_field(b"nanozk/hidden/v1")
+    bytes_to_field(b"nanozk/hidden/v2")
 }
 
 /// At most 31 bytes, little-endian, as a field element.

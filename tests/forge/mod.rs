@@ -9,7 +9,7 @@ use nanozk::layers::{MIN_TOKENS, quantize_checkpoint};
 use nanozk::model::{Checkpoint, Config, Tokenizer, synthetic};
 use nanozk::proof::{
     BlindingSeed, KeyError, KeyFile, Kind, LayerProofs, Layers, Mode, ModelFile, ProofFile,
-    ProveOptions, ROW_BITS, Selection, Setup, Statement, Stop, VerifyError, container, prove,
+    ProveOptions, Selection, Setup, Statement, Stop, VerifyError, container, prove, row_bits,
     statement, verify,
 };
 use nanozk::quant::{Architecture, Manifest};
@@ -72,7 +72,7 @@ pub fn key(mut manifest: Manifest, change: impl FnOnce(&mut Architecture)) -> Ke
         chat_template: None,
     };
     loop {
-        let checked = file.key.check(ROW_BITS);
+        let checked = file.key.check();
         let rows = &mut file.key.rows;
         match checked {
             Ok(()) => return file,
@@ -135,7 +135,7 @@ pub fn unfitted(key: &KeyFile, claim: &Claim) -> ProofFile {
     let padded = (claim.prompt + claim.output - 1)
         .next_power_of_two()
         .max(MIN_TOKENS);
-    let boundary = vec![point(); (padded * a.width).div_ceil(1 << ROW_BITS)];
+    let boundary = vec![point(); (padded * a.width).div_ceil(1 << row_bits(a))];
     let points = nanozk::curve::decode_points(&boundary).expect("points");
     let link = |l| statement::link(l, padded, a.width, &points);
     let bundles = match claim.mode {
@@ -174,7 +174,7 @@ fn bundle() -> BundleProof {
         seal: Vec::new(),
         opening: OpeningProof {
             row_rounds: Vec::new(),
-            column_rounds: vec![(point(), point()); ROW_BITS],
+            column_rounds: Vec::new(),
             commitment: point(),
             data_response: scalar,
             blind_response: scalar,
@@ -209,15 +209,13 @@ fn fit(proof: &mut ProofFile, refused: VerifyError, blocks: usize) -> bool {
                 "rounds" => bundle.round.resize(*expected, ScalarBytes([1; 32])),
                 _ => return false,
             },
-            BundleError::Opening(OpeningError::Rounds {
-                kind: "row",
-                expected,
-                ..
-            }) => {
-                bundle
-                    .opening
-                    .row_rounds
-                    .resize(*expected, (point(), point()));
+            BundleError::Opening(OpeningError::Rounds { kind, expected, .. }) => {
+                let opening = &mut bundle.opening;
+                let rounds = match *kind {
+                    "row" => &mut opening.row_rounds,
+                    _ => &mut opening.column_rounds,
+                };
+                rounds.resize(*expected, (point(), point()));
             }
             _ => return false,
         }

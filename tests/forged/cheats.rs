@@ -2,9 +2,7 @@
 //! one; and verifiers with another key. The id is forced, so that the argument itself must refuse.
 
 use nanozk::proof::BlindingSeed;
-use nanozk::proof::{
-    Layers, Mode, OpenedModel, ProveOptions, ROW_BITS, VerifyingKey, commit_model, prove,
-};
+use nanozk::proof::{Layers, Mode, OpenedModel, ProveOptions, VerifyingKey, commit_model, prove};
 use nanozk::quant::{IntMatrix, IntegerModel};
 use rayon::prelude::*;
 
@@ -140,7 +138,7 @@ fn every_weight_tensor_of_the_key_is_used() {
         .filter_map(|tensor| {
             let mut other = key.clone();
             crate::negate(other.rows[tensor].last_mut().expect("a row"));
-            let mut other = other.decode(ROW_BITS).expect("a well-formed key");
+            let mut other = other.decode().expect("a well-formed key");
             assert_ne!(
                 other.id, honest.committed.id,
                 "the id covers tensor {tensor}"

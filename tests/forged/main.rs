@@ -55,7 +55,7 @@ fn scene() -> &'static Scene {
     static SCENE: OnceLock<Scene> = OnceLock::new();
     SCENE.get_or_init(|| {
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("setup");
-        let setup = Setup::load(Some(&cache));
+        let setup = Setup::new(Some(&cache));
         let checkpoint = embedded::checkpoint().expect("the embedded checkpoint");
         let model = quantize_checkpoint(&checkpoint, CALIBRATION, 1, true)
             .expect("quantized")

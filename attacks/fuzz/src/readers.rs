@@ -15,7 +15,7 @@ use nanozk::proof::container::{self, VERSION};
 use nanozk::proof::statement;
 use nanozk::proof::{
     Challenge, CommitFile, CommittedModel, KeyError, KeyFile, Kind, LayerProofs, ModelFile,
-    ProofFile, ROW_BITS, Setup, Texts, VerifyingKey, verify,
+    ProofFile, Setup, Texts, VerifyingKey, verify,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -130,7 +130,7 @@ pub fn vk(data: &[u8]) -> bool {
     };
     file.key.rows.pop();
     matches!(
-        file.key.decode(ROW_BITS),
+        file.key.decode(),
         Err(KeyError::Tensors { expected, found }) if expected == found + 1
     )
 }
@@ -371,9 +371,9 @@ impl Verifier {
     /// From the bytes of a good key file and of a good proof file of its model.
     pub fn new(cache: &Path, key: &[u8], honest: &[u8]) -> Self {
         let key: KeyFile = decode(Kind::VerifyingKey, key).expect("a key file of this version");
-        let model = key.key.decode(ROW_BITS).expect("a good key");
+        let model = key.key.decode().expect("a good key");
         let verifier = Self {
-            setup: Setup::load(Some(cache)),
+            setup: Setup::new(Some(cache)),
             key: key.key,
             model,
             honest: honest.to_vec(),

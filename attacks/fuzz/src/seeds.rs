@@ -33,7 +33,7 @@ pub struct Files {
 
 /// Quantizes, commits and proves with the small model.
 pub fn files(cache: &Path) -> Files {
-    let setup = Setup::load(Some(cache));
+    let setup = Setup::new(Some(cache));
     let config = Config {
         hidden: 64,
         ..synthetic::config(1, 1, 257, 8)

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::{
     commit::{RowData, commit_rows},
@@ -82,7 +84,7 @@ impl Case {
     }
 
     fn verify(&self, proof: &OpeningProof) -> Result<bool, OpeningError> {
-        let mut msm = FinalMsm::new(&self.generators, &mut TestRng::new(99));
+        let mut msm = FinalMsm::new(Arc::new(self.generators.clone()), &mut TestRng::new(99));
         verify(
             proof,
             self.commitments.len(),
@@ -104,13 +106,14 @@ impl Case {
     }
 
     fn fold_functionals(&self, point: &FoldPoint) -> F {
-        let entries = self.functionals.iter().flatten().enumerate();
-        entries.map(|(x, b)| point.weight(x) * b).sum()
+        let (columns, rows) = (tensor(&point.columns), tensor(&point.rows));
+        let rows = self.functionals.iter().zip(rows);
+        rows.map(|(b, weight)| weight * dot(b, &columns)).sum()
     }
 
     /// The verifier of a broken protocol in which V is merged with C from the start: z = 1.
     fn verify_merged(&self, proof: &OpeningProof) -> bool {
-        let mut msm = FinalMsm::new(&self.generators, &mut TestRng::new(99));
+        let mut msm = FinalMsm::new(Arc::new(self.generators.clone()), &mut TestRng::new(99));
         let rows = self.commitments.len();
         let decoded = proof.decode(rows, LOG_LEN).unwrap();
         let mut challenges = proof.challenges(rows, LOG_LEN, &mut transcript());
@@ -119,6 +122,31 @@ impl Case {
         let b = self.fold_functionals(&challenges.fold_point());
         push_equation(&decoded, &challenges, data, &self.value, b, &mut msm);
         msm.check()
+    }
+}
+
+/// Rows and functionals shorter than the generators go on with zeros; what a row has beyond its functional is not read, and
+/// what it has in it is.
+#[test]
+fn rows_may_be_shorter_than_the_generators() {
+    let mut case = Case::new(5);
+    for (row, len) in [(1, 4), (2, 1), (4, 2)] {
+        case.witness.rows[row].truncate(len);
+        case.witness.functionals[row].truncate(len);
+    }
+    // Longer than its functional, and shorter.
+    case.witness.functionals[0].truncate(2);
+    case.witness.rows[3].truncate(2);
+    case.functionals = case.witness.functionals.clone();
+    case.commit(F::from(3));
+    assert_eq!(case.verify(&case.prove()), Ok(true));
+    for (row, at, read) in [(0, 5, false), (0, 1, true), (2, 0, true)] {
+        let mut cheat = case.clone();
+        cheat.witness.rows[row][at] += F::ONE;
+        let value = cheat.value.clone();
+        cheat.commit(F::from(3));
+        cheat.value = value;
+        assert_eq!(cheat.verify(&cheat.prove()), Ok(!read), "row {row}, {at}");
     }
 }
 
@@ -585,8 +613,8 @@ fn z_is_the_transcripts() {
 #[test]
 fn openings_share_one_group_check() {
     for (false_at, expected) in [(None, true), (Some(0), false), (Some(2), false)] {
-        let generators = Generators::derive(LOG_LEN);
-        let mut msm = FinalMsm::new(&generators, &mut TestRng::new(4));
+        let generators = Arc::new(Generators::derive(LOG_LEN));
+        let mut msm = FinalMsm::new(generators, &mut TestRng::new(4));
         for rows in 1..4 {
             let mut case = Case::new(rows);
             let proof = case.prove();

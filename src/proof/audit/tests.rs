@@ -31,7 +31,7 @@ struct Scene {
 fn scene() -> &'static Scene {
     static SCENE: OnceLock<Scene> = OnceLock::new();
     SCENE.get_or_init(|| {
-        let setup = Setup::load(None);
+        let setup = Setup::new(None);
         let model = tiny_model(&setup);
         let (commit, seed) = commit(&setup, &model, &PROMPT, 2).expect("committed");
         let challenge = challenge_to(&commit, 2, |layers| layers == [0, 1]);
@@ -276,8 +276,8 @@ fn run_of(change: impl Fn(&mut Vec<Vec<i64>>), seed: Option<&RunSeed>) -> Run {
     let tables = model.op_tables();
     let mut answer = layers::generate(&model.model, tables, &PROMPT, 2).expect("it runs");
     let blinds = match seed {
-        Some(seed) => seed.blinds(&answer),
-        None => fresh_blinds(&answer).expect("randomness"),
+        Some(seed) => seed.blinds(model.row_bits(), &answer),
+        None => fresh_blinds(model.row_bits(), &answer).expect("randomness"),
     };
     change(&mut answer.trace.boundaries);
     commit_run_with(setup, model, &PROMPT, answer, blinds)

@@ -16,7 +16,7 @@ const BLOCKS: usize = 3;
 fn stack_scene() -> &'static Scene {
     static SCENE: std::sync::OnceLock<Scene> = std::sync::OnceLock::new();
     SCENE.get_or_init(|| {
-        let setup = Setup::load(None);
+        let setup = Setup::new(None);
         let shape = Shape {
             layers: BLOCKS,
             ..SHAPE

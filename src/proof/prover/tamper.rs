@@ -20,9 +20,8 @@ use super::*;
 use ff::{Field, PrimeField};
 
 use crate::algebra::{F, pow2};
-use crate::argument::layout::LOOKUP_LANES;
+use crate::argument::layout::{LOOKUP_LANES, step};
 use crate::ops::testing::{Case, OwnedTables};
-use crate::proof::ROW_BITS;
 use crate::system::{Bind, ColumnId, Relation, Segment, View};
 
 /// Where a change is made.
@@ -111,16 +110,17 @@ impl<'a> Target<'a> {
         let layout = &self.layer.layout;
         add("helper", &positions(layout.lane_len), field, &Place::Helper);
         let tables = self.scene.model.committed.tables.all();
-        let mut start = 0;
+        let mut start = 0usize;
         for id in self.layer.tables() {
             let table = tables.iter().find(|t| t.id == id).expect("a table");
+            start = start.next_multiple_of(step(table.len));
             add(
                 &format!("multiplicity of {id:?}"),
                 &positions(table.len),
                 field,
                 &|at| Place::Multiplicity(start + at),
             );
-            start += table.len.next_multiple_of(1 << ROW_BITS);
+            start += table.len;
         }
         let alone = |name: &str, place, by| Mutation {
             name: name.into(),

@@ -33,7 +33,7 @@ impl Scene {
 pub fn scene() -> &'static Scene {
     static SCENE: OnceLock<Scene> = OnceLock::new();
     SCENE.get_or_init(|| {
-        let setup = Setup::load(None);
+        let setup = Setup::new(None);
         Scene {
             model: tiny_model(&setup),
             setup,
@@ -45,7 +45,7 @@ pub fn scene() -> &'static Scene {
 pub fn llama_scene() -> &'static Scene {
     static SCENE: OnceLock<Scene> = OnceLock::new();
     SCENE.get_or_init(|| {
-        let setup = Setup::load(None);
+        let setup = Setup::new(None);
         Scene {
             model: tiny_llama(&setup),
             setup,
@@ -57,7 +57,7 @@ pub fn llama_scene() -> &'static Scene {
 pub fn decoder_scene(name: &str) -> Scene {
     let mut all = decoders().into_iter();
     let (_, manifest) = all.find(|(n, _)| *n == name).expect("one of them");
-    let setup = Setup::load(None);
+    let setup = Setup::new(None);
     Scene {
         model: tiny_decoder(manifest, &setup),
         setup,
@@ -145,7 +145,7 @@ fn boundaries_and_weights_are_bound() {
         key: crate::proof::VerifyingKey::clone(&scene_key(scene)),
     };
     let cheat = Scene {
-        setup: Setup::load(None),
+        setup: Setup::new(None),
         model: file.open().expect("the honest key"),
     };
     let run = honest_run(&cheat);

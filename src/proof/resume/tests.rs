@@ -4,7 +4,6 @@ use super::*;
 use crate::algebra::F;
 use crate::layers::testing::{Shape, manifest};
 use crate::layers::{Sequence, Trace};
-use crate::proof::ROW_BITS;
 use crate::proof::run_seed::run_digest;
 
 fn open(runs: &Path, max_new_tokens: usize) -> io::Result<RunFolder<'static>> {
@@ -130,7 +129,7 @@ fn answer(value: i64) -> Generation {
     Generation {
         trace: Trace {
             sequence: Sequence::new(&PROMPT, &[4], &architecture).expect("it fits"),
-            boundaries: vec![vec![value; 3], vec![6; (1 << ROW_BITS) + 1]],
+            boundaries: vec![vec![value; 3], vec![6; (1 << 12) + 1]],
         },
         output: vec![4],
         stopped: false,
@@ -152,7 +151,11 @@ fn only_the_same_run_gets_the_same_blinds() {
         }
     };
     let id = ModelId([1; 32]);
-    let blinds = |value| folder.blinds(id, &PROMPT, &answer(value)).expect("random");
+    let blinds = |value| {
+        folder
+            .blinds((id, 12), &PROMPT, &answer(value))
+            .expect("random")
+    };
     let first = blinds(1);
     assert_eq!(first, blinds(1), "the same run again");
     fresh(first);

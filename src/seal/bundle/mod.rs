@@ -16,8 +16,8 @@
 //! 5  the opening of ⟨data, B + χ·balance⟩ = E − const − m, const the public constants of ρ·S₀
 //! ```
 //!
-//! **Data.** Rows of 2^c values ([`RowMap`]): multiplicities and witnesses of all layers, then their helpers, each cut into rows as a
-//! whole; per layer its vectors' rows; per stack one folded row
+//! **Data** ([`RowMap`]): multiplicities and witnesses of all layers, then their helpers, each cut into rows of 2^c values as a
+//! whole; in rows of the model's length per layer its vectors' rows; per stack one folded row
 //! per shape of weight claim (the fold of the committed weight rows by the public L, so its
 //! commitment is a public linear combination of theirs); then the boundaries.
 //!
@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 use super::SealError;
 use crate::algebra::F;
 use crate::argument::challenges::Challenges;
-use crate::argument::claims::{Combined, Layer, fold_functional};
+use crate::argument::claims::{Combined, DataFunctional, Layer, fold_functional};
 use crate::argument::data::LayerData;
 use crate::argument::functional::Functional;
 use crate::argument::hidden::{HiddenError, HiddenInstance, HiddenShape};
@@ -47,7 +47,7 @@ use crate::argument::layout::vector_offsets;
 use crate::argument::logup;
 use crate::argument::stack::Conversation;
 use crate::commit::{OpeningError, OpeningProof, RowData};
-use crate::curve::{EncodingError, Generators, PointBytes, ScalarBytes};
+use crate::curve::{EncodingError, GeneratorStore, PointBytes, ScalarBytes};
 use crate::system::{Table, TableId};
 use crate::transcript::Transcript;
 
@@ -85,7 +85,7 @@ pub struct BoundarySecret<'a> {
 
 /// Everything public that a bundle is proved and verified against.
 pub struct BundlePublic<'a> {
-    pub generators: &'a Generators,
+    pub generators: &'a GeneratorStore,
     pub tables: &'a [Table],
     pub layers: &'a [LayerPublic<'a>],
     /// The row commitments of each boundary that a layer of the bundle touches.
@@ -228,7 +228,7 @@ type Fold = Vec<(usize, usize, Vec<F>)>;
 /// What is opened.
 struct Opened {
     /// B + χ·balance.
-    functional: Functional,
+    functional: DataFunctional,
     /// The public part of ρ·S₀.
     constant: F,
     /// In the order of [`RowMap`].
@@ -256,12 +256,14 @@ impl Opened {
             })
             .collect();
         let mut opened = Self {
-            functional: Functional::default(),
+            functional: DataFunctional::default(),
             constant: parts.iter().map(|part| part.constant).sum(),
             folds: Vec::new(),
         };
         for part in &mut parts {
-            std::mem::take(&mut part.functional).add_scaled_to(F::ONE, &mut opened.functional);
+            let DataFunctional { own, model } = std::mem::take(&mut part.functional);
+            own.add_scaled_to(F::ONE, &mut opened.functional.own);
+            model.add_scaled_to(F::ONE, &mut opened.functional.model);
         }
         for ((stack, bases), ch) in conversation
             .stacks
@@ -272,7 +274,7 @@ impl Opened {
             let form = public.layers[stack.layers[0]].layer;
             for (f, (shape, base)) in form.folds.iter().zip(bases).enumerate() {
                 fold_functional(shape, ch, &reduced.round, *base, F::ONE)
-                    .add_scaled_to(F::ONE, &mut opened.functional);
+                    .add_scaled_to(F::ONE, &mut opened.functional.model);
                 let of_layers = stack.layers.iter().flat_map(|l| {
                     let fold = std::mem::take(&mut parts[*l].folds[f]);
                     fold.into_iter().map(|(matrix, coefs)| (*l, matrix, coefs))
@@ -281,7 +283,8 @@ impl Opened {
                 opened.folds.push(fold);
             }
         }
-        balance(public, map, &reduced.challenges[0])?.add_scaled_to(chi, &mut opened.functional);
+        let balance = balance(public, map, &reduced.challenges[0])?;
+        balance.add_scaled_to(chi, &mut opened.functional.own);
         Ok(opened)
     }
 }

@@ -1,6 +1,7 @@
 //! Proving a bundle, step by step.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use ff::Field;
 use pasta_curves::EqAffine;
@@ -12,6 +13,7 @@ use super::{
 };
 use crate::algebra::{F, inner_product};
 use crate::argument::challenges::Challenges;
+use crate::argument::claims::DataFunctional;
 use crate::argument::hidden::{HiddenInstance, HiddenProver, HiddenShape, HiddenWitness};
 use crate::argument::logup;
 use crate::argument::reduce::{self, Reduction};
@@ -19,7 +21,7 @@ use crate::argument::stack::Conversation;
 use crate::commit::{
     OpeningProof, OpeningWitness, RowData, commit_rows, fresh_rng, opening, random_scalars,
 };
-use crate::curve::{PointBytes, ScalarBytes};
+use crate::curve::{Generators, PointBytes, ScalarBytes};
 use crate::seal::KeyStore;
 use crate::transcript::Transcript;
 
@@ -42,19 +44,19 @@ pub fn prove(
     transcript: &mut Transcript,
     phase: &(dyn Fn(&'static str) + Sync),
 ) -> Result<BundleProof, BundleError> {
-    let row_bits = public.generators.log_len();
     let conversation = public.conversation();
+    let map = RowMap::new(public, &conversation);
     let prover = Prover {
         public,
         secrets,
         boundaries,
-        map: RowMap::new(public, &conversation, row_bits),
+        generators: public.generators.get(map.row_bits),
         shape: conversation.shape()?,
         conversation,
-        row_bits,
+        map,
     };
     phase(PHASES[0]);
-    let mask = Mask::draw(public, secrets)?;
+    let mask = Mask::draw(&prover.generators, secrets)?;
     let witness = prover.commit(&mask, transcript)?;
     let (alpha, beta) = (transcript.challenge("alpha"), transcript.challenge("beta"));
     phase(PHASES[1]);
@@ -90,7 +92,7 @@ struct Prover<'a> {
     conversation: Conversation<'a>,
     shape: HiddenShape,
     map: RowMap,
-    row_bits: usize,
+    generators: Arc<Generators>,
 }
 
 /// m, and what it is said to be: the same, but in tests.
@@ -101,8 +103,8 @@ struct Mask {
 }
 
 impl Mask {
-    fn draw(public: &BundlePublic, secrets: &[LayerSecret]) -> Result<Self, BundleError> {
-        let (generators, random) = (public.generators, random_scalars(2)?);
+    fn draw(generators: &Generators, secrets: &[LayerSecret]) -> Result<Self, BundleError> {
+        let random = random_scalars(2)?;
         let said = secrets.iter().map(|s| &s.data.cheat);
         Ok(Self {
             said: said.fold(random[0], |mask, cheat| cheat.mask(mask)),
@@ -148,7 +150,12 @@ impl Prover<'_> {
         pieces.extend(layers().map(|(data, at)| Piece::Wide(at.exact, &data.exact)));
         let rows = (0..self.map.witness_rows).into_par_iter();
         let mut rows: Vec<RowData> = rows
-            .map(|row| row_of(row << self.row_bits..(row + 1) << self.row_bits, &pieces))
+            .map(|row| {
+                row_of(
+                    row << self.map.row_bits..(row + 1) << self.map.row_bits,
+                    &pieces,
+                )
+            })
             .collect();
         let first = self.map.tables.first().map_or(0, |(_, offset)| *offset);
         for (data, at) in layers() {
@@ -162,7 +169,7 @@ impl Prover<'_> {
             edit_rows(
                 witness.chain(counts.map(|(at, by)| (first + at, by))),
                 &mut rows,
-                self.row_bits,
+                self.map.row_bits,
             );
         }
         let rows = self.committed(rows)?;
@@ -190,7 +197,7 @@ impl Prover<'_> {
 
     fn committed(&self, rows: Vec<RowData>) -> Result<Rows, BundleError> {
         let blinds = random_scalars(rows.len())?;
-        let commitments = commit_rows(self.public.generators, &rows, &blinds);
+        let commitments = commit_rows(&self.generators, &rows, &blinds);
         Ok(Rows {
             rows,
             blinds,
@@ -220,12 +227,12 @@ impl Prover<'_> {
                 Ok(Helper { lanes, helper })
             })
             .collect::<Result<Vec<Helper>, BundleError>>()?;
-        let start = self.map.witness_rows << self.row_bits;
-        let mut values = vec![F::ZERO; self.map.helper_rows << self.row_bits];
+        let start = self.map.witness_rows << self.map.row_bits;
+        let mut values = vec![F::ZERO; self.map.helper_rows << self.map.row_bits];
         for (h, at) in helpers.iter().zip(&self.map.layers) {
             values[at.helper - start..][..h.helper.len()].copy_from_slice(&h.helper);
         }
-        let rows = values.chunks(1 << self.row_bits);
+        let rows = values.chunks(1 << self.map.row_bits);
         let rows = rows.map(|row| RowData::Field(row.to_vec())).collect();
         let rows = self.committed(rows)?;
         for point in &rows.commitments {
@@ -282,29 +289,42 @@ impl Prover<'_> {
         transcript: &mut Transcript,
     ) -> Result<OpeningProof, BundleError> {
         let opened = Opened::new(self.public, &self.conversation, &self.map, reduced, chi)?;
-        let mut data = DataRows::new(self.map.rows, self.row_bits);
+        let RowMap {
+            row_bits,
+            model_row_bits,
+            rows,
+            ..
+        } = self.map;
+        let mut data = DataRows {
+            rows: Vec::with_capacity(rows),
+            blinds: Vec::with_capacity(rows),
+        };
         for segment in segments {
-            data.extend(&segment.rows, &segment.blinds);
+            data.extend(&segment.rows, &segment.blinds, row_bits);
         }
         for secret in self.secrets {
-            let rows = vector_rows(&secret.data.externals.vectors, self.row_bits);
-            data.extend(&rows, &secret.vector_blinds);
+            let rows = vector_rows(&secret.data.externals.vectors, model_row_bits);
+            data.extend(&rows, &secret.vector_blinds, model_row_bits);
         }
         for fold in &opened.folds {
             let (row, blind) = self.folded_row(fold);
-            data.extend(&[RowData::Field(row)], &[blind]);
+            data.extend(&[RowData::Field(row)], &[blind], model_row_bits);
         }
         for b in self.boundaries {
-            data.extend(&wide_rows(b.values, self.row_bits), b.blinds);
+            let rows = wide_rows(b.values, model_row_bits);
+            data.extend(&rows, b.blinds, model_row_bits);
         }
+        let DataFunctional { own, model } = &opened.functional;
+        let mut functionals = own.rows(0..self.map.own_rows(), row_bits);
+        functionals.extend(model.rows(self.map.model_rows(), model_row_bits));
         let witness = OpeningWitness {
             rows: data.rows,
             blinds: data.blinds,
-            functionals: opened.functional.rows(self.map.rows, self.row_bits),
+            functionals,
             value_blind: -mask.blind,
         };
         Ok(opening::prove(
-            self.public.generators,
+            &self.generators,
             witness,
             transcript,
             &mut fresh_rng()?,
@@ -313,11 +333,12 @@ impl Prover<'_> {
 
     /// Σ L·row over the matrices of one fold, and the same of the blinds.
     fn folded_row(&self, fold: &Fold) -> (Vec<F>, F) {
-        let mut row = vec![F::ZERO; 1 << self.row_bits];
+        let row_bits = self.map.model_row_bits;
+        let mut row = vec![F::ZERO; 1 << row_bits];
         let mut blind = F::ZERO;
         for (layer, matrix, coefs) in fold {
             let secret = &self.secrets[*layer];
-            let part = secret.data.fold_matrix(*matrix, coefs, self.row_bits);
+            let part = secret.data.fold_matrix(*matrix, coefs, row_bits);
             row.iter_mut().zip(part).for_each(|(r, p)| *r += p);
             blind += inner_product(coefs, &secret.matrix_blinds[*matrix]);
         }
@@ -380,21 +401,13 @@ fn edit_rows(edits: impl Iterator<Item = (usize, F)>, rows: &mut [RowData], row_
 struct DataRows {
     rows: Vec<Vec<F>>,
     blinds: Vec<F>,
-    row_bits: usize,
 }
 
 impl DataRows {
-    fn new(capacity: usize, row_bits: usize) -> Self {
-        Self {
-            rows: Vec::with_capacity(capacity),
-            blinds: Vec::with_capacity(capacity),
-            row_bits,
-        }
-    }
-
-    fn extend(&mut self, rows: &[RowData], blinds: &[F]) {
+    /// Rows of 2^row_bits values.
+    fn extend(&mut self, rows: &[RowData], blinds: &[F], row_bits: usize) {
         assert_eq!(rows.len(), blinds.len(), "every row has a blind");
-        let len = 1 << self.row_bits;
+        let len = 1 << row_bits;
         self.rows
             .par_extend(rows.par_iter().map(|r| r.to_field(len)));
         self.blinds.extend_from_slice(blinds);

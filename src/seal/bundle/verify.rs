@@ -8,8 +8,9 @@ use super::{
     absorb_reduced, draw_tau, instance, seed,
 };
 use crate::algebra::F;
+use crate::argument::claims::DataFunctional;
 use crate::argument::stack::Conversation;
-use crate::commit::{FinalMsm, FoldPoint, ValueCommitment, opening};
+use crate::commit::{FinalMsm, FoldPoint, ValueCommitment, fresh_rng, opening};
 use crate::curve::{PointBytes, ScalarBytes, decode_points as decode_all};
 use crate::seal::{KeyStore, Sealed};
 use crate::transcript::Transcript;
@@ -31,7 +32,6 @@ fn decode_points(what: &'static str, points: &[PointBytes]) -> Result<Vec<EqAffi
 /// Checks every count of the proof and of the model's commitments against the layers' shapes, so
 /// that nothing below can be misaligned.
 fn check_counts(
-    public: &BundlePublic,
     conversation: &Conversation,
     map: &RowMap,
     proof: &BundleProof,
@@ -43,9 +43,7 @@ fn check_counts(
     ] {
         check_total(what, expected, found)?;
     }
-    proof
-        .opening
-        .check_rounds(map.rows, public.generators.log_len())?;
+    proof.opening.check_rounds(map.rows, map.row_bits)?;
     Ok(())
 }
 
@@ -121,7 +119,7 @@ fn scalar(what: &'static str, s: &ScalarBytes) -> Result<F, BundleError> {
         .map_err(|source| BundleError::Encoding { what, source })
 }
 
-/// Verifies a bundle up to its group equations, which are added to `msm`, and its seal, which is
+/// Verifies a bundle up to its group equations and its seal, which are
 /// returned: the caller must check both. `transcript` is in the state in which [`prove`] was given
 /// it.
 ///
@@ -131,12 +129,11 @@ pub fn verify<'p>(
     proof: &'p BundleProof,
     keys: &KeyStore,
     transcript: &mut Transcript,
-    msm: &mut FinalMsm,
-) -> Result<Sealed<'p>, BundleError> {
+) -> Result<(FinalMsm, Sealed<'p>), BundleError> {
     check_external_rows(public)?;
     let conversation = public.conversation();
-    let map = RowMap::new(public, &conversation, public.generators.log_len());
-    check_counts(public, &conversation, &map, proof)?;
+    let map = RowMap::new(public, &conversation);
+    check_counts(&conversation, &map, proof)?;
     let shape = conversation.shape()?;
     let d = Decoded::new(proof)?;
     // The keys of a shape that nobody has asked for yet take a second and more.
@@ -171,16 +168,21 @@ pub fn verify<'p>(
         value: d.masked - opened.constant,
         terms: vec![(-F::ONE, d.mask)],
     };
+    let mut msm = FinalMsm::new(public.generators.get(map.row_bits), &mut fresh_rng()?);
     opening::verify(
         &proof.opening,
         map.rows,
         &value,
         |weights| row_terms(public, &d, &opened.folds, weights),
-        |fold: &FoldPoint| opened.functional.evaluate(&fold.factors),
+        |fold: &FoldPoint| {
+            let DataFunctional { own, model } = &opened.functional;
+            own.evaluate(&fold.factors(map.row_bits))
+                + model.evaluate(&fold.factors(map.model_row_bits))
+        },
         transcript,
-        msm,
+        &mut msm,
     )?;
-    Ok(sealed)
+    Ok((msm, sealed))
 }
 
 /// Σ_rows weight·commitment, the folded weight rows expanded into the model's commitments. In the

@@ -3,7 +3,7 @@ use pasta_curves::group::CurveAffine;
 use super::*;
 use crate::argument::claims::Layer;
 use crate::commit::opening::{OpeningError, OpeningProof};
-use crate::curve::{Generators, testing::TestRng};
+use crate::curve::GeneratorStore;
 use crate::layers::testing::{Shape, manifest};
 use crate::layers::{LayerKind, Sequence, system};
 use crate::quant::{Manifest, Tables};
@@ -11,7 +11,6 @@ use crate::seal::bundle::LayerPublic;
 
 /// A block of the smallest model, without a proof: its counts are right, its points are none.
 struct Dummy {
-    generators: Generators,
     tables: Tables,
     layer: Layer,
     matrices: Vec<Vec<EqAffine>>,
@@ -32,7 +31,7 @@ fn small() -> Manifest {
 fn layer(kind: LayerKind) -> Layer {
     let manifest = small();
     let sequence = Sequence::new(&[1, 2], &[3], &manifest.architecture).expect("well formed");
-    Layer::new(system(&manifest, &sequence, kind), 14)
+    Layer::new(system(&manifest, &sequence, kind), 12)
 }
 
 const POINT: PointBytes = PointBytes([0xff; 32]);
@@ -40,10 +39,7 @@ const POINT: PointBytes = PointBytes([0xff; 32]);
 impl Dummy {
     fn new() -> Self {
         let layer = layer(LayerKind::Block(0));
-        let (generators, tables) = (
-            Generators::derive(3),
-            Tables::new(&small().scales, small().architecture.activation),
-        );
+        let tables = Tables::new(&small().scales, small().architecture.activation);
         let points = |n: usize| vec![EqAffine::generator(); n];
         let layout = &layer.layout;
         let [input, output] = [layout.boundary_in_len, layout.boundary_out_len];
@@ -61,14 +57,13 @@ impl Dummy {
             seal: Vec::new(),
             opening: OpeningProof {
                 row_rounds: Vec::new(),
-                column_rounds: vec![(POINT, POINT); 3],
+                column_rounds: Vec::new(),
                 commitment: POINT,
                 data_response: scalar,
                 blind_response: scalar,
             },
         };
         let mut dummy = Self {
-            generators,
             tables,
             layer,
             matrices,
@@ -76,11 +71,12 @@ impl Dummy {
             boundaries,
             proof,
         };
-        let map = dummy.with_public(|public| RowMap::new(public, &public.conversation(), 3));
+        let map = dummy.with_public(|public| RowMap::new(public, &public.conversation()));
         let rounds = map.rows.next_power_of_two().ilog2() as usize;
         dummy.proof.witness = vec![POINT; map.witness_rows];
         dummy.proof.helper = vec![POINT; map.helper_rows];
         dummy.proof.opening.row_rounds = vec![(POINT, POINT); rounds];
+        dummy.proof.opening.column_rounds = vec![(POINT, POINT); map.row_bits];
         dummy
     }
 
@@ -94,7 +90,7 @@ impl Dummy {
             boundary_out: Some(1),
         };
         use_it(&BundlePublic {
-            generators: &self.generators,
+            generators: &GeneratorStore::default(),
             tables: self.tables.all(),
             layers: &[layer],
             boundaries: &self.boundaries,
@@ -104,10 +100,9 @@ impl Dummy {
     /// Why [`verify`] refuses it.
     fn refusal(&self) -> BundleError {
         let mut transcript = Transcript::new("test", &[1; 32]);
-        let mut msm = FinalMsm::new(&self.generators, &mut TestRng::new(1));
         let keys = KeyStore::new(None);
         self.with_public(|public| {
-            let verified = verify(public, &self.proof, &keys, &mut transcript, &mut msm);
+            let verified = verify(public, &self.proof, &keys, &mut transcript);
             verified.err().expect("its points are none")
         })
     }
@@ -230,7 +225,7 @@ fn a_layer_is_absorbed_with_its_place_and_system() {
             boundary_out: None,
         };
         let public = BundlePublic {
-            generators: &Generators::derive(0),
+            generators: &GeneratorStore::default(),
             tables: &[],
             layers: &[public],
             boundaries: &[],
