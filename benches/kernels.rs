@@ -2,6 +2,7 @@
 //! where a name says otherwise; compare ratios of one run.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use divan::Bencher;
 use ff::Field;
@@ -119,9 +120,9 @@ where
     y
 }
 
-fn generators() -> &'static Generators {
-    static GENERATORS: std::sync::OnceLock<Generators> = std::sync::OnceLock::new();
-    GENERATORS.get_or_init(|| Generators::derive(14))
+fn generators() -> &'static Arc<Generators> {
+    static GENERATORS: std::sync::OnceLock<Arc<Generators>> = std::sync::OnceLock::new();
+    GENERATORS.get_or_init(|| Arc::new(Generators::derive(14)))
 }
 
 #[divan::bench(args = [16, 17, 24])]
@@ -219,7 +220,7 @@ fn opening_verify_with_its_final_sum(bencher: Bencher) {
         &mut rng,
     );
     bencher.bench_local(|| {
-        let mut msm = FinalMsm::new(generators(), &mut fresh_rng().expect("randomness"));
+        let mut msm = FinalMsm::new(generators().clone(), &mut fresh_rng().expect("randomness"));
         let value = ValueCommitment::default();
         let rows = |weights: &[F]| weights.iter().map(|w| (*w, generators().h)).collect();
         let functional = |_: &FoldPoint| F::ONE;
@@ -253,9 +254,9 @@ fn conversation(shape: &HiddenShape, seed: u64) -> (HiddenInstance, HiddenWitnes
     let mut sum = start[3];
     for round in 0..shape.rounds() as u64 {
         let message = field(shape.degree(), 100 * seed + round);
-        let linear = sum - message[0].double() - message[1..].iter().sum::<F>();
         let r = prover.round(&message);
-        sum = evaluate(&[&[message[0], linear], &message[1..]].concat(), r);
+        let q = evaluate(&message[1..], r);
+        sum = message[0] + r * (sum - message[0].double() + (r - F::ONE) * q);
     }
     let claims = field(shape.claims(), seed + 1);
     prover.claims(&claims);

@@ -2,6 +2,7 @@
 
 pub mod eq;
 pub mod field;
+pub(crate) mod packed;
 pub mod small;
 
 pub use eq::{eq_at, eq_table, prefix_at};

@@ -20,7 +20,7 @@ use crate::proof::ModelId;
 #[command(
     after_help = "Exit codes: 0 success, 1 the proof is not valid, 2 the command could not do \
 its work,\n3 a valid proof of only some layers.\n\nCaches live in $NANOZK_HOME (default: the \
-platform's cache directory); downloaded checkpoints in Hugging Face's cache\n($HF_HOME)."
+platform's cache directory); downloaded checkpoints in Hugging Face's cache\n($HF_HOME).\n\nNANOZK_CPU=portable computes without the vector instructions of this processor."
 )]
 pub struct Args {
     #[command(subcommand)]

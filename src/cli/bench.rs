@@ -14,7 +14,7 @@ use crate::layers::quantize_checkpoint;
 use crate::model::{Config, synthetic};
 use crate::proof::{
     BlindingSeed, BlockCosts, Kind, Layers, Mode, ModelFile, OpenedModel, ProveOptions, Setup,
-    container, measure_blocks, prove, verify,
+    container, measure_blocks, points_in_lanes, prove, verify,
 };
 use crate::store::Progress;
 
@@ -163,6 +163,7 @@ fn to_json(machine: &Machine, args: &Bench, rows: &[Row], full: Option<&Full>) -
         "threads": rayon::current_num_threads(),
         "version": env!("CARGO_PKG_VERSION"),
         "field_arithmetic": pasta_curves::BACKEND,
+        "points": lanes(),
         "bundle": args.bundle,
         "repeat": args.repeat,
         "rows": rows.iter().map(|r| row_json(r, args)).collect::<Vec<_>>(),
@@ -200,13 +201,23 @@ fn row_json(row: &Row, args: &Bench) -> Value {
     json
 }
 
+/// How points are added up here.
+fn lanes() -> &'static str {
+    if points_in_lanes() {
+        "in lanes of AVX-512"
+    } else {
+        "one by one"
+    }
+}
+
 fn to_text(machine: &Machine, args: &Bench, rows: &[Row], full: Option<&Full>) -> String {
     let mut text = format!(
-        "{machine}, {} threads, load {}, nanozk {}, {} field arithmetic\n",
+        "{machine}, {} threads, load {}, nanozk {}, {} field arithmetic, points {}\n",
         rayon::current_num_threads(),
         machine.load_text(),
         env!("CARGO_PKG_VERSION"),
         pasta_curves::BACKEND,
+        lanes(),
     );
     let w = &mut text;
     // Writing to a `String` cannot fail.

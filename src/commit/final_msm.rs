@@ -82,13 +82,13 @@ impl FinalMsm {
 
     /// Do all equations hold?
     pub fn check(mut self) -> bool {
-        let mut bases = self.generators.g.clone();
-        bases.extend([self.generators.u, self.generators.h]);
-        bases.append(&mut self.points);
-        let mut scalars = self.g;
-        scalars.extend([self.u, self.h]);
-        scalars.append(&mut self.scalars);
-        msm_field(&bases, &scalars).is_identity().into()
+        self.points.extend([self.generators.u, self.generators.h]);
+        self.scalars.extend([self.u, self.h]);
+        let (generators, points) = rayon::join(
+            || msm_field(&self.generators.g, &self.g),
+            || msm_field(&self.points, &self.scalars),
+        );
+        (generators + points).is_identity().into()
     }
 }
 

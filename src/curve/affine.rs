@@ -11,6 +11,8 @@ use pasta_curves::{
     arithmetic::{CurveAffine, VartimeField},
 };
 
+use super::msm::Kernel;
+
 /// A point of Vesta other than the identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Xy {
@@ -89,6 +91,77 @@ impl Xy {
             x,
             y: slope * (self.x - x) - self.y,
         }
+    }
+}
+
+/// Space that is kept between levels and windows.
+#[derive(Default)]
+pub(super) struct Scratch {
+    slopes: Vec<Fq>,
+    prefix: Vec<[Fq; 2]>,
+}
+
+/// One pair after the other: on every processor.
+impl Kernel for Xy {
+    type Scratch = Scratch;
+
+    /// No point has y = 0.
+    const IDENTITY: Self = Self {
+        x: Fq::ZERO,
+        y: Fq::ZERO,
+    };
+
+    fn is_identity(&self) -> bool {
+        self.y.is_zero_vartime()
+    }
+
+    fn points(bases: &[EqAffine]) -> Vec<Self> {
+        let points = bases.iter().map(Self::new);
+        points.map(|p| p.unwrap_or(Self::IDENTITY)).collect()
+    }
+
+    fn images(points: &[Self]) -> Vec<Self> {
+        points.iter().map(Self::image).collect()
+    }
+
+    fn neg(&self) -> Self {
+        Self::neg(*self)
+    }
+
+    fn to_library(points: &[Self]) -> Vec<EqAffine> {
+        points.iter().map(|p| p.to_point()).collect()
+    }
+
+    fn halve(points: &mut Vec<Self>, counts: &mut [usize], scratch: &mut Scratch) {
+        scratch.slopes.clear();
+        let mut read = 0;
+        for n in counts.iter() {
+            for pair in points[read..read + n].chunks_exact(2) {
+                scratch.slopes.push(pair[0].slope_denominator(&pair[1]));
+            }
+            read += n;
+        }
+        invert_all(&mut scratch.slopes, &mut scratch.prefix);
+        // Sums are written behind the reading position.
+        let (mut read, mut write) = (0, 0);
+        let mut inverses = scratch.slopes.iter();
+        for n in counts.iter_mut() {
+            let (first, end) = (write, read + *n);
+            while end - read >= 2 {
+                let inverse = inverses.next().expect("one inverse per pair");
+                if let Some(sum) = points[read].add(&points[read + 1], inverse) {
+                    points[write] = sum;
+                    write += 1;
+                }
+                read += 2;
+            }
+            if read < end {
+                points[write] = points[read];
+                (read, write) = (read + 1, write + 1);
+            }
+            *n = write - first;
+        }
+        points.truncate(write);
     }
 }
 

@@ -9,6 +9,8 @@ pub mod msm;
 
 mod affine;
 mod endomorphism;
+#[cfg(target_arch = "x86_64")]
+mod packed;
 
 pub use encoding::{EncodingError, PointBytes, ScalarBytes, decode_points};
 pub use fold::{ShortChallenge, fold_bases};

@@ -9,16 +9,62 @@
 //! which are the plain w-bit digits of k + Σ_j 2^(w−1)·2^(w·j), each less 2^(w−1): no carries. Each window
 //! sums its points by |d| into buckets, then Σ_d d·bucket_d by running sums; the windows are
 //! joined by doublings. Buckets are summed in affine coordinates, pairwise and level by level, so
-//! that a level's additions share one inversion. Zero digits cost nothing.
+//! that a level's additions share one inversion: eight at a time where the processor can ([`Kernel`]). Zero digits cost nothing.
 //!
 //! Variable time: the prover's secrets are exposed to whoever can time it.
 
-use pasta_curves::{Eq, EqAffine, Fq, group::Group};
+use pasta_curves::{Eq, EqAffine, group::Group};
 use rayon::prelude::*;
 
-use super::affine::{Xy, invert_all};
+use super::affine::Xy;
 use super::endomorphism::{HALF_BITS, add, split};
 use crate::algebra::F;
+
+/// Points in the form in which they are added up.
+pub(super) trait Kernel: Copy + Send + Sync {
+    /// Space that is kept between levels and windows.
+    type Scratch: Default;
+
+    const IDENTITY: Self;
+
+    fn is_identity(&self) -> bool;
+
+    fn points(bases: &[EqAffine]) -> Vec<Self>;
+
+    /// φ of each point.
+    fn images(points: &[Self]) -> Vec<Self>;
+
+    /// −self, of a point that is not the identity.
+    fn neg(&self) -> Self;
+
+    /// In the library's form, of points that are not the identity.
+    fn to_library(points: &[Self]) -> Vec<EqAffine>;
+
+    /// Adds the points of every bucket in pairs, of which `counts` has the number; a pair of opposite points vanishes. None is the identity.
+    fn halve(points: &mut Vec<Self>, counts: &mut [usize], scratch: &mut Self::Scratch);
+}
+
+/// `K::halve` by another kernel.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn halve_with<K: Kernel, Own: Kernel>(points: &mut Vec<Own>, counts: &mut [usize]) {
+    let mut others = K::points(&Own::to_library(points));
+    K::halve(&mut others, counts, &mut K::Scratch::default());
+    *points = Own::points(&K::to_library(&others));
+}
+
+/// A sum of windows, by the kernel of this processor.
+fn sum_here<const L: usize>(
+    windows: &Windows<L>,
+    bases: &[EqAffine],
+    halves: bool,
+    parallel: bool,
+) -> Eq {
+    #[cfg(target_arch = "x86_64")]
+    if crate::algebra::packed::available() {
+        return windows.sum::<super::packed::PackedPoint>(bases, halves, parallel);
+    }
+    windows.sum::<Xy>(bases, halves, parallel)
+}
 
 /// `Σ scalars[i]·bases[i]` for small integers, on the calling thread. Up to 17 bits of magnitude it
 /// takes two windows. Panics if there are more scalars than bases.
@@ -28,13 +74,14 @@ pub fn msm_small(bases: &[EqAffine], scalars: &[i32]) -> Eq {
         .map(|k| 32 - k.unsigned_abs().leading_zeros())
         .max();
     let scalars: Vec<[u64; 1]> = scalars.iter().map(|k| [i64::from(*k) as u64]).collect();
-    Windows::new(bits.unwrap_or(0), &scalars).sum(&points(bases, scalars.len()))
+    let windows = Windows::new(bits.unwrap_or(0), &scalars);
+    sum_here(&windows, first(bases, scalars.len()), false, false)
 }
 
-/// The first `n` bases; `None` for the identity. Panics if there are fewer.
-fn points(bases: &[EqAffine], n: usize) -> Vec<Option<Xy>> {
+/// The first `n` bases. Panics if there are fewer.
+fn first(bases: &[EqAffine], n: usize) -> &[EqAffine] {
     assert!(n <= bases.len(), "every scalar has its base");
-    bases[..n].iter().map(Xy::new).collect()
+    &bases[..n]
 }
 
 /// `Σ scalars[i]·bases[i]` for wide integers, on the calling thread; the cost grows with the widest
@@ -48,7 +95,8 @@ pub fn msm_wide(bases: &[EqAffine], scalars: &[i128]) -> Eq {
         .iter()
         .map(|k| [*k as u64, (*k >> 64) as u64, (*k >> 127) as u64])
         .collect();
-    Windows::new(bits.unwrap_or(0), &scalars).sum(&points(bases, scalars.len()))
+    let windows = Windows::new(bits.unwrap_or(0), &scalars);
+    sum_here(&windows, first(bases, scalars.len()), false, false)
 }
 
 /// `Σ scalars[i]·bases[i]`, windows in parallel. Panics if there are more scalars than bases.
@@ -56,16 +104,21 @@ pub fn msm_wide(bases: &[EqAffine], scalars: &[i128]) -> Eq {
 /// Every scalar is split by the endomorphism: twice the points, half the windows, and so half the
 /// work on buckets.
 pub fn msm_field(bases: &[EqAffine], scalars: &[F]) -> Eq {
-    let mut both = points(bases, scalars.len());
-    both.extend_from_within(..);
-    for p in both[scalars.len()..].iter_mut().flatten() {
-        *p = p.image();
-    }
+    let bases = first(bases, scalars.len());
+    let parts = bases.chunks(FIELD_POINTS).zip(scalars.chunks(FIELD_POINTS));
+    let sums = parts.map(|(bases, scalars)| msm_of_halves(bases, scalars));
+    sums.fold(Eq::identity(), |sum, part| sum + part)
+}
+
+/// More points than these are multiplied in parts: their buckets are as full as the widest window's get, and take no more memory.
+const FIELD_POINTS: usize = 1 << 16;
+
+fn msm_of_halves(bases: &[EqAffine], scalars: &[F]) -> Eq {
     let halves: Vec<[[u64; 3]; 2]> = scalars.iter().map(split).collect();
     let scalars: Vec<[u64; 3]> = (0..2)
         .flat_map(|h| halves.iter().map(move |k| k[h]))
         .collect();
-    Windows::new(HALF_BITS, &scalars).sum_parallel(&both)
+    sum_here(&Windows::new(HALF_BITS, &scalars), bases, true, true)
 }
 
 /// Scalars recoded into signed digits: L limbs hold k plus the bias, which is not negative.
@@ -109,21 +162,21 @@ impl<const L: usize> Windows<L> {
         (word & ((1 << self.width) - 1)) as i32 - (1 << (self.width - 1))
     }
 
-    fn sum(&self, bases: &[Option<Xy>]) -> Eq {
-        let mut buckets = Buckets::default();
-        let windows: Vec<Eq> = (0..self.count)
-            .map(|j| self.window_sum(bases, j, &mut buckets))
-            .collect();
-        self.join(&windows)
-    }
-
-    fn sum_parallel(&self, bases: &[Option<Xy>]) -> Eq {
-        let windows: Vec<Eq> = (0..self.count)
-            .into_par_iter()
-            .map_init(Buckets::default, |buckets, j| {
-                self.window_sum(bases, j, buckets)
-            })
-            .collect();
+    /// `Σ k·P` over these bases and, with `halves`, their images.
+    fn sum<K: Kernel>(&self, bases: &[EqAffine], halves: bool, parallel: bool) -> Eq {
+        let mut points = K::points(bases);
+        if halves {
+            points.extend(K::images(&points));
+        }
+        let windows: Vec<Eq> = if parallel {
+            let windows = (0..self.count).into_par_iter();
+            let sum = |buckets: &mut Buckets<K>, j| self.window_sum(&points, j, buckets);
+            windows.map_init(Buckets::default, sum).collect()
+        } else {
+            let mut buckets = Buckets::default();
+            let sum = |j| self.window_sum(&points, j, &mut buckets);
+            (0..self.count).map(sum).collect()
+        };
         self.join(&windows)
     }
 
@@ -138,7 +191,7 @@ impl<const L: usize> Windows<L> {
     }
 
     /// Σ_i digit(i, window)·bases[i].
-    fn window_sum(&self, bases: &[Option<Xy>], window: u32, buckets: &mut Buckets) -> Eq {
+    fn window_sum<K: Kernel>(&self, bases: &[K], window: u32, buckets: &mut Buckets<K>) -> Eq {
         buckets.digits.clear();
         buckets
             .digits
@@ -168,22 +221,31 @@ fn grid(buckets: usize) -> usize {
 
 /// The points of one window, sorted by bucket; bucket b (of digit b + 1) holds `counts[b]` of
 /// them. Scratch space is kept between windows.
-#[derive(Default)]
-struct Buckets {
+struct Buckets<K: Kernel> {
     digits: Vec<i32>,
-    points: Vec<Xy>,
+    points: Vec<K>,
     counts: Vec<usize>,
-    slopes: Vec<Fq>,
-    prefix: Vec<[Fq; 2]>,
+    scratch: K::Scratch,
 }
 
-impl Buckets {
+impl<K: Kernel> Default for Buckets<K> {
+    fn default() -> Self {
+        Self {
+            digits: Vec::new(),
+            points: Vec::new(),
+            counts: Vec::new(),
+            scratch: K::Scratch::default(),
+        }
+    }
+}
+
+impl<K: Kernel> Buckets<K> {
     /// Sorts ±bases into buckets by the digit's magnitude (counting sort).
-    fn fill(&mut self, bases: &[Option<Xy>], buckets: usize) {
+    fn fill(&mut self, bases: &[K], buckets: usize) {
         self.counts.clear();
         self.counts.resize(buckets, 0);
         for (d, base) in self.digits.iter_mut().zip(bases) {
-            if base.is_none() {
+            if base.is_identity() {
                 *d = 0;
             }
             if *d != 0 {
@@ -196,59 +258,21 @@ impl Buckets {
             next.push(total);
             total += n;
         }
-        let zero = Xy {
-            x: Fq::zero(),
-            y: Fq::zero(),
-        };
         self.points.clear();
-        self.points.resize(total, zero);
+        self.points.resize(total, K::IDENTITY);
         for (d, base) in self.digits.iter().zip(bases) {
             if *d != 0 {
-                let point = base.expect("identities were dropped above");
                 let place = &mut next[d.unsigned_abs() as usize - 1];
-                self.points[*place] = if *d < 0 { point.neg() } else { point };
+                self.points[*place] = if *d < 0 { base.neg() } else { *base };
                 *place += 1;
             }
         }
     }
 
-    /// Adds the points of every bucket in pairs; a pair of opposite points vanishes.
-    fn halve(&mut self) {
-        self.slopes.clear();
-        let mut read = 0;
-        for n in &self.counts {
-            for pair in self.points[read..read + n].chunks_exact(2) {
-                self.slopes.push(pair[0].slope_denominator(&pair[1]));
-            }
-            read += n;
-        }
-        invert_all(&mut self.slopes, &mut self.prefix);
-        // Sums are written behind the reading position.
-        let (mut read, mut write) = (0, 0);
-        let mut inverses = self.slopes.iter();
-        for n in &mut self.counts {
-            let (first, end) = (write, read + *n);
-            while end - read >= 2 {
-                let inverse = inverses.next().expect("one inverse per pair");
-                if let Some(sum) = self.points[read].add(&self.points[read + 1], inverse) {
-                    self.points[write] = sum;
-                    write += 1;
-                }
-                read += 2;
-            }
-            if read < end {
-                self.points[write] = self.points[read];
-                (read, write) = (read + 1, write + 1);
-            }
-            *n = write - first;
-        }
-        self.points.truncate(write);
-    }
-
     /// Adds until no bucket holds more than one point.
     fn settle(&mut self) {
         while self.counts.iter().any(|n| *n > 1) {
-            self.halve();
+            K::halve(&mut self.points, &mut self.counts, &mut self.scratch);
         }
     }
 
@@ -262,8 +286,7 @@ impl Buckets {
         let columns = grid(self.counts.len());
         let rows = self.counts.len() / columns;
         let mut lines = Self {
-            slopes: std::mem::take(&mut self.slopes),
-            prefix: std::mem::take(&mut self.prefix),
+            scratch: std::mem::take(&mut self.scratch),
             ..Self::default()
         };
         // The columns first: `places[b]` is where bucket b's point stands, if it has one.
@@ -302,17 +325,17 @@ impl Buckets {
             by_rows = by_rows.double();
         }
         assert_eq!(rows, lines.counts.len() + 1);
-        (self.slopes, self.prefix) = (lines.slopes, lines.prefix);
+        self.scratch = lines.scratch;
         by_columns + by_rows
     }
 
     /// Σ_b (b + 1)·bucket_b of settled buckets, from the top: the running sum, summed.
     fn running_sum(&self) -> Eq {
         let (mut running, mut total) = (Eq::identity(), Eq::identity());
-        let mut points = self.points.iter().rev();
+        let mut points = K::to_library(&self.points).into_iter().rev();
         for n in self.counts.iter().rev() {
             if *n == 1 {
-                running += points.next().expect("one point per full bucket").to_point();
+                running += points.next().expect("one point per full bucket");
             }
             total += running;
         }
@@ -350,6 +373,36 @@ mod tests {
         let wide: Vec<i128> = scalars.iter().map(|k| (*k).into()).collect();
         assert_eq!(msm_wide(bases, &wide).to_affine(), expected);
         assert_eq!(msm_field(bases, &field).to_affine(), expected);
+    }
+
+    /// Many buckets, few and full ones: the same point by every kernel.
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn kernels_agree_with_each_other() {
+        if !crate::algebra::packed::available() {
+            return;
+        }
+        let bases = points(3000);
+        let mut rng = TestRng::new(5);
+        for bits in [1, 2, 5, 16] {
+            let scalars: Vec<[u64; 1]> = (0..bases.len())
+                .map(|_| [(rng.next_u64() & ((1 << bits) - 1)).wrapping_sub(1 << (bits - 1))])
+                .collect();
+            let windows = Windows::new(bits, &scalars);
+            let sums = [false, true].map(|halves| {
+                let scalars = [&scalars[..], &scalars[..]].concat();
+                let both = Windows::new(bits, &scalars);
+                let windows = if halves { &both } else { &windows };
+                let portable = windows.sum::<Xy>(&bases, halves, false);
+                (
+                    portable,
+                    windows.sum::<super::super::packed::PackedPoint>(&bases, halves, false),
+                )
+            });
+            for (portable, packed) in sums {
+                assert_eq!(portable, packed, "{bits} bits");
+            }
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub use resume::RunFolder;
 pub use rows::row_bits;
 pub use run::Layers;
 pub use run_seed::RunSeed;
-pub use setup::Setup;
+pub use setup::{Setup, points_in_lanes};
 pub use statement::{ModelId, Selection, Statement, StatementError, Stop};
 pub use texts::Texts;
 pub use verifier::{Verified, verify};

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::algebra::packed;
 use crate::curve::GeneratorStore;
 use crate::seal::KeyStore;
 
@@ -9,6 +10,11 @@ use crate::seal::KeyStore;
 pub struct Setup {
     pub generators: GeneratorStore,
     pub keys: KeyStore,
+}
+
+/// Whether this processor adds up points eight at a time.
+pub fn points_in_lanes() -> bool {
+    packed::available()
 }
 
 impl Setup {
