@@ -49,30 +49,26 @@ impl Row {
 #[target_feature(enable = "avx512f,avx512ifma")]
 #[inline]
 pub fn transpose(rows: [__m512i; 8]) -> [__m512i; 8] {
-    // Words 2k and 2k + 1 of two rows each, then quarters of four rows, then of eight.
-    let pairs: [[__m512i; 2]; 4] = std::array::from_fn(|i| {
-        let (a, b) = (rows[2 * i], rows[2 * i + 1]);
-        [_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b)]
-    });
-    let mut columns = [_mm512_setzero_si512(); 8];
-    for odd in 0..2 {
-        let [a, b, c, d] = [0, 1, 2, 3].map(|i: usize| pairs[i][odd]);
-        let [low, high] = [
-            [
-                _mm512_shuffle_i64x2::<0x88>(a, b),
-                _mm512_shuffle_i64x2::<0x88>(c, d),
-            ],
-            [
-                _mm512_shuffle_i64x2::<0xdd>(a, b),
-                _mm512_shuffle_i64x2::<0xdd>(c, d),
-            ],
-        ];
-        columns[odd] = _mm512_shuffle_i64x2::<0x88>(low[0], low[1]);
-        columns[4 + odd] = _mm512_shuffle_i64x2::<0xdd>(low[0], low[1]);
-        columns[2 + odd] = _mm512_shuffle_i64x2::<0x88>(high[0], high[1]);
-        columns[6 + odd] = _mm512_shuffle_i64x2::<0xdd>(high[0], high[1]);
-    }
-    columns
+    let [r0, r1, r2, r3, r4, r5, r6, r7] = rows;
+    // Of two rows each, then of four, then of eight.
+    let low = |a, b| _mm512_unpacklo_epi64(a, b);
+    let high = |a, b| _mm512_unpackhi_epi64(a, b);
+    let even = |a, b| _mm512_shuffle_i64x2::<0x88>(a, b);
+    let odd = |a, b| _mm512_shuffle_i64x2::<0xdd>(a, b);
+    let [a0, b0, c0, d0] = [low(r0, r1), low(r2, r3), low(r4, r5), low(r6, r7)];
+    let [a1, b1, c1, d1] = [high(r0, r1), high(r2, r3), high(r4, r5), high(r6, r7)];
+    let ([e0, f0], [g0, h0]) = ([even(a0, b0), even(c0, d0)], [odd(a0, b0), odd(c0, d0)]);
+    let ([e1, f1], [g1, h1]) = ([even(a1, b1), even(c1, d1)], [odd(a1, b1), odd(c1, d1)]);
+    [
+        even(e0, f0),
+        even(e1, f1),
+        even(g0, h0),
+        even(g1, h1),
+        odd(e0, f0),
+        odd(e1, f1),
+        odd(g0, h0),
+        odd(g1, h1),
+    ]
 }
 
 /// Limbs of 52 bits of four of 64.
@@ -98,7 +94,11 @@ const fn negative_inverse(p: u64) -> u64 {
 }
 
 impl<M: Modulus> Packed<M> {
-    const P: [u64; 5] = split(M::P);
+    const P: [u64; 5] = {
+        let limbs = split(M::P);
+        assert!(limbs[3] == 0, "which spares its products");
+        limbs
+    };
 
     /// The same four words in all lanes: below 2^256.
     #[target_feature(enable = "avx512f,avx512ifma")]
@@ -158,40 +158,50 @@ impl<M: Modulus> Packed<M> {
     #[inline]
     pub fn mul(&self, other: &Self) -> Self {
         let zero = _mm512_setzero_si512();
-        let p: [__m512i; 5] = Self::P.map(|limb| _mm512_set1_epi64(limb as i64));
         let inverse = _mm512_set1_epi64(const { negative_inverse(M::P[0]) } as i64);
-        let a = &self.0;
-        let mut t = [zero; 5];
-        for b in other.0 {
-            for (t, a) in t.iter_mut().zip(a) {
-                *t = _mm512_madd52lo_epu64(*t, *a, b);
-            }
-            let m = _mm512_madd52lo_epu64(zero, t[0], inverse);
-            for (i, t) in t.iter_mut().enumerate().filter(|(i, _)| Self::P[*i] != 0) {
-                *t = _mm512_madd52lo_epu64(*t, m, p[i]);
-            }
-            let carry = _mm512_srli_epi64::<52>(t[0]);
-            t = [_mm512_add_epi64(t[1], carry), t[2], t[3], t[4], zero];
-            for (t, a) in t.iter_mut().zip(a) {
-                *t = _mm512_madd52hi_epu64(*t, *a, b);
-            }
-            for (i, t) in t.iter_mut().enumerate().filter(|(i, _)| Self::P[*i] != 0) {
-                *t = _mm512_madd52hi_epu64(*t, m, p[i]);
-            }
-        }
-        Self(t, PhantomData).carried()
+        let limb = |i: usize| _mm512_set1_epi64(Self::P[i] as i64);
+        let (p0, p1, p2, p4) = (limb(0), limb(1), limb(2), limb(4));
+        let [a0, a1, a2, a3, a4] = self.0;
+        let [b0, b1, b2, b3, b4] = other.0;
+        let low = |t, a, b| _mm512_madd52lo_epu64(t, a, b);
+        let high = |t, a, b| _mm512_madd52hi_epu64(t, a, b);
+        // Written out, as the compiler keeps loops over limbs in memory.
+        let step = |[t0, t1, t2, t3, t4]: [__m512i; 5], b| {
+            let t0 = low(t0, a0, b);
+            let m = low(zero, t0, inverse);
+            let carry = _mm512_srli_epi64::<52>(low(t0, m, p0));
+            let t1 = _mm512_add_epi64(low(low(t1, a1, b), m, p1), carry);
+            let t2 = low(low(t2, a2, b), m, p2);
+            let t3 = low(t3, a3, b);
+            let t4 = low(low(t4, a4, b), m, p4);
+            [
+                high(high(t1, a0, b), m, p0),
+                high(high(t2, a1, b), m, p1),
+                high(high(t3, a2, b), m, p2),
+                high(t4, a3, b),
+                high(high(zero, a4, b), m, p4),
+            ]
+        };
+        let t = step(step(step([zero; 5], b0), b1), b2);
+        Self(step(step(t, b3), b4), PhantomData).carried()
     }
 
     /// a − b + k·p, which must not be negative.
     #[target_feature(enable = "avx512f,avx512ifma")]
     #[inline]
     pub fn sub<const K: u64>(&self, other: &Self) -> Self {
-        let mut limbs = [_mm512_setzero_si512(); 5];
-        for (i, limb) in limbs.iter_mut().enumerate() {
+        let ([a0, a1, a2, a3, a4], [b0, b1, b2, b3, b4]) = (self.0, other.0);
+        let limb = |i: usize, a, b| {
             let multiple = _mm512_set1_epi64((Self::P[i] * K) as i64);
-            let difference = _mm512_sub_epi64(self.0[i], other.0[i]);
-            *limb = _mm512_add_epi64(difference, multiple);
-        }
+            _mm512_add_epi64(_mm512_sub_epi64(a, b), multiple)
+        };
+        let limbs = [
+            limb(0, a0, b0),
+            limb(1, a1, b1),
+            limb(2, a2, b2),
+            limb(3, a3, b3),
+            limb(4, a4, b4),
+        ];
         Self(limbs, PhantomData).carried()
     }
 
@@ -199,18 +209,29 @@ impl<M: Modulus> Packed<M> {
     #[target_feature(enable = "avx512f,avx512ifma")]
     #[inline]
     pub fn reduced<const K: u64>(&self) -> Self {
-        let mut limbs = [_mm512_setzero_si512(); 5];
-        for (i, limb) in limbs.iter_mut().enumerate() {
+        let [a0, a1, a2, a3, a4] = self.0;
+        let limb = |i: usize, a| {
             let multiple = _mm512_set1_epi64((Self::P[i] * K) as i64);
-            *limb = _mm512_sub_epi64(self.0[i], multiple);
-        }
-        let less = Self(limbs, PhantomData).carried();
-        let negative = _mm512_cmplt_epi64_mask(less.0[4], _mm512_setzero_si512());
-        let mut out = less.0;
-        for (out, own) in out.iter_mut().zip(&self.0) {
-            *out = _mm512_mask_blend_epi64(negative, *out, *own);
-        }
-        Self(out, PhantomData)
+            _mm512_sub_epi64(a, multiple)
+        };
+        let less = [
+            limb(0, a0),
+            limb(1, a1),
+            limb(2, a2),
+            limb(3, a3),
+            limb(4, a4),
+        ];
+        let [b0, b1, b2, b3, b4] = Self(less, PhantomData).carried().0;
+        let negative = _mm512_cmplt_epi64_mask(b4, _mm512_setzero_si512());
+        let pick = |less, own| _mm512_mask_blend_epi64(negative, less, own);
+        let limbs = [
+            pick(b0, a0),
+            pick(b1, a1),
+            pick(b2, a2),
+            pick(b3, a3),
+            pick(b4, a4),
+        ];
+        Self(limbs, PhantomData)
     }
 
     /// Limbs of 52 bits of signed ones; the highest keeps the sign.
@@ -218,12 +239,14 @@ impl<M: Modulus> Packed<M> {
     #[inline]
     fn carried(self) -> Self {
         let mask = _mm512_set1_epi64(MASK as i64);
-        let mut limbs = self.0;
-        for i in 0..4 {
-            limbs[i + 1] = _mm512_add_epi64(limbs[i + 1], _mm512_srai_epi64::<52>(limbs[i]));
-            limbs[i] = _mm512_and_si512(limbs[i], mask);
-        }
-        Self(limbs, PhantomData)
+        let low = |limb| _mm512_and_si512(limb, mask);
+        let carry = |limb, before| _mm512_add_epi64(limb, _mm512_srai_epi64::<52>(before));
+        let [a, b, c, d, e] = self.0;
+        let b = carry(b, a);
+        let c = carry(c, b);
+        let d = carry(d, c);
+        let e = carry(e, d);
+        Self([low(a), low(b), low(c), low(d), e], PhantomData)
     }
 }
 

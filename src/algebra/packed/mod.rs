@@ -9,7 +9,7 @@ mod ifma;
 #[cfg(target_arch = "x86_64")]
 pub use ifma::{Packed, Row, transpose};
 
-/// A prime that the lanes compute with: 63 times it is below 2^260, which the bounds of [`Packed`] rest on.
+/// A prime that the lanes compute with: 63 times it is below 2^260, which the bounds of [`Packed`] rest on, and its bits 156 to 207 are zero.
 pub trait Modulus {
     /// 64-bit limbs, lowest first.
     const P: [u64; 4];
