@@ -203,9 +203,9 @@ fn challenges_are_drawn_after_what_they_must_depend_on() {
         in_words(&transcript)
     };
     let bundled = proof(&setup, &model, Mode::Bundled);
-    assert_eq!(heard(&bundled, 0), documented(3, [24, 1], 12, [5, 13]));
+    assert_eq!(heard(&bundled, 0), documented(3, [12, 1], 12, [5, 14]));
     let separate = proof(&setup, &model, Mode::Separate);
-    assert_eq!(heard(&separate, 2), documented(1, [17, 1], 10, [5, 12]));
+    assert_eq!(heard(&separate, 2), documented(1, [5, 1], 10, [4, 14]));
 }
 
 /// Everything in a bundle's proof is absorbed, as it stands in the file, but for lengths and the
