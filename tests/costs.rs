@@ -503,11 +503,11 @@ fn many_positions() {
     };
     let proof = forge::proof(&key, &all, &setup);
     let row = "4,096 positions of 8 blocks of 4 kinds, with right counts";
-    forged(220 * MB, row, &setup, &key, &proof, "the seal was refused");
+    forged(80 * MB, row, &setup, &key, &proof, "the seal was refused");
     let key = forge::key(gpt2, long);
     let proof = forge::proof(&key, &claim(&[0, 2]), &setup);
     let row = "131,072 positions of an embedding and a head";
-    forged(50 * MB, row, &setup, &key, &proof, "the seal was refused");
+    forged(80 * MB, row, &setup, &key, &proof, "the seal was refused");
 }
 
 /// Embedding, so many blocks with a feed-forward layer of this width, and head.
